@@ -1,0 +1,103 @@
+"""Who may charge: one function from a badge and a place to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+import attrs
+
+from llm_core.quantities import Now
+from llm_core.site import AccessRule, Station
+
+LONGEST_TAG = 20  # OCPP 1.6 §7.28: CiString20
+
+
+class Verdict(StrEnum):
+    """The answer to a presented badge, in OCPP 1.6's words (§7.1)."""
+
+    ACCEPTED = "Accepted"
+    BLOCKED = "Blocked"
+    EXPIRED = "Expired"
+    INVALID = "Invalid"
+    CONCURRENT = "ConcurrentTx"
+
+
+class BadgeType(StrEnum):
+    STANDARD = "standard"
+    SUPER = "super"
+
+
+class BadgeState(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
+@attrs.frozen
+class Badge:
+    """A badge; `badge_id` is kept as first entered, `normalise` decides which are the same."""
+
+    badge_id: str
+    type: BadgeType = BadgeType.STANDARD
+    state: BadgeState = BadgeState.ACTIVE
+    group: str | None = None
+    comment: str = ""
+    email: str = ""
+    expires_on: date | None = None  # valid to the end of that day, site time
+    stations: frozenset[str] | None = None  # None: all stations
+
+
+def normalise(id_tag: str) -> str:
+    """The form in which badges compare: without case, colons and blanks."""
+    return "".join(id_tag.split()).replace(":", "").lower()
+
+
+def authorise(
+    id_tag: str,
+    station: Station | None,
+    rule: AccessRule,
+    badges: Mapping[str, Badge],
+    now: Now,
+    *,
+    latest_utc: datetime | None = None,
+) -> Verdict:
+    """Whether this badge may charge at this station now.
+
+    `badges` is keyed by `normalise(badge_id)`; `station` None is a stranger and is never let in. Expiry is judged
+    now, against the later of the clock and `latest_utc` (the latest instant ever recorded), so that a clock that
+    stopped or fell back opens nothing. A CPO rule refuses here: the CPO's answer comes by another way.
+    """
+    if station is None or len(id_tag) > LONGEST_TAG or not normalise(id_tag):
+        return Verdict.INVALID
+    match rule:
+        case AccessRule.FREE:
+            return Verdict.ACCEPTED
+        case AccessRule.CPO:
+            return Verdict.INVALID
+        case AccessRule.BADGE:
+            badge = badges.get(normalise(id_tag))
+            return Verdict.INVALID if badge is None else _judge(badge, station, now, latest_utc)
+
+
+def _judge(badge: Badge, station: Station, now: Now, latest_utc: datetime | None) -> Verdict:
+    if badge.state is not BadgeState.ACTIVE:
+        return Verdict.BLOCKED
+    known_utc = now.utc if latest_utc is None else max(now.utc, latest_utc)
+    today = (known_utc + timedelta(seconds=now.utc_offset_s)).date()
+    if badge.expires_on is not None and today > badge.expires_on:
+        return Verdict.EXPIRED
+    if badge.stations is not None and station.id not in badge.stations:
+        return Verdict.BLOCKED
+    if station.badges is not None and normalise(badge.badge_id) not in {normalise(b) for b in station.badges}:
+        return Verdict.BLOCKED
+    return Verdict.ACCEPTED
+
+
+def may_stop(id_tag: str, started_by: str | None, badges: Mapping[str, Badge]) -> bool:
+    """A badge stops the session it started; an active super user's stops any (manual §05.06)."""
+    if started_by is not None and normalise(id_tag) == normalise(started_by):
+        return True
+    badge = badges.get(normalise(id_tag))
+    return badge is not None and badge.state is BadgeState.ACTIVE and badge.type is BadgeType.SUPER

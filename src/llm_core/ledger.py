@@ -1,0 +1,245 @@
+"""What a connector may hold: the entitlement ledger.
+
+Theory of operation
+-------------------
+A limit that was sent is not one that the station holds, and one that it holds is not yet one that the car follows.
+A station keeps up to three limits for a connector (`Purpose`). For each we keep the one it acknowledged last and
+every later one that it may or may not have received; a higher value leaves the books only when a lower one was
+acknowledged *and* the car has had `FOLLOW_MS` to follow it (IEC 61851-1 gives it 5 s).
+
+What lies at a station from before we knew it (a boot, our own restart) is `inherited`: it counts until the floor is
+acknowledged and the live profiles are acknowledged as replaced or cleared.
+
+A leased limit falls to `then_ma` when its lease and a margin have passed since it was *sent*, acknowledged or not,
+and only on stations whose clock is known to agree; else it counts for ever. A lease never rises when it runs out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from llm_core.effects import ClearLimit, Purpose, SetLimit
+
+FOLLOW_MS = 6_000
+LEASE_MARGIN_MS = 30_000
+MOST_OPEN = 4
+LIVE = (Purpose.DEFAULT, Purpose.TRANSACTION)
+
+
+@attrs.frozen
+class Held:
+    """One limit as it may lie in a station. `limit_ma` None: the place is empty (cleared)."""
+
+    seq: int
+    limit_ma: int | None
+    then_ma: int
+    sent_ms: int
+    lease_ms: int | None
+    transaction_id: int | None = None
+
+    def most_ma(self, now_ms: int, decays: bool) -> int:
+        """The most this gives at `now_ms` or later."""
+        if self.limit_ma is None:
+            return 0
+        if decays and self.is_over(now_ms):
+            return self.then_ma
+        return self.limit_ma
+
+    def is_over(self, now_ms: int) -> bool:
+        return self.lease_ms is not None and now_ms >= self.sent_ms + self.lease_ms + LEASE_MARGIN_MS
+
+
+@attrs.frozen
+class Slot:
+    """One place for a limit: the last acknowledged, and later ones whose fate is open."""
+
+    acknowledged: Held | None = None
+    open: tuple[Held, ...] = ()
+
+    def candidates(self) -> Iterator[Held]:
+        if self.acknowledged is not None:
+            yield self.acknowledged
+        yield from self.open
+
+    def most_ma(self, now_ms: int, decays: bool) -> int:
+        return max((held.most_ma(now_ms, decays) for held in self.candidates()), default=0)
+
+    def then_ma(self) -> int:
+        return max((held.then_ma for held in self.candidates() if held.limit_ma is not None), default=0)
+
+
+@attrs.frozen
+class Inherited:
+    """What a station may hold from before: `limit_ma` until `until_ms` (None: for ever), `then_ma` afterwards."""
+
+    limit_ma: int
+    then_ma: int
+    until_ms: int | None
+
+
+@attrs.frozen
+class Ledger:
+    """The books of one connector. Every change returns new books."""
+
+    inherited: Inherited | None
+    floor: Slot = Slot()
+    default: Slot = Slot()
+    transaction: Slot = Slot()
+    trailing_ma: int = 0  # what the car may still draw of an older, higher limit…
+    trailing_until_ms: int = 0  # …until then
+    in_flight: int | None = None  # the one command that waits for its answer
+    in_flight_ms: int = 0
+    refused_ms: int | None = None  # when a command was last refused or unanswered: retries wait for it
+    refusals: int = 0
+
+    def held_ma(self, now_ms: int, decays: bool) -> int:
+        """The largest limit that the connector may offer now, as far as anyone can know."""
+        most_ma = max(
+            self.floor.most_ma(now_ms, decays),
+            self.default.most_ma(now_ms, decays),
+            self.transaction.most_ma(now_ms, decays),
+        )
+        if self.inherited is not None:
+            over = decays and self.inherited.until_ms is not None and now_ms >= self.inherited.until_ms
+            most_ma = max(most_ma, self.inherited.then_ma if over else self.inherited.limit_ma)
+        if now_ms < self.trailing_until_ms:
+            most_ma = max(most_ma, self.trailing_ma)
+        return most_ma
+
+    def left_alone_ma(self) -> int:
+        """What the connector gives once every lease has run out: its part of I6."""
+        inherited_ma = self.inherited.then_ma if self.inherited is not None else 0
+        return max(inherited_ma, self.floor.then_ma(), self.default.then_ma(), self.transaction.then_ma())
+
+    def slot(self, purpose: Purpose) -> Slot:
+        match purpose:
+            case Purpose.FLOOR:
+                return self.floor
+            case Purpose.DEFAULT:
+                return self.default
+            case Purpose.TRANSACTION:
+                return self.transaction
+
+    def with_slot(self, purpose: Purpose, slot: Slot) -> Ledger:
+        match purpose:
+            case Purpose.FLOOR:
+                return attrs.evolve(self, floor=slot)
+            case Purpose.DEFAULT:
+                return attrs.evolve(self, default=slot)
+            case Purpose.TRANSACTION:
+                return attrs.evolve(self, transaction=slot)
+
+    @property
+    def has_floor(self) -> bool:
+        return self.floor.acknowledged is not None
+
+    def live(self) -> tuple[Held, ...]:
+        """Every live limit that the station may hold, cleared places aside."""
+        both = (*self.default.candidates(), *self.transaction.candidates())
+        return tuple(held for held in both if held.limit_ma is not None)
+
+
+def booted(ledger: Ledger, max_ma: int, *, keeps_profiles: bool) -> Ledger:
+    """The station restarted: unless it has proven to keep its profiles, anything up to its maximum may hold."""
+    if keeps_profiles:
+        return unanswered_all(ledger)
+    return Ledger(Inherited(max_ma, max_ma, None))
+
+
+def sent(ledger: Ledger, command: SetLimit | ClearLimit, now_ms: int) -> Ledger:
+    """Enter a command before it goes out: from here on the station may hold it."""
+    entered = attrs.evolve(ledger, in_flight=command.seq, in_flight_ms=now_ms)
+    match command:
+        case SetLimit():
+            held = Held(
+                command.seq,
+                command.limit_ma,
+                command.then_ma,
+                now_ms,
+                command.lease_ms,
+                command.transaction_id,
+            )
+            return _opened(entered, command.purpose, held)
+        case ClearLimit():
+            cleared = Held(command.seq, None, 0, now_ms, None)
+            for purpose in LIVE if command.purpose is None else (command.purpose,):
+                entered = _opened(entered, purpose, cleared)
+            return entered
+
+
+def _opened(ledger: Ledger, purpose: Purpose, held: Held) -> Ledger:
+    slot = ledger.slot(purpose)
+    unsure = slot.open if len(slot.open) < MOST_OPEN else (_worst_of(slot.open),)
+    return ledger.with_slot(purpose, attrs.evolve(slot, open=(*unsure, held)))
+
+
+def _worst_of(helds: tuple[Held, ...]) -> Held:
+    """One entry that stands for several of open fate, so that a station that never answers costs no memory."""
+    leases = [held.lease_ms for held in helds if held.limit_ma is not None]
+    limits = [held.limit_ma for held in helds if held.limit_ma is not None]
+    return Held(
+        seq=max(held.seq for held in helds),
+        limit_ma=max(limits, default=None),
+        then_ma=max(held.then_ma for held in helds),
+        sent_ms=max(held.sent_ms for held in helds),
+        lease_ms=None if None in leases else max((ms for ms in leases if ms is not None), default=None),
+    )
+
+
+def confirmed(ledger: Ledger, seq: int, now_ms: int, *, decays: bool) -> Ledger:
+    """The station holds `seq`: earlier ones are gone from its slot, what it allowed trails for `FOLLOW_MS`."""
+    before_ma = ledger.held_ma(now_ms, decays)
+    after = ledger
+    for purpose in Purpose:
+        slot = ledger.slot(purpose)
+        held = next((held for held in slot.open if held.seq == seq), None)
+        if held is not None:
+            later = tuple(other for other in slot.open if other.seq > seq)
+            after = after.with_slot(purpose, Slot(held, later))
+    if after.in_flight == seq:
+        after = attrs.evolve(after, in_flight=None, refused_ms=None, refusals=0)
+    after = _settled(after)
+    if after.held_ma(now_ms, decays) < before_ma:
+        after = attrs.evolve(after, trailing_ma=before_ma, trailing_until_ms=now_ms + FOLLOW_MS)
+    return after
+
+
+def _settled(ledger: Ledger) -> Ledger:
+    """What was inherited is gone once the floor lies and each live place was written or cleared by us.
+
+    A TxProfile of before hides behind nothing: it must have been replaced or cleared as well.
+    """
+    if ledger.inherited is None or not ledger.has_floor:
+        return ledger
+    if ledger.default.acknowledged is None or ledger.transaction.acknowledged is None:
+        return ledger
+    return attrs.evolve(ledger, inherited=None)
+
+
+def refused(ledger: Ledger, seq: int, now_ms: int) -> Ledger:
+    """The station does not hold `seq`: only what came before counts."""
+    after = ledger
+    for purpose in Purpose:
+        slot = ledger.slot(purpose)
+        if any(held.seq == seq for held in slot.open):
+            kept = tuple(held for held in slot.open if held.seq != seq)
+            after = after.with_slot(purpose, attrs.evolve(slot, open=kept))
+    return _answered_badly(after, seq, now_ms)
+
+
+def unanswered(ledger: Ledger, seq: int, now_ms: int) -> Ledger:
+    """Nobody knows whether the station holds `seq`: it goes on counting beside what came before."""
+    return _answered_badly(ledger, seq, now_ms)
+
+
+def _answered_badly(ledger: Ledger, seq: int, now_ms: int) -> Ledger:
+    if ledger.in_flight != seq:
+        return ledger
+    return attrs.evolve(ledger, in_flight=None, refused_ms=now_ms, refusals=ledger.refusals + 1)
+
+
+def unanswered_all(ledger: Ledger) -> Ledger:
+    """The link is gone: whatever was in flight stays in the books as possible."""
+    return attrs.evolve(ledger, in_flight=None)

@@ -1,0 +1,151 @@
+"""What the core needs from outside, and what outside needs from it. Vendors implement these; duck typing is enough."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+import attrs
+
+from llm_core.authorisation import Badge
+from llm_core.effects import Answer, AuditEntry, ClearLimit, InviteBoot, Record, SetLimit, StopRemotely
+from llm_core.events import Event, MeterSampled, Request
+from llm_core.sessions import Session
+from llm_core.site import Site
+from llm_core.state import Key, State
+from llm_core.users import Role, User
+
+
+class Inbox(Protocol):
+    """How adapters hand facts to the core and read what is known."""
+
+    def post(self, event: Event) -> None:
+        """Hand over a fact; never blocks, never raises."""
+
+    async def ask(self, event: Request) -> Answer:
+        """Hand over a request and wait for its answer, which leaves only after its commit."""
+
+    @property
+    def state(self) -> State:
+        """An immutable snapshot of all that is known now."""
+
+
+class Clock(Protocol):
+    """The only place where time is read."""
+
+    def monotonic_ms(self) -> int: ...
+
+    def utc(self) -> datetime: ...
+
+
+class Meter(Protocol):
+    """A meter of a node. An I/O failure is silence, never an exception: the core sees the age."""
+
+    async def read(self) -> MeterSampled | None:
+        """One reading, or None when there is none to believe."""
+
+    async def close(self) -> None: ...
+
+
+StationCommand = SetLimit | ClearLimit | StopRemotely | InviteBoot
+
+
+class Stations(Protocol):
+    """The stations below. Each `SetLimit` and `ClearLimit` is answered by exactly one of `LimitConfirmed`,
+    `LimitRefused`, `LimitUnanswered`; a slow station delays nobody else."""
+
+    def perform(self, command: StationCommand) -> None:
+        """Queue a command for its station; returns at once."""
+
+
+@attrs.frozen
+class Stored:
+    """What a store gives back at start-up. `ceilings` of stations that ever connected; a row that cannot be
+    trusted is left out of `ceilings` and its key named in `doubtful`."""
+
+    site: Site | None = None
+    badges: tuple[Badge, ...] = ()
+    open_sessions: tuple[Session, ...] = ()
+    recent_sessions: tuple[Session, ...] = ()
+    ceilings: Mapping[Key, int] = attrs.field(factory=dict)
+    doubtful: frozenset[Key] = frozenset()
+    last_transaction_id: int = 0
+    latest_utc: datetime | None = None
+
+
+class Store(Protocol):
+    """Durable records. `commit` is atomic, and on the disk when it returns; what the disk refuses is `StoreError`."""
+
+    async def load(self) -> Stored: ...
+
+    async def commit(self, records: Iterable[Record]) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Archive(Protocol):
+    """The records that outlive a session: what exports and lists read, in constant memory."""
+
+    def sessions(self, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Session]:
+        """Sessions that started in [from, to), oldest first, open ones included."""
+
+    def audit(self, limit: int) -> AsyncIterator[AuditEntry]:
+        """The newest changes first."""
+
+
+@attrs.frozen
+class WebSession:
+    """A signed-in browser: `cookie` is its secret, `csrf` what every change must carry."""
+
+    user: User
+    cookie: str
+    csrf: str
+
+
+@attrs.frozen
+class WrongPassword:
+    pass
+
+
+@attrs.frozen
+class TryLater:
+    """Too many failures for this account and address: wait so long."""
+
+    seconds: int
+
+
+class Accounts(Protocol):
+    """Users, browser sessions and API tokens. Secrets are hashed at rest and shown once or never."""
+
+    async def is_factory(self) -> bool:
+        """True until somebody has set a password of their own: only then admin/1234 opens the set-password page."""
+
+    async def sign_in(self, name: str, password: str, address: str) -> WebSession | WrongPassword | TryLater: ...
+
+    async def web_session(self, cookie: str) -> WebSession | None: ...
+
+    async def sign_out(self, cookie: str) -> None: ...
+
+    async def set_password(self, name: str, password: str, by: str, *, temporary: bool = False) -> None:
+        """Set a password that keeps the rules; ends the factory state and every other session of that user."""
+
+    async def check_password(self, name: str, password: str) -> bool: ...
+
+    async def users(self) -> tuple[User, ...]: ...
+
+    async def add_user(self, user: User, password: str, by: str) -> bool:
+        """False when the name is taken."""
+
+    async def remove_user(self, name: str, by: str) -> bool: ...
+
+    async def token_role(self, token: str) -> Role | None: ...
+
+    async def create_token(self, role: Role, label: str, by: str) -> str:
+        """A new token (`llm_…`), told once; ends the factory state."""
+
+    async def revoke_token(self, label: str, by: str) -> bool: ...
+
+
+class StoreError(Exception):
+    """The disk did not take it: nothing of the commit may be promised."""

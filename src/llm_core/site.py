@@ -1,0 +1,319 @@
+"""The installation as configured: supply, limit tree, stations, meters, rules. Wrong configurations do not exist.
+
+`check` is the one gate: whoever changes a `Site` passes it, and gets every fault at once, not the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import attrs
+
+from llm_core.allocation import LimitNode, Strategy
+from llm_core.quantities import PHASES, PerPhase, Phase
+
+SITE = "site"
+DEFAULT_CLUSTER = "default"
+LEAST_MINIMUM_MA = 6_000  # IEC 61851-1: there is nothing between 0 and 6 A
+MOST_MA = 6_300_000
+MAX_LEASE_S = 300
+
+
+class Mode(StrEnum):
+    DYNAMIC = "dynamic"
+    STATIC = "static"
+
+
+class AccessRule(StrEnum):
+    """Who may charge: one rule, since a CPO replaces badges (manual 05.05)."""
+
+    FREE = "free"
+    BADGE = "badge"
+    CPO = "cpo"
+
+
+class Dashboard(StrEnum):
+    PUBLIC = "public"
+    RESTRICTED = "restricted"
+
+
+@attrs.frozen
+class Supply:
+    """The building's connection. Dynamic mode is limited by `derated_ma` (building and stations together),
+    static mode by `static_max_ma` (stations only); `fallback_ma` is what charging may draw while the meter is lost."""
+
+    mode: Mode = Mode.STATIC
+    phases: int = 3
+    fuse_ma: PerPhase = PerPhase.same(63_000)
+    derated_ma: PerPhase = PerPhase.same(50_400)
+    static_max_ma: PerPhase = PerPhase()
+    fallback_ma: PerPhase = PerPhase()
+    lease_s: int | None = None  # None: 120 s in dynamic, 300 s in static mode
+
+    @property
+    def limit_ma(self) -> PerPhase:
+        return self.derated_ma if self.mode is Mode.DYNAMIC else self.static_max_ma
+
+    @property
+    def lease_ms(self) -> int:
+        seconds = self.lease_s if self.lease_s is not None else 120 if self.mode is Mode.DYNAMIC else MAX_LEASE_S
+        return seconds * 1000
+
+    @property
+    def site_phases(self) -> tuple[Phase, ...]:
+        return PHASES[: self.phases]
+
+
+@attrs.frozen
+class Cluster:
+    """A node of the limit tree; `parent` None is the site, `limit_ma` None adds no limit of its own."""
+
+    id: str
+    name: str
+    parent: str | None = None
+    limit_ma: PerPhase | None = None
+
+
+@attrs.frozen
+class Station:
+    """A station as configured; `max_ma`, `min_ma`, `fallback_ma`, `start_alone_ma` are per connector and phase."""
+
+    id: str
+    name: str = ""
+    cluster: str | None = DEFAULT_CLUSTER
+    phase_rotation: tuple[Phase, ...] = PHASES
+    max_ma: int = 16_000
+    min_ma: int = LEAST_MINIMUM_MA
+    fallback_ma: int | None = None
+    start_alone_ma: int = 0
+    priority: int = 0
+    feed_ma: int | None = None
+    out_of_service: bool = False
+    badges: frozenset[str] | None = None  # None: all badges
+    connectors: int = 1  # grows by itself when the station reports more
+
+    @property
+    def node(self) -> str:
+        """The node of the limit tree that its connectors hang under."""
+        return f"station:{self.id}" if self.feed_ma is not None else self.cluster or SITE
+
+
+@attrs.frozen
+class CurrentTransformer:
+    primary_a: int
+    secondary_a: int
+    applied_by: str = "meter"  # or "manager"
+
+
+@attrs.frozen
+class MeterSetup:
+    """A meter and the node it measures; without `includes_stations` it sees the other consumers only."""
+
+    node: str
+    model: str
+    host: str
+    port: int = 502
+    unit: int = 1
+    transport: str = "tcp"
+    includes_stations: bool = True
+    ct: CurrentTransformer | None = None
+    invert: bool = False
+
+
+@attrs.frozen
+class Sharing:
+    """The load shedding strategy."""
+
+    strategy: Strategy = Strategy.EQUAL
+    minimum_first: bool = True
+    rotation_min: int = 15
+    unbalance_ma: int | None = None
+
+
+@attrs.frozen
+class System:
+    name: str = "Local Load Manager"
+    country: str = ""
+    time_zone: str = "Europe/Amsterdam"
+    language: str = "en"
+    dashboard: Dashboard = Dashboard.RESTRICTED
+
+
+@attrs.frozen
+class Site:
+    """Everything an administrator configures. Immutable; a change is a new `Site` that passed `check`."""
+
+    system: System = System()
+    supply: Supply = Supply()
+    clusters: tuple[Cluster, ...] = (Cluster(DEFAULT_CLUSTER, "Cluster #1"),)
+    stations: tuple[Station, ...] = ()
+    meters: tuple[MeterSetup, ...] = ()
+    sharing: Sharing = Sharing()
+    access: AccessRule = AccessRule.BADGE
+
+    def station(self, station_id: str) -> Station | None:
+        return next((station for station in self.stations if station.id == station_id), None)
+
+    def limit_tree(self) -> tuple[LimitNode, ...]:
+        """Site, clusters and double stations, parents first, each with its configured limit."""
+        site = LimitNode(SITE, None, self.supply.limit_ma)
+        unlimited = PerPhase.same(MOST_MA)
+        clusters = [LimitNode(c.id, c.parent or SITE, c.limit_ma or unlimited) for c in self._clusters_by_depth()]
+        feeds = [
+            LimitNode(s.node, s.cluster or SITE, PerPhase.same(s.feed_ma))
+            for s in self.stations
+            if s.feed_ma is not None
+        ]
+        return (site, *clusters, *feeds)
+
+    def _clusters_by_depth(self) -> Iterator[Cluster]:
+        placed: set[str | None] = {None}
+        waiting = list(self.clusters)
+        while waiting:
+            ready = [cluster for cluster in waiting if cluster.parent in placed]
+            if not ready:
+                return  # a loop or a missing parent: `check` names it
+            yield from ready
+            placed.update(cluster.id for cluster in ready)
+            waiting = [cluster for cluster in waiting if cluster.id not in placed]
+
+
+@attrs.frozen
+class Fault:
+    """One thing that is wrong: where (a JSON pointer into the resource) and what, in words a person can act on."""
+
+    pointer: str
+    text: str
+
+
+class SiteError(ValueError):
+    """A configuration that is refused, with every fault."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("; ".join(f"{fault.pointer}: {fault.text}" for fault in faults))
+        self.faults = faults
+
+
+def check(site: Site) -> None:
+    """Raise `SiteError` with every fault; a `Site` that passes is safe to run (I6 included)."""
+    faults = (*_supply_faults(site), *_tree_faults(site), *_station_faults(site), *_meter_faults(site))
+    if not faults:
+        faults = tuple(_floor_faults(site))
+    if faults:
+        raise SiteError(faults)
+
+
+def _supply_faults(site: Site) -> Iterator[Fault]:
+    supply = site.supply
+    if supply.phases not in (1, 3):
+        yield Fault("/supply/phases", "must be 1 or 3")
+        return
+    if supply.lease_s is not None and not 30 <= supply.lease_s <= MAX_LEASE_S:
+        yield Fault("/supply/lease_s", f"must lie between 30 and {MAX_LEASE_S} seconds")
+    if not 1 <= site.sharing.rotation_min <= 24 * 60:
+        yield Fault("/strategy/rotation_min", "must lie between 1 minute and a day")
+    if site.sharing.unbalance_ma is not None and site.sharing.unbalance_ma < LEAST_MINIMUM_MA:
+        yield Fault("/strategy/unbalance_a", "less than 6 A would never let a one-phase car charge")
+    for phase in supply.site_phases:
+        for name, value in (
+            ("fuse_a", supply.fuse_ma),
+            ("derated_a", supply.derated_ma),
+            ("static_max_a", supply.static_max_ma),
+            ("fallback_a", supply.fallback_ma),
+        ):
+            if not 0 <= value[phase] <= MOST_MA:
+                yield Fault(f"/supply/{name}", f"{phase} must lie between 0 and {MOST_MA // 1000} A")
+        if supply.derated_ma[phase] > supply.fuse_ma[phase]:
+            yield Fault("/supply/derated_a", f"{phase} is above the installation protection")
+        if supply.static_max_ma[phase] > supply.fuse_ma[phase]:
+            yield Fault("/supply/static_max_a", f"{phase} is above the installation protection")
+        if supply.fallback_ma[phase] > supply.derated_ma[phase]:
+            yield Fault("/supply/fallback_a", f"{phase} is above the derated current")
+
+
+def _tree_faults(site: Site) -> Iterator[Fault]:
+    ids = [cluster.id for cluster in site.clusters]
+    reachable = {cluster.id for cluster in site._clusters_by_depth()}
+    for index, cluster in enumerate(site.clusters):
+        at = f"/clusters/{index}"
+        if not cluster.id or cluster.id == SITE or ":" in cluster.id or ids.count(cluster.id) > 1:
+            yield Fault(f"{at}/id", f"“{cluster.id}” is empty, reserved or used twice")
+        elif cluster.parent is not None and cluster.parent not in ids:
+            yield Fault(f"{at}/parent", f"there is no cluster “{cluster.parent}”")
+        elif cluster.id not in reachable:
+            yield Fault(f"{at}/parent", "the clusters hang on each other in a circle")
+        if cluster.limit_ma is not None and min(cluster.limit_ma) < 0:
+            yield Fault(f"{at}/limit_a", "must not be negative")
+
+
+def _station_faults(site: Site) -> Iterator[Fault]:
+    clusters = {cluster.id for cluster in site.clusters}
+    ids = [station.id for station in site.stations]
+    for index, station in enumerate(site.stations):
+        at = f"/stations/{index}"
+        if not 1 <= len(station.id) <= 64 or ids.count(station.id) > 1:
+            yield Fault(f"{at}/id", "must have 1 to 64 characters and be unique")
+        if station.cluster is not None and station.cluster not in clusters:
+            yield Fault(f"{at}/cluster", f"there is no cluster “{station.cluster}”")
+        rotation = station.phase_rotation
+        allowed = set(site.supply.site_phases)
+        if len(rotation) not in (1, 3) or len(set(rotation)) != len(rotation) or not set(rotation) <= allowed:
+            yield Fault(f"{at}/phase_rotation", "must name one phase of the site, or all three in their order")
+        if not LEAST_MINIMUM_MA <= station.min_ma <= station.max_ma <= MOST_MA:
+            yield Fault(f"{at}/min_a", "6 A ≤ minimum ≤ maximum must hold")
+        for name, value in (("fallback_a", station.fallback_ma), ("start_alone_a", station.start_alone_ma)):
+            if value is not None and value != 0 and not station.min_ma <= value <= station.max_ma:
+                yield Fault(f"{at}/{name}", "must be 0 or lie between the minimum and the maximum")
+        if station.feed_ma is not None and station.feed_ma < station.min_ma:
+            yield Fault(f"{at}/feed_a", "is below the minimum of one connector")
+        if station.connectors < 1:
+            yield Fault(f"{at}/connectors", "must be at least 1")
+
+
+def _meter_faults(site: Site) -> Iterator[Fault]:
+    nodes = {SITE, *(cluster.id for cluster in site.clusters)}
+    measured = [meter.node for meter in site.meters]
+    for index, meter in enumerate(site.meters):
+        at = f"/meters/{index}"
+        if meter.node not in nodes or measured.count(meter.node) > 1:
+            yield Fault(f"{at}/node", f"“{meter.node}” is no node, or has two meters")
+        if not meter.model or not meter.host:
+            yield Fault(f"{at}/host", "model and host must be given")
+        if not 1 <= meter.port <= 65_535:
+            yield Fault(f"{at}/port", "must lie between 1 and 65535")
+        if not 0 <= meter.unit <= 255:
+            yield Fault(f"{at}/unit", "must lie between 0 and 255")
+        if meter.ct is not None and not (75 <= meter.ct.primary_a <= 6000 and meter.ct.secondary_a in (1, 5)):
+            yield Fault(f"{at}/ct", "primary must lie between 75 and 6000 A, secondary must be 1 or 5 A")
+
+
+def _floor_faults(site: Site) -> Iterator[Fault]:
+    """I6: what stations may give without us fits every node, and the site's fallback in dynamic mode."""
+    nodes = {node.id: node for node in site.limit_tree()}
+    sums: dict[str, PerPhase] = dict.fromkeys(nodes, PerPhase())
+    for station in site.stations:
+        if station.out_of_service:
+            continue
+        left_alone_ma = max(station.start_alone_ma, station.fallback_ma or 0) * station.connectors
+        floor = on_phases(left_alone_ma, station.phase_rotation)
+        node: str | None = station.node
+        while node is not None:
+            sums[node] += floor
+            node = nodes[node].parent
+    for node_id, total in sums.items():
+        limit = nodes[node_id].limit_ma
+        if node_id == SITE and site.supply.mode is Mode.DYNAMIC:
+            limit = limit.smaller(site.supply.fallback_ma)
+        for phase in site.supply.site_phases:
+            if total[phase] > limit[phase]:
+                yield Fault(
+                    "/stations",
+                    f"what stations may give by themselves adds up to {total[phase] / 1000:g} A on {phase} of"
+                    f" “{node_id}”, more than the {limit[phase] / 1000:g} A that are safe there without control",
+                )
+
+
+def on_phases(value_ma: int, phases: tuple[Phase, ...]) -> PerPhase:
+    """`value_ma` on the named phases, 0 on the others."""
+    return PerPhase(*(value_ma if phase in phases else 0 for phase in PHASES))

@@ -1,0 +1,154 @@
+"""What is known. One immutable value: pages and API read it as it is, a step makes the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from llm_core.allocation import Grant
+from llm_core.authorisation import Badge
+from llm_core.effects import Alarm, AlarmCode, RefusedStart
+from llm_core.events import Capabilities, Status
+from llm_core.ledger import Ledger
+from llm_core.quantities import PerPhase, Phase
+from llm_core.sessions import Session
+from llm_core.site import Site
+
+Key = tuple[str, int]  # station id, connector: the address of a connector
+
+
+@attrs.frozen
+class Reading:
+    """What a connector drew, on the phases of the site, as reported at `at_ms`."""
+
+    at_ms: int
+    current_ma: PerPhase
+
+
+@attrs.frozen
+class ConnectorState:
+    """All that is known of one connector."""
+
+    ledger: Ledger
+    status: Status | None = None
+    status_ms: int = 0
+    session: Session | None = None  # the open one, whose badge was accepted
+    session_ms: int = 0  # when the session became known to us
+    preparing_ms: int | None = None  # since when a share is reserved for a car that has not started
+    available_ms: int | None = None  # since when it says Available although a session is open
+    settled_from_ms: int = 0  # readings from here on show the effect of the last command
+    changed_ms: int | None = None  # when its limit was last changed (renewals aside)
+    readings: tuple[Reading, ...] = ()  # the last two
+    mean_ma: PerPhase | None = None  # of the draw, over up to 60 s since it settled
+    phases: tuple[Phase, ...] | None = None  # measured site phases; None: all that it is wired to
+    phases_pending: tuple[Phase, ...] | None = None
+    phases_since_ms: int = 0
+    below_since_ms: int | None = None  # since when the car draws less than offered
+    cap_ma: int | None = None  # what the car showed it can use
+    idle_since_ms: int | None = None  # since when it draws nothing although offered
+    served_ms: int = 0  # time it was given current while it wanted some, for the turns
+    rank: int = 0  # its place in the present rotation window
+    offered_ma: int = 0  # the limit decided last
+    grant: Grant | None = None  # and why
+    disobeys_ms: int | None = None  # since when it draws more than it was told
+    disobeyed: int = 0  # readings in a row above the limit
+    stop_asked_ms: int | None = None
+    ceiling_ma: int = 0  # what was promised to the disk as the most it may hold
+
+
+@attrs.frozen
+class StationState:
+    """All that is known of a station that has ever connected."""
+
+    online: bool = False
+    since_ms: int = 0  # when it connected, or was lost
+    accepted: bool = False  # its boot was answered Accepted
+    address: str = ""
+    path: str = ""
+    vendor: str = ""
+    model: str = ""
+    firmware: str = ""
+    serial: str = ""
+    capabilities: Capabilities = Capabilities()
+    clock_ahead_ms: int | None = None  # unknown since its boot
+    connectors: tuple[int, ...] = ()
+
+
+@attrs.frozen
+class MeterPhase:
+    """One phase of a meter: its last believed value and how far it can be trusted."""
+
+    current_ma: int | None = None
+    seen_ms: int | None = None  # when it was last believed
+    good_since_ms: int | None = None  # since when every sample was good
+    lost: bool = False  # the safe limit holds until it has been good for 30 s
+    high_ma: int = 0  # the most that the building may draw: rises at once…
+    fell_ms: int | None = None  # …falls when every charging station has reported since then
+    peak_ma: int = 0  # the highest since then
+
+
+@attrs.frozen
+class MeterState:
+    """The meter of a node."""
+
+    phases: Mapping[Phase, MeterPhase] = attrs.field(factory=dict)
+    taken_ms: int | None = None  # when the last fresh sample was asked for
+    period_ms: int = 1_000  # its own measured period
+    fingerprint: int | None = None
+    changed_ms: int | None = None  # when any register last changed
+    frozen: bool = False
+
+
+@attrs.frozen
+class Allowance:
+    """How much charging may take at a node and phase; grows only after it was free for the hold time."""
+
+    limit_ma: int
+    rising_since_ms: int | None = None
+    rising_to_ma: int = 0
+
+
+@attrs.frozen
+class NodeView:
+    """A node as decided on the last tick, for people."""
+
+    node: str
+    limit_ma: PerPhase
+    total_ma: PerPhase | None  # measured, building included
+    stations_ma: PerPhase
+    worst_ma: PerPhase  # what its stations may draw at the most
+    free_ma: PerPhase
+
+
+@attrs.frozen
+class State:
+    """Everything that `step` knows; restored by `recover`, changed by `step` alone."""
+
+    site: Site = Site()
+    factory: bool = True  # nobody has set a password yet: no station above 0 A
+    storage_failing: str | None = None
+    stations: Mapping[str, StationState] = attrs.field(factory=dict)
+    connectors: Mapping[Key, ConnectorState] = attrs.field(factory=dict)
+    strangers: Mapping[Key, Reading] = attrs.field(factory=dict)  # what the never adopted are seen to draw
+    meters: Mapping[str, MeterState] = attrs.field(factory=dict)
+    allowances: Mapping[tuple[str, Phase], Allowance] = attrs.field(factory=dict)
+    badges: Mapping[str, Badge] = attrs.field(factory=dict)
+    recent: Mapping[int, Session] = attrs.field(factory=dict)  # ended sessions, newest last, bounded
+    refusals: tuple[RefusedStart, ...] = ()
+    nodes: Mapping[str, NodeView] = attrs.field(factory=dict)
+    alarms: Mapping[tuple[AlarmCode, str], Alarm] = attrs.field(factory=dict)
+    next_seq: int = 1
+    next_transaction_id: int = 1
+    latest_utc: datetime | None = None  # the latest instant ever recorded
+    window: int = 0  # the number of the present rotation window
+    ticked_ms: int | None = None
+    raised_ms: int | None = None  # when the last round of increases left
+    noted_ms: int = 0
+    interventions: int = 0  # how often the guard had to step in
+
+    def rotation_of(self, key: Key) -> tuple[Phase, ...]:
+        """The site phases that a connector is wired to (all of the site's for a stranger)."""
+        station = self.site.station(key[0])
+        return station.phase_rotation if station is not None else self.site.supply.site_phases
