@@ -237,6 +237,7 @@ __all__ = [
     "MeterPhase",
     "MeterSampled",
     "MeterSetup",
+    "MeterState",
     "MeterValuesReceived",
     "Mode",
     "NodeView",
