@@ -1,0 +1,167 @@
+"""MeterValues, as stations really send them: currents per phase and the energy register out of any dialect.
+
+A reading is taken from the best that is offered: Current.Import per phase, one current without a phase (it counts on
+every phase), Power.Active.Import per phase at 230 V, total power spread over the phases. Offered currents are no
+readings: what a car may draw is not what it draws. `Transaction.Begin` values count only where nothing newer stands
+beside them. Currents round up, and lose their sign: a transformer put on backwards is a load all the same.
+Source: OCPP 1.6 §6.31, §7.24 (default measurand), §7.31 to §7.36.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from typing import Any, TypeAlias
+
+import attrs
+
+from llm_adapters.ocpp16.messages import believed, parse_stamp, quantity, required_number, text, whole_number
+from llm_core import MeterValuesReceived
+
+Payload: TypeAlias = dict[str, Any]
+
+VOLTAGE_V = 230
+MOST_MA = 2_000_000
+MOST_READINGS = 200
+_ENERGY, _CURRENT, _POWER = "Energy.Active.Import.Register", "Current.Import", "Power.Active.Import"
+_SCALE = {
+    _ENERGY: {"wh": Decimal(1), "kwh": Decimal(1000)},
+    _CURRENT: {"a": Decimal(1000), "ma": Decimal(1)},
+    _POWER: {"w": Decimal(1), "kw": Decimal(1000)},
+}
+_PHASES = {"L1": 0, "L2": 1, "L3": 2, "L1-N": 0, "L2-N": 1, "L3-N": 2}
+_LINE_TO_LINE = ("L1-L2", "L2-L3", "L3-L1")
+_STALE = {"Transaction.End": 1, "Transaction.Begin": 2}
+
+
+@attrs.frozen
+class Reading:
+    """One instant of a connector, in the station's phases: mA (rounded up), Wh (rounded half even)."""
+
+    stamped: datetime | None
+    current_ma: tuple[int | None, ...] | None
+    register_wh: int | None
+
+
+@attrs.frozen
+class _Sample:
+    value: Decimal  # in mA, W or Wh
+    phase: str
+    staleness: tuple[int, int]
+
+
+def parse_meter_values(payload: Payload, phases: int = 3) -> list[Reading]:
+    """The readings of a MeterValues.req, as ordered there, without those that say nothing; the last 200 of many.
+
+    `phases` is the number of phases the connector is wired to.
+    """
+    return [reading for entry in _entries(payload) if (reading := _reading(entry, phases)) is not None]
+
+
+def meter_events(station_id: str, payload: Payload, now: datetime, phases: int = 3) -> list[MeterValuesReceived]:
+    """A MeterValues.req as facts; `Refuse` without a connector."""
+    connector = required_number(payload, "connectorId")
+    transaction_id = whole_number(payload.get("transactionId"))
+    return [
+        MeterValuesReceived(
+            station_id,
+            connector,
+            transaction_id,
+            reading.current_ma,
+            reading.register_wh,
+            believed(reading.stamped, now),
+        )
+        for reading in parse_meter_values(payload, phases)
+    ]
+
+
+def latest_stamp(payload: Payload) -> datetime | None:
+    """The newest timestamp in a MeterValues.req, readable or not believable as it may be."""
+    stamps = (parse_stamp(entry.get("timestamp")) for entry in _entries(payload))
+    return max((moment for moment in stamps if moment is not None), default=None)
+
+
+def _entries(payload: Payload) -> list[Payload]:
+    """The elements of `meterValue`, which some send as a single object."""
+    return _objects(payload.get("meterValue"))[-MOST_READINGS:]
+
+
+def _objects(value: object) -> list[Payload]:
+    listed = value if isinstance(value, list) else [value]
+    return [item for item in listed if isinstance(item, dict)]
+
+
+def _reading(entry: Payload, phases: int) -> Reading | None:
+    samples: dict[str, list[_Sample]] = {}
+    for raw in _objects(entry.get("sampledValue")):
+        measurand = text(raw.get("measurand")) or _ENERGY
+        sample = _sample(measurand, raw)
+        if sample is not None:
+            samples.setdefault(measurand, []).append(sample)
+    freshest = {measurand: _freshest(found) for measurand, found in samples.items()}
+    current_ma = _currents(freshest.get(_CURRENT, {}), phases) or _currents_of(freshest.get(_POWER, {}), phases)
+    register_wh = _register(freshest.get(_ENERGY, {}))
+    if current_ma is None and register_wh is None:
+        return None
+    return Reading(parse_stamp(entry.get("timestamp")), current_ma, register_wh)
+
+
+def _sample(measurand: str, raw: Payload) -> _Sample | None:
+    scales = _SCALE.get(measurand)
+    value = quantity(raw.get("value"))
+    if scales is None or value is None or raw.get("format") == "SignedData":
+        return None
+    phase = text(raw.get("phase")).upper()
+    if phase in _LINE_TO_LINE:
+        return None
+    scale = scales.get(text(raw.get("unit")).lower())
+    if scale is None:
+        scale = next(iter(scales.values()))  # no unit, or one that cannot be: the default of the measurand
+    elsewhere = raw.get("location") in ("Inlet", "Body")
+    return _Sample(value * scale, phase, (_STALE.get(text(raw.get("context")), 0), int(elsewhere)))
+
+
+def _freshest(samples: list[_Sample]) -> dict[str, Decimal]:
+    """Values by phase ("" for none), of the newest context and the best place of measurement only."""
+    best = min(sample.staleness for sample in samples)
+    return {sample.phase: sample.value for sample in samples if sample.staleness == best}
+
+
+def _currents(values_ma: dict[str, Decimal], phases: int) -> tuple[int | None, ...] | None:
+    per_phase = _per_phase(values_ma)
+    if per_phase is not None:
+        return _believed(per_phase)
+    alone = values_ma.get("", values_ma.get("N"))
+    return None if alone is None else _believed((alone,) * phases)
+
+
+def _currents_of(values_w: dict[str, Decimal], phases: int) -> tuple[int | None, ...] | None:
+    per_phase = _per_phase(values_w)
+    if per_phase is not None:
+        return _believed(tuple(None if watts is None else watts * 1000 / VOLTAGE_V for watts in per_phase))
+    total = values_w.get("", values_w.get("N"))
+    return None if total is None else _believed((total * 1000 / VOLTAGE_V / phases,) * phases)
+
+
+def _per_phase(values: dict[str, Decimal]) -> tuple[Decimal | None, ...] | None:
+    found: dict[int, Decimal] = {_PHASES[phase]: value for phase, value in values.items() if phase in _PHASES}
+    return tuple(found.get(index) for index in range(max(found) + 1)) if found else None
+
+
+def _believed(values_ma: tuple[Decimal | None, ...]) -> tuple[int | None, ...] | None:
+    """Whole milliamps, rounded up; a value no station can draw is no value."""
+    rounded = tuple(None if value is None else int(abs(value).to_integral_value(ROUND_CEILING)) for value in values_ma)
+    kept = tuple(value if value is not None and value <= MOST_MA else None for value in rounded)
+    return kept if any(value is not None for value in kept) else None
+
+
+def _register(values_wh: dict[str, Decimal]) -> int | None:
+    """The register of all phases; their sum where only the phases are told."""
+    if "" in values_wh:
+        total = values_wh[""]
+    else:
+        parts = [value for phase, value in values_wh.items() if phase in _PHASES]
+        if not parts:
+            return None
+        total = sum(parts, Decimal(0))
+    return int(total.to_integral_value(ROUND_HALF_EVEN)) if total >= 0 else None
