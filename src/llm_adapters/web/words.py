@@ -1,0 +1,293 @@
+"""The core's enums and numbers, said to a person: statuses, reasons, alarms, quantities, times.
+
+Every string that a user reads passes through `Words`, which translates and formats by locale. Texts in tables are
+marked with `N_`, so that the extractor finds them, and translated when they are said.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import attrs
+from babel.dates import format_date, format_time
+from babel.numbers import format_decimal
+
+from llm_adapters.web.languages import catalogue
+from llm_core import (
+    SITE,
+    AccessRule,
+    Alarm,
+    AlarmCode,
+    BadgeState,
+    BadgeType,
+    ConnectorView,
+    Dashboard,
+    GrantReason,
+    Mode,
+    PasswordRule,
+    Presence,
+    Role,
+    Site,
+    State,
+    StationView,
+    Status,
+    Verdict,
+)
+
+
+def N_(text: str) -> str:
+    """Mark a text for the translators; it is translated where it is said."""
+    return text
+
+
+STATUSES = {
+    Status.AVAILABLE: N_("Free"),
+    Status.PREPARING: N_("Connected"),
+    Status.CHARGING: N_("Charging"),
+    Status.SUSPENDED_EV: N_("Car paused"),
+    Status.SUSPENDED_EVSE: N_("Waiting"),
+    Status.FINISHING: N_("Finished"),
+    Status.RESERVED: N_("Reserved"),
+    Status.UNAVAILABLE: N_("Not available"),
+    Status.FAULTED: N_("Fault"),
+}
+KINDS = {
+    Status.AVAILABLE: "free",
+    Status.PREPARING: "waiting",
+    Status.CHARGING: "charging",
+    Status.SUSPENDED_EV: "paused",
+    Status.SUSPENDED_EVSE: "waiting",
+    Status.FINISHING: "done",
+    Status.RESERVED: "waiting",
+    Status.UNAVAILABLE: "off",
+    Status.FAULTED: "fault",
+}
+PRESENCES = {Presence.ONLINE: N_("Online"), Presence.OFFLINE: N_("Offline"), Presence.PENDING: N_("Not adopted")}
+MODES = {Mode.DYNAMIC: N_("Dynamic"), Mode.STATIC: N_("Static")}
+ACCESS_RULES = {
+    AccessRule.FREE: N_("Free access"),
+    AccessRule.BADGE: N_("Badge required"),
+    AccessRule.CPO: N_("Charge point operator"),
+}
+DASHBOARDS = {
+    Dashboard.PUBLIC: N_("Everybody, without names and badges"),
+    Dashboard.RESTRICTED: N_("Signed-in users only"),
+}
+ROLES = {
+    Role.ADMINISTRATOR: N_("Administrator"),
+    Role.ADVANCED: N_("Advanced user"),
+    Role.STANDARD: N_("Standard user"),
+}
+BADGE_STATES = {
+    BadgeState.PENDING: N_("Pending"),
+    BadgeState.ACTIVE: N_("Active"),
+    BadgeState.INACTIVE: N_("Not active"),
+}
+BADGE_TYPES = {BadgeType.STANDARD: N_("Standard"), BadgeType.SUPER: N_("Super user")}
+PASSWORD_RULES = {
+    PasswordRule.CAPITAL: N_("one capital letter"),
+    PasswordRule.LOWER_CASE: N_("one lower-case letter"),
+    PasswordRule.NUMBER: N_("one number"),
+    PasswordRule.LENGTH: N_("8 characters"),
+    PasswordRule.SYMBOL: N_("one symbol"),
+}
+VERDICTS = {
+    Verdict.ACCEPTED: N_("Accepted"),
+    Verdict.BLOCKED: N_("Blocked"),
+    Verdict.EXPIRED: N_("Expired"),
+    Verdict.INVALID: N_("Unknown"),
+    Verdict.CONCURRENT: N_("Already charging"),
+}
+REASONS = {
+    GrantReason.OWN_MAXIMUM: N_("Gets all this station may give (%(limit)s A)."),
+    GrantReason.SHARED_LIMIT: N_("%(phase)s of %(node)s has no more to give."),
+    GrantReason.WAITING: N_("Waiting for current; turns change every %(minutes)s min."),
+    GrantReason.UNBALANCE: N_("Held at %(limit)s A so that the phases stay in balance."),
+    GrantReason.VEHICLE: N_("The car takes what it wants (%(current)s A)."),
+    GrantReason.HOLDING: N_("Rises soon: the current was free only for a moment."),
+    GrantReason.EXTERNAL_LIMIT: N_("Grid operator: %(limit)s A."),
+    GrantReason.CPO_LIMIT: N_("The charge point operator allows %(limit)s A."),
+    GrantReason.METER_LOST: N_("Building meter silent; safe limit until it answers."),
+    GrantReason.STATION_LOST: N_("Station offline; %(limit)s A kept for it."),
+    GrantReason.DISOBEYS: N_("Takes more than it was told; being stopped."),
+    GrantReason.NOT_AUTHORISED: N_("No badge accepted yet, so no current yet."),
+}
+ALARMS = {
+    AlarmCode.METER_SILENT: N_("The meter of %(name)s is silent; a safe limit holds until it answers."),
+    AlarmCode.METER_FROZEN: N_("The meter of %(name)s repeats itself; a safe limit holds until it moves again."),
+    AlarmCode.METER_IMPLAUSIBLE: N_("The meter of %(name)s gives values that cannot be; a safe limit holds."),
+    AlarmCode.STATION_OFFLINE: N_("%(name)s is offline; what it may still draw is kept for it."),
+    AlarmCode.STATION_DISOBEYS: N_("%(name)s gives more current than it was told; it is being stopped."),
+    AlarmCode.STATION_REJECTS_LIMITS: N_("%(name)s refuses limits; all it can draw is reserved for it."),
+    AlarmCode.STATION_CANNOT_FALL_BACK: N_("%(name)s keeps its last limit when the link is lost; that stays reserved."),
+    AlarmCode.STATION_NOT_USABLE: N_("%(name)s cannot be used: its settings do not fit this installation."),
+    AlarmCode.STRANGER_DRAWS: N_("%(name)s is not adopted, yet it draws current."),
+    AlarmCode.LIMIT_EXCEEDED: N_("More current flows through %(name)s than its limit allows."),
+    AlarmCode.GUARD_INTERVENED: N_("The last safety check lowered a limit. Please report it with a support bundle."),
+    AlarmCode.STORAGE_FAILING: N_("Nothing can be stored; no limit is raised until that works again."),
+    AlarmCode.CLOCK_WRONG: N_("The clock of this controller or of %(name)s is wrong; times may be off."),
+    AlarmCode.CAR_ASLEEP: N_("The car at %(name)s takes no current although it may; it seems to sleep."),
+}
+METER_ALARMS = frozenset({AlarmCode.METER_SILENT, AlarmCode.METER_FROZEN, AlarmCode.METER_IMPLAUSIBLE})
+
+
+@attrs.frozen
+class StatusWord:
+    """A status as shown: the word, and the kind that picks its icon and colour."""
+
+    word: str
+    kind: str
+
+
+@attrs.frozen
+class Words:
+    """How to say things in one language, with the times of one time zone."""
+
+    language: str
+    time_zone: str
+
+    def __call__(self, text: str, **values: object) -> str:
+        """`text` translated, then filled in."""
+        translated = catalogue(self.language).gettext(text) if text else ""
+        return translated % values if values else translated
+
+    def many(self, one: str, several: str, n: int, **values: object) -> str:
+        """The form that fits the number `n`, translated, then filled in; `%(n)s` is the number."""
+        return catalogue(self.language).ngettext(one, several, n) % {"n": n, **values}
+
+    # Quantities
+
+    def amps(self, value_ma: int) -> str:
+        """Amps with one decimal, for columns."""
+        return format_decimal(Decimal(value_ma) / 1000, "#,##0.0", locale=self.language)
+
+    def amps_short(self, value_ma: int) -> str:
+        """Amps with a decimal only where there is one, for sentences and fields' help."""
+        return format_decimal(Decimal(value_ma) / 1000, "#,##0.#", locale=self.language)
+
+    def kwh(self, energy_wh: int) -> str:
+        return format_decimal(Decimal(energy_wh) / 1000, "#,##0.0", locale=self.language)
+
+    def duration(self, elapsed_ms: int) -> str:
+        hours, minutes = divmod(elapsed_ms // 60_000, 60)
+        if hours:
+            return self("%(hours)s h %(minutes)s min", hours=hours, minutes=f"{minutes:02}")
+        return self("%(minutes)s min", minutes=minutes)
+
+    # Times
+
+    def time(self, at: datetime) -> str:
+        return format_time(at, "short", tzinfo=ZoneInfo(self.time_zone), locale=self._region)
+
+    def stamp(self, at: datetime) -> str:
+        local = at.astimezone(ZoneInfo(self.time_zone))
+        return f"{format_date(local, 'medium', locale=self._region)} {self.time(at)}"
+
+    def since(self, at: datetime, now: datetime) -> str:
+        """The time of day, with its date when that is long ago."""
+        return self.time(at) if now - at < timedelta(hours=18) else self.stamp(at)
+
+    @property
+    def _region(self) -> str:
+        """European English: 14:02, and the day before the month."""
+        return "en_GB" if self.language == "en" else self.language
+
+    # Things
+
+    def node(self, site: Site, node_id: str) -> str:
+        """A node of the limit tree as people call it."""
+        if node_id == SITE:
+            return self("the building")
+        if node_id.startswith("station:"):
+            return self._station(site, node_id.removeprefix("station:"))
+        return next((cluster.name for cluster in site.clusters if cluster.id == node_id), node_id)
+
+    def _station(self, site: Site, station_id: str) -> str:
+        station = site.station(station_id)
+        return (station.name if station is not None else "") or station_id
+
+    def status(self, station: StationView, connector: ConnectorView | None) -> StatusWord:
+        if station.presence is Presence.OFFLINE:
+            return StatusWord(self(PRESENCES[Presence.OFFLINE]), "attention")
+        if station.presence is Presence.PENDING:
+            return StatusWord(self(PRESENCES[Presence.PENDING]), "new")
+        if connector is None or connector.status is None:
+            return StatusWord(self(PRESENCES[Presence.ONLINE]), "free")
+        if connector.reason is GrantReason.WAITING:
+            return StatusWord(self(STATUSES[Status.SUSPENDED_EVSE]), "waiting")
+        return StatusWord(self(STATUSES[connector.status]), KINDS[connector.status])
+
+    def why(self, state: State, station: StationView, connector: ConnectorView | None, utc: datetime) -> str:
+        """Why this connector gets what it gets, in the words of the person beside the car."""
+        if station.presence is Presence.PENDING:
+            return self("Waits to be adopted.")
+        if station.presence is Presence.OFFLINE:
+            return self._lost(station, connector, utc)
+        if connector is None or connector.reason is None:
+            return ""
+        if connector.status is Status.AVAILABLE and connector.session is None:
+            return ""
+        return self._reason(state, connector, connector.reason, utc)
+
+    def _lost(self, station: StationView, connector: ConnectorView | None, utc: datetime) -> str:
+        if station.since_ms is None:
+            return self("Has never connected.")
+        since = self.since(utc - timedelta(milliseconds=station.since_ms), utc)
+        kept_ma = connector.limit_ma if connector is not None else 0
+        if kept_ma:
+            return self(
+                "Station offline since %(since)s; %(limit)s A kept for it.", since=since, limit=self.amps_short(kept_ma)
+            )
+        return self("Station offline since %(since)s.", since=since)
+
+    def _reason(self, state: State, connector: ConnectorView, reason: GrantReason, utc: datetime) -> str:
+        site = state.site
+        values = {
+            "limit": self.amps_short(connector.limit_ma),
+            "current": self.amps_short(max(connector.current_ma or (0,))),
+            "minutes": site.sharing.rotation_min,
+            "phase": connector.limited_by.phase if connector.limited_by is not None else "",
+            "node": self.node(site, connector.limited_by.node) if connector.limited_by is not None else "",
+        }
+        silent_since = min((alarm.since for alarm in state.alarms.values() if alarm.code in METER_ALARMS), default=None)
+        if reason is GrantReason.METER_LOST and silent_since is not None:
+            text = N_("Building meter silent since %(since)s; safe limit until it answers.")
+            return self(text, since=self.since(silent_since, utc))
+        if reason is GrantReason.WAITING and connector.turn is not None:
+            n, total = connector.turn
+            text = N_("Waiting, number %(n)s of %(total)s; turns change every %(minutes)s min.")
+            return self(text, n=n, total=total, **values)
+        if reason is GrantReason.SHARED_LIMIT and connector.sharing > 1:
+            others = connector.sharing - 1
+            return self.many(
+                "Shares %(phase)s of %(node)s with %(n)s car.",
+                "Shares %(phase)s of %(node)s with %(n)s cars.",
+                others,
+                **values,
+            )
+        return self(REASONS[reason], **values)
+
+    def alarm(self, site: Site, alarm: Alarm) -> str:
+        """What needs attention; names the station or node it is about."""
+        return self(ALARMS[alarm.code], name=self.alarm_subject(site, alarm))
+
+    def alarm_subject(self, site: Site, alarm: Alarm) -> str:
+        if not alarm.subject:
+            return self("a station")
+        if site.station(alarm.subject) is not None:
+            return self._station(site, alarm.subject)
+        return self.node(site, alarm.subject)
+
+
+def alarm_link(alarm: Alarm, site: Site) -> str:
+    """The page where something can be done about an alarm; the overview when there is none."""
+    if alarm.code in METER_ALARMS:
+        return "/settings#meter"
+    if site.station(alarm.subject) is not None:
+        return f"/stations/{quote(alarm.subject, safe='')}"
+    if alarm.code is AlarmCode.STRANGER_DRAWS:
+        return "/stations"
+    return "/"
