@@ -207,25 +207,16 @@ def _data_transfer(_station: Station, payload: Payload) -> Payload:
 
 
 def _clear_cache(station: Station, _payload: Payload) -> Payload:
-    station.cache.clear()
+    station.badges.clear_cache()
     return _status(True)
 
 
 def _list_version(station: Station, _payload: Payload) -> Payload:
-    return {"listVersion": station.list_version}
+    return {"listVersion": station.badges.version}
 
 
 def _send_list(station: Station, payload: Payload) -> Payload:
-    full = payload["updateType"] == "Full"
-    entries = {e["idTag"]: e.get("idTagInfo") for e in payload.get("localAuthorizationList") or []}
-    if len(entries) > station.number("SendLocalListMaxLength"):
-        return {"status": "Failed"}
-    if not full and int(payload["listVersion"]) <= station.list_version:
-        return {"status": "VersionMismatch"}
-    kept = {} if full else station.local_list
-    station.local_list = {tag: info for tag, info in (kept | entries).items() if info is not None}
-    station.list_version = int(payload["listVersion"])
-    return _status(True)
+    return {"status": station.badges.update(payload, station.number("SendLocalListMaxLength"))}
 
 
 _ACTIONS: dict[str, Callable[[Station, Payload], Payload]] = {

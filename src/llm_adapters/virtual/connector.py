@@ -6,6 +6,7 @@ Amps are per phase, energy is Wh, time is plant seconds unless a name says `utc`
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import attrs
 
@@ -24,11 +25,14 @@ class Session:
     id_tag: str
     parent_tag: str | None
     started_utc: float
-    start_wh: float
     transaction_id: int | None = None
 
     def seen_by_profiles(self) -> Transaction:
         return Transaction(self.transaction_id, self.started_utc)
+
+    def named(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """A message of this transaction with its id, -1 where none was given."""
+        return payload | {"transactionId": -1 if self.transaction_id is None else self.transaction_id}
 
 
 class Connector:

@@ -1,4 +1,4 @@
-"""What a station reports of an outlet: the MeterValues dialect of OCPP 1.6 §7.31, in station phases."""
+"""What a station reports of itself and of an outlet: OCPP 1.6 §6.3 and §7.31, in station phases."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from llm_adapters.virtual.config import StationConfig
 from llm_adapters.virtual.connector import Connector
 
 Sample = dict[str, Any]
@@ -14,6 +15,16 @@ Sample = dict[str, Any]
 def stamp(utc: float) -> str:
     """A station's timestamp: ISO 8601, UTC, milliseconds."""
     return datetime.fromtimestamp(utc, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def boot_payload(config: StationConfig) -> dict[str, Any]:
+    """Who it is, for a BootNotification."""
+    return {
+        "chargePointVendor": config.vendor,
+        "chargePointModel": config.model,
+        "chargePointSerialNumber": config.station_id[:25],
+        "firmwareVersion": config.firmware,
+    }
 
 
 def meter_value(

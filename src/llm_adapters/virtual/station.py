@@ -15,18 +15,24 @@ from functools import partial
 from typing import Any
 
 from llm_adapters.virtual import answers
+from llm_adapters.virtual.badges import BadgeBook
 from llm_adapters.virtual.calls import Call, CallQueue, Payload, Refused
 from llm_adapters.virtual.car import Car
 from llm_adapters.virtual.config import StationConfig, standard_keys
 from llm_adapters.virtual.connector import Connector, Session
 from llm_adapters.virtual.profiles import TX, ProfileStore
-from llm_adapters.virtual.readings import meter_value, stamp
+from llm_adapters.virtual.readings import boot_payload, meter_value, stamp
 
 _BOOT_RETRY_S = 30.0
+_CLOCK_STEP_S = 0.5
 
 
 class Station:
-    """One virtual station; `epoch` is UTC at plant time 0, `t` the plant time it has reached."""
+    """One virtual station; `epoch` is UTC at plant time 0, `t` the plant time it has reached.
+
+    `version` grows whenever something may have changed; `disturbances` whenever a restart or a step of its clock may
+    have moved its limits without anybody's command.
+    """
 
     def __init__(self, config: StationConfig, *, epoch: float = 0.0, seed: int = 0, t: float = 0.0) -> None:
         self.config = config
@@ -37,11 +43,11 @@ class Station:
         self.keys = standard_keys(config)
         self.profiles = ProfileStore(config.quirks.store, config.voltage_v)
         self.connectors = [Connector(config, n + 1, t) for n in range(len(config.rotations))]
-        self.local_list: dict[str, Payload] = {}
-        self.list_version = 0
-        self.cache: dict[str, Payload] = {}
+        self.badges = BadgeBook()
         self.calls = CallQueue(config.station_id, self.outbox)
         self.due = t
+        self.version = 0
+        self.disturbances = 0
         self._epoch = epoch
         self._offset_s = config.clock_offset_s
         self._random = random.Random(f"{config.station_id}/{seed}")
@@ -66,9 +72,13 @@ class Station:
 
     @clock_offset_s.setter
     def clock_offset_s(self, offset_s: float) -> None:
+        self._step_clock(offset_s)
+        self._settle()
+
+    def _step_clock(self, offset_s: float) -> None:
+        self.disturbances += abs(offset_s - self._offset_s) > _CLOCK_STEP_S
         self._offset_s = offset_s
         self.reconsider()
-        self._settle()
 
     def number(self, key: str) -> float:
         """A configuration key that holds a number."""
@@ -171,6 +181,7 @@ class Station:
         self._settle()
 
     def _settle(self) -> None:
+        self.version += 1
         if self.t >= self._limits_until:
             self._evaluate()
         for connector in self.connectors:
@@ -201,8 +212,8 @@ class Station:
 
     def _earliest(self) -> float:
         due = [self._reset_at, self._next_boot, self._next_heartbeat, self._next_sample, self._limits_until]
-        due += [c.due for c in self.connectors]
-        due += [c.authorised[2] for c in self.connectors if c.authorised is not None]
+        for connector in self.connectors:
+            due += [connector.due] if connector.authorised is None else [connector.due, connector.authorised[2]]
         due += [at for at, _ in self._late]
         due += [edge for window in self._offline for edge in window if edge > self.t]
         if self._booted_at > 0:
@@ -219,15 +230,8 @@ class Station:
             self.calls.add(Call(action, lambda: payload, lambda _: None, early=True))
 
     def boot(self) -> None:
-        config = self.config
-        payload = {
-            "chargePointVendor": config.vendor,
-            "chargePointModel": config.model,
-            "chargePointSerialNumber": config.station_id[:25],
-            "firmwareVersion": config.firmware,
-        }
         self._next_boot = math.inf
-        self.calls.add(Call("BootNotification", lambda: payload, self._booted, early=True))
+        self.calls.add(Call("BootNotification", partial(boot_payload, self.config), self._booted, early=True))
 
     def _booted(self, answer: Payload | None) -> None:
         if answer is None or answer.get("status") != "Accepted":
@@ -255,8 +259,7 @@ class Station:
 
     def _set_clock(self, answer: Payload | None) -> None:
         if answer is not None and self.config.quirks.syncs_clock and "currentTime" in answer:
-            self._offset_s = answers.instant(answer["currentTime"]) - self._epoch - self.t
-            self.reconsider()
+            self._step_clock(answers.instant(answer["currentTime"]) - self._epoch - self.t)
 
     def _report(self) -> None:
         if self._reported_station != "Available":
@@ -297,8 +300,10 @@ class Station:
         if session is None:
             self.call("MeterValues", payload)
         else:
-            make = partial(_with_id, payload, session)
-            self.calls.add(Call("MeterValues", make, lambda _: None, durable=True))
+            self._tell_of(session, "MeterValues", payload)
+
+    def _tell_of(self, session: Session, action: str, payload: Payload) -> None:
+        self.calls.add(Call(action, partial(session.named, payload), lambda _: None, durable=True))
 
     # -- badges and transactions ---------------------------------------------------------------------------------
 
@@ -328,6 +333,8 @@ class Station:
     def present(self, connector: int, id_tag: str) -> None:
         """A badge is held to the reader: it starts, or stops, or is refused."""
         outlet = self.connectors[connector - 1]
+        if self.booting:
+            return
         if outlet.session is not None and outlet.session.id_tag == id_tag:
             self.stop(outlet, "Local", id_tag)
         else:
@@ -336,7 +343,7 @@ class Station:
 
     def authorise(self, id_tag: str, then: Any) -> None:
         """Look a badge up, here or at the central system; `then` gets its idTagInfo, or None."""
-        known = self.local_list.get(id_tag) or self.cache.get(id_tag)
+        known = self.badges.known(id_tag)
         accepted = known is not None and known.get("status") == "Accepted"
         if not (self.online and self.accepted):
             offline = known if self.flag("LocalAuthorizeOffline") else None
@@ -350,8 +357,8 @@ class Station:
 
     def _looked_up(self, id_tag: str, then: Any, answer: Payload | None) -> None:
         if answer is not None:
-            self.cache[id_tag] = answer.get("idTagInfo") or {}
-        then(self.cache.get(id_tag))
+            self.badges.remember(id_tag, answer.get("idTagInfo") or {})
+        then(self.badges.known(id_tag))
 
     def welcome(self, outlet: Connector, id_tag: str, info: Payload | None) -> None:
         """Act on a badge that has been looked up."""
@@ -369,14 +376,10 @@ class Station:
     def start(self, outlet: Connector, id_tag: str, parent: str | None = None) -> None:
         """Begin a transaction: it runs from here, whatever the central system will say."""
         outlet.advance(self.t)
-        session = outlet.session = Session(id_tag, parent, self.utc, outlet.energy_wh)
+        session = outlet.session = Session(id_tag, parent, self.utc)
         outlet.authorised, outlet.ended = None, False
-        payload = {
-            "connectorId": outlet.number,
-            "idTag": id_tag,
-            "meterStart": int(session.start_wh),
-            "timestamp": stamp(self.utc),
-        }
+        payload: Payload = {"connectorId": outlet.number, "idTag": id_tag, "timestamp": stamp(self.utc)}
+        payload["meterStart"] = int(outlet.energy_wh)
         done = partial(self._started, outlet, session)
         self.calls.add(Call("StartTransaction", lambda: payload, done, durable=True))
         self.reconsider()
@@ -405,8 +408,7 @@ class Station:
         payload: Payload = {"meterStop": int(outlet.energy_wh), "timestamp": stamp(self.utc), "reason": reason}
         if id_tag is not None:
             payload["idTag"] = id_tag
-        make = partial(_with_id, payload, session)
-        self.calls.add(Call("StopTransaction", make, lambda _: None, durable=True))
+        self._tell_of(session, "StopTransaction", payload)
         self._close(outlet)
 
     def _close(self, outlet: Connector) -> None:
@@ -430,6 +432,7 @@ class Station:
         quirks = self.config.quirks
         self._reset_at = self._next_heartbeat = math.inf
         self._booted_at = self.t + quirks.boot_s
+        self.disturbances += 1
         self.accepted = False
         self._drop_link()
         if quirks.forgets_transaction:
@@ -448,8 +451,3 @@ class Station:
                 self._close(connector)
             else:
                 self.stop(connector, "PowerLoss")
-
-
-def _with_id(payload: Payload, session: Session) -> Payload:
-    """The payload of a transaction message, with the id the central system gave (-1 where it gave none)."""
-    return payload | {"transactionId": -1 if session.transaction_id is None else session.transaction_id}

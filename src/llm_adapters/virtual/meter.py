@@ -1,0 +1,105 @@
+"""What the building meter shows of the truth: late, rounded in time, noisy, and sometimes not at all.
+
+The register image is that of an Eastron SDM630: input registers (function 4), IEEE 754 float32, most significant
+word first, current as an unsigned RMS value, sign in the power only, energy in kWh.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+from collections import deque
+
+import attrs
+
+from llm_adapters.virtual.connector import NO_AMPS, Amps3
+
+REGISTERS = 76
+_VOLTAGE, _CURRENT, _POWER, _TOTAL_POWER, _FREQUENCY, _IMPORT_KWH = 0, 6, 12, 52, 70, 72
+
+
+@attrs.frozen
+class MeterConfig:
+    """A measurement every `period_s`, shown `lag_s` later, each phase off by a normal error of `noise_a`."""
+
+    period_s: float = 1.0
+    lag_s: float = 0.3
+    noise_a: float = 0.0
+    voltage_v: float = 230.0
+
+
+@attrs.frozen
+class Reading:
+    """One measurement: taken at `at`, amps and watts per site phase (import positive)."""
+
+    at: float
+    current_a: Amps3
+    power_w: Amps3
+    voltage_v: float
+    energy_import_wh: float
+
+
+class Meter:
+    """The meter at the supply. Set `silent`, `frozen` or `nan` to make it fail."""
+
+    def __init__(self, config: MeterConfig, *, seed: int = 0, t: float = 0.0) -> None:
+        self.config = config
+        self.silent = False
+        self.frozen = False
+        self.nan = False
+        self.last_true = t
+        self._random = random.Random(f"meter/{seed}")
+        self._energy_wh = 0.0
+        self._t = t
+        self._flow = NO_AMPS
+        self._next = t
+        self._pending: deque[Reading] = deque()
+        self._shown = self._measure(t)
+
+    def advance(self, t: float, total_a: Amps3) -> None:
+        """From the last call until `t` the flow was the one last told; from `t` on it is `total_a`."""
+        net_w = sum(self._flow) * self.config.voltage_v
+        self._energy_wh += max(0.0, net_w) * (t - self._t) / 3600
+        self._t, self._flow = t, total_a
+        while self._next <= t:
+            self._pending.append(self._measure(t))
+            self._next += self.config.period_s
+        while self._pending and self._pending[0].at + self.config.lag_s <= t:
+            shown = self._pending.popleft()
+            if not self.frozen:
+                self._shown = shown
+            if not (self.frozen or self.silent or self.nan):
+                self.last_true = shown.at
+
+    def reading(self) -> Reading | None:
+        """What it shows now; None while it is silent."""
+        if self.silent:
+            return None
+        if self.nan:
+            return attrs.evolve(self._shown, current_a=(math.nan, math.nan, math.nan))
+        return self._shown
+
+    def registers(self) -> list[int] | None:
+        """Words 0 to 75 of its input registers; None while it is silent."""
+        shown = self.reading()
+        if shown is None:
+            return None
+        values = dict.fromkeys(range(0, REGISTERS, 2), 0.0)
+        for phase in range(3):
+            values[_VOLTAGE + 2 * phase] = shown.voltage_v
+            values[_CURRENT + 2 * phase] = abs(shown.current_a[phase])
+            values[_POWER + 2 * phase] = shown.power_w[phase]
+        values[_TOTAL_POWER] = sum(shown.power_w)
+        values[_FREQUENCY] = 50.0
+        values[_IMPORT_KWH] = shown.energy_import_wh / 1000
+        image = struct.pack(f">{len(values)}f", *values.values())
+        return list(struct.unpack(f">{REGISTERS}H", image))
+
+    def _measure(self, t: float) -> Reading:
+        error = self.config.noise_a
+        noisy = [a + self._random.gauss(0.0, error) if error else a for a in self._flow]
+        current = (noisy[0], noisy[1], noisy[2])
+        voltage = self.config.voltage_v
+        power = (noisy[0] * voltage, noisy[1] * voltage, noisy[2] * voltage)
+        return Reading(t, current, power, voltage, self._energy_wh)
