@@ -140,24 +140,23 @@ class _Field:
         if blocked_at is not None:
             return Grant(demand.id, 0, GrantReason.WAITING, self.name(blocked_at)[1])
         rise = demand.step_ma - limit_ma % demand.step_ma
-        if limit_ma + rise <= demand.max_ma:
-            for constraint in self.routes[i]:
-                if room[constraint] < rise:
-                    return Grant(demand.id, limit_ma, *self.name(constraint))
-        return Grant(demand.id, limit_ma, GrantReason.OWN_MAXIMUM, None)
+        if limit_ma + rise > demand.max_ma:
+            return Grant(demand.id, limit_ma, GrantReason.OWN_MAXIMUM, None)
+        full = next(constraint for constraint in self.routes[i] if room[constraint] < rise)
+        return Grant(demand.id, limit_ma, *self.name(full))
 
 
 def _survey(problem: Problem) -> _Field:
     """Number the constraints and find each demand's route through those that can bind at all."""
     faults = faults_of(problem)
     if faults:
-        raise ProblemError(tuple(map(str, faults)))
+        raise ProblemError(faults)
     limits = [limit for node in problem.nodes for limit in node.limit_ma]
+    limits += [group.limit_ma for group in problem.groups for _ in PHASES]
     groups_of: defaultdict[str, _Route] = defaultdict(tuple)
-    for group in problem.groups:
+    for place, group in sorted(enumerate(problem.groups, len(problem.nodes)), key=lambda placed: placed[1].id):
         for member in group.members:
-            groups_of[member] += (len(limits),)
-        limits += [group.limit_ma] * _WIDTH
+            groups_of[member] += (place * _WIDTH,)
     kinds = [(demand.node, demand.phases, groups_of.get(demand.id, ())) for demand in problem.demands]
     most: defaultdict[tuple[str, tuple[Phase, ...], _Route], int] = defaultdict(int)
     for kind, demand in zip(kinds, problem.demands, strict=True):

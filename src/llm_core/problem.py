@@ -114,10 +114,10 @@ class Fault:
 
 
 class ProblemError(ValueError):
-    """The problem makes no sense; `faults` says everything that is wrong with it."""
+    """The problem has no answer because it makes no sense; `faults` says everything that is wrong with it."""
 
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        super().__init__("\n".join(faults))
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("\n".join(map(str, faults)))
         self.faults = faults
 
 

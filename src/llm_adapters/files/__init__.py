@@ -1,0 +1,1 @@
+"""Files that people and scripts exchange with the controller."""
