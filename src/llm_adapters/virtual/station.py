@@ -135,10 +135,9 @@ class Station:
             return
         if kind == 2 and len(rest) == 2:
             self._answer(call_id, rest[0], rest[1])
-        elif kind == 3 and rest and isinstance(rest[0], dict):
-            self.calls.answered(call_id, rest[0], t)
         elif kind in (3, 4):
-            self.calls.answered(call_id, None, t)
+            result = rest[0] if kind == 3 and rest and isinstance(rest[0], dict) else None
+            self.calls.answered(call_id, result, t)
         self._settle()
 
     def _answer(self, call_id: str, action: str, payload: Payload) -> None:
@@ -383,8 +382,7 @@ class Station:
         done = partial(self._started, outlet, session)
         self.calls.add(Call("StartTransaction", lambda: payload, done, durable=True))
         self.reconsider()
-        if self._next_sample == math.inf:
-            self.start_samples()
+        self.start_samples()
 
     def _started(self, outlet: Connector, session: Session, answer: Payload | None) -> None:
         if answer is None:
@@ -416,8 +414,7 @@ class Station:
         if not self.config.quirks.keeps_tx_profiles:
             self.profiles.clear(connector=outlet.number, purpose=TX)
         self.reconsider()
-        if all(c.session is None for c in self.connectors):
-            self._next_sample = math.inf
+        self.start_samples()
 
     # -- restarts ------------------------------------------------------------------------------------------------
 
