@@ -52,6 +52,7 @@ class ClearLimit:
     station_id: str
     connector: int
     purpose: Purpose | None = None
+    lowers: bool = True
 
 
 @attrs.frozen
@@ -105,6 +106,7 @@ class RefusedStart:
     station_id: str
     id_tag: str
     verdict: Verdict
+    transaction_id: int | None = None  # given away with the refusal of a start, so never to be used again
 
 
 Record = Session | Ceiling | Site | BadgeRecord | AuditEntry | RefusedStart

@@ -7,10 +7,10 @@ from enum import StrEnum
 
 import attrs
 
-from llm_core.allocation import Binding, GrantReason
 from llm_core.authorisation import normalise
 from llm_core.effects import Alarm
 from llm_core.events import Status
+from llm_core.problem import Binding, GrantReason
 from llm_core.quantities import PerPhase
 from llm_core.site import AccessRule, Mode
 from llm_core.state import ConnectorState, Key, NodeView, State

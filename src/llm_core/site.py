@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from llm_core.allocation import LimitNode, Strategy
+from llm_core.problem import LimitNode, Strategy
 from llm_core.quantities import PHASES, PerPhase, Phase
 
 SITE = "site"

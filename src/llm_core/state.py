@@ -7,11 +7,11 @@ from datetime import datetime
 
 import attrs
 
-from llm_core.allocation import Grant
 from llm_core.authorisation import Badge
 from llm_core.effects import Alarm, AlarmCode, RefusedStart
 from llm_core.events import Capabilities, Status
 from llm_core.ledger import Ledger
+from llm_core.problem import Grant
 from llm_core.quantities import PerPhase, Phase
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -40,6 +40,7 @@ class ConnectorState:
     available_ms: int | None = None  # since when it says Available although a session is open
     settled_from_ms: int = 0  # readings from here on show the effect of the last command
     changed_ms: int | None = None  # when its limit was last changed (renewals aside)
+    lowering_ms: int | None = None  # since when a lower limit waits for its acknowledgement
     readings: tuple[Reading, ...] = ()  # the last two
     mean_ma: PerPhase | None = None  # of the draw, over up to 60 s since it settled
     phases: tuple[Phase, ...] | None = None  # measured site phases; None: all that it is wired to
@@ -99,6 +100,10 @@ class MeterState:
     fingerprint: int | None = None
     changed_ms: int | None = None  # when any register last changed
     frozen: bool = False
+    drawn_ma: PerPhase = PerPhase()  # what the stations drew when a register last changed
+    voltage_mv: tuple[int | None, int | None, int | None] = (None, None, None)
+    power_w: int | None = None
+    energy_import_wh: int | None = None
 
 
 @attrs.frozen
@@ -120,6 +125,7 @@ class NodeView:
     stations_ma: PerPhase
     worst_ma: PerPhase  # what its stations may draw at the most
     free_ma: PerPhase
+    over_since_ms: int | None = None  # since when what flows is above the limit
 
 
 @attrs.frozen
@@ -145,8 +151,9 @@ class State:
     window: int = 0  # the number of the present rotation window
     ticked_ms: int | None = None
     raised_ms: int | None = None  # when the last round of increases left
+    leases_from_ms: int = 0  # leases from before are renewed at once (our clock stepped)
     noted_ms: int = 0
-    interventions: int = 0  # how often the guard had to step in
+    intervened_ms: int | None = None  # when the guard last had to step in
 
     def rotation_of(self, key: Key) -> tuple[Phase, ...]:
         """The site phases that a connector is wired to (all of the site's for a stranger)."""

@@ -1,0 +1,85 @@
+"""What needs attention: a pure reading of the state, so that an alarm holds exactly as long as its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llm_core.budget import decays, silence_ms
+from llm_core.effects import Alarm, AlarmCode
+from llm_core.quantities import Now
+from llm_core.site import Mode
+from llm_core.state import MeterState, State
+
+OFFLINE_MS = 60_000
+GUARD_MS = 300_000  # an intervention stays in sight for five minutes
+STRANGER_MA = 1_000
+REFUSALS = 3
+EXCEEDED_MS = 10_000  # shorter, it is the ramp that every building step causes
+
+Code = tuple[AlarmCode, str]
+
+
+def alarms_of(state: State, now: Now) -> dict[Code, Alarm]:
+    """Every alarm that holds at `now`; one that held before keeps its beginning."""
+    return {
+        code: state.alarms.get(code) or Alarm(code[0], code[1], now.utc)
+        for code in (
+            *_meters(state, now.monotonic_ms),
+            *_stations(state, now.monotonic_ms),
+            *_connectors(state),
+            *_site(state, now.monotonic_ms),
+        )
+    }
+
+
+def _meters(state: State, now_ms: int) -> Iterator[Code]:
+    if state.site.supply.mode is Mode.STATIC:
+        return
+    for setup in state.site.meters:
+        meter = state.meters.get(setup.node, MeterState())
+        if meter.frozen:
+            yield AlarmCode.METER_FROZEN, setup.node
+            continue
+        phases = [meter.phases.get(phase) for phase in state.site.supply.site_phases]
+        silent_ms = silence_ms(meter.period_ms)
+        silent = [p is None or p.seen_ms is None or p.lost or now_ms - p.seen_ms > silent_ms for p in phases]
+        if all(silent):
+            yield AlarmCode.METER_SILENT, setup.node
+        elif any(silent):
+            yield AlarmCode.METER_IMPLAUSIBLE, setup.node
+
+
+def _stations(state: State, now_ms: int) -> Iterator[Code]:
+    for station in state.site.stations:
+        known = state.stations.get(station.id)
+        if station.out_of_service:
+            continue
+        if known is None or (not known.online and now_ms - known.since_ms >= OFFLINE_MS):
+            yield AlarmCode.STATION_OFFLINE, station.id
+        elif (
+            known.online and known.accepted and now_ms - known.since_ms >= OFFLINE_MS and not decays(state, station.id)
+        ):
+            yield AlarmCode.STATION_CANNOT_FALL_BACK, station.id
+
+
+def _connectors(state: State) -> Iterator[Code]:
+    for key, connector in state.connectors.items():
+        if state.site.station(key[0]) is None:
+            continue
+        if connector.disobeys_ms is not None:
+            yield AlarmCode.STATION_DISOBEYS, key[0]
+        if connector.ledger.refusals >= REFUSALS:
+            yield AlarmCode.STATION_REJECTS_LIMITS, key[0]
+    for key, reading in state.strangers.items():
+        if max(reading.current_ma) >= STRANGER_MA:
+            yield AlarmCode.STRANGER_DRAWS, key[0]
+
+
+def _site(state: State, now_ms: int) -> Iterator[Code]:
+    if state.storage_failing is not None:
+        yield AlarmCode.STORAGE_FAILING, ""
+    if state.intervened_ms is not None and now_ms - state.intervened_ms < GUARD_MS:
+        yield AlarmCode.GUARD_INTERVENED, ""
+    for view in state.nodes.values():
+        if view.over_since_ms is not None and now_ms - view.over_since_ms >= EXCEEDED_MS:
+            yield AlarmCode.LIMIT_EXCEEDED, view.node

@@ -1,0 +1,327 @@
+"""What is left for charging, per node and phase.
+
+Theory of operation
+-------------------
+The building's own load is what its meter shows less what the stations draw. The meter is a second old, the stations'
+readings are ten; between them lie commands that a car may or may not have followed. So the building load is kept as
+an interval [low, high]: a station's draw lies in [lo, hi], low = meter - Σ hi, high = meter - Σ lo.
+
+`high` rises at once and falls only when every charging station has reported since the meter fell: a car that stops
+by itself looks like a falling building until its own reading tells. Raising is judged against `high`, lowering
+against `low`: so a command under way neither hides an overload nor is answered twice, and twenty cars that ramp up
+between two readings cut nobody.
+
+Each phase of a meter ages alone: silent for `max(5 s, 3 periods)` nobody is raised, twice that and the safe
+fallback holds until the phase has been good for 30 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from llm_core.events import MeterSampled
+from llm_core.problem import LimitNode
+from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
+from llm_core.site import SITE, Mode, Site, Station, on_phases
+from llm_core.state import Allowance, ConnectorState, Key, MeterPhase, MeterState, State
+
+SILENT_MS = 5_000
+SILENT_PERIODS = 3
+RECOVERED_MS = 30_000
+FROZEN_MS = 60_000
+NOT_FOLLOWING_MS = 15_000
+FOLLOWED_MA = 3_000
+REPEATING_MA = 1_000
+STATION_SILENT_MS = 35_000  # a station that reported nothing for so long may draw anything it may
+HOLD_MS = 10_000
+DEADBAND_MA = 500
+ABSURD_FACTOR = 20  # a current so many times the protection is no reading
+NO_RAISE_MA = -10_000_000  # room to raise while the building load is unknown
+
+
+@attrs.frozen
+class Seen:
+    """A connector as the budget counts it: what it may draw at the worst, and the interval its draw lies in."""
+
+    key: Key
+    station: Station
+    connector: ConnectorState
+    online: bool
+    held_ma: int
+    worst_ma: PerPhase
+    lo_ma: PerPhase
+    hi_ma: PerPhase
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return counted_phases(self.connector, self.station, online=self.online)
+
+
+@attrs.frozen
+class Room:
+    """What charging may take at a node: raising only up to `raise_ma`, cut only what exceeds `keep_ma`."""
+
+    raise_ma: PerPhase
+    keep_ma: PerPhase
+
+
+def counted_phases(connector: ConnectorState, station: Station, *, online: bool) -> tuple[Phase, ...]:
+    """Measured phases while the station is heard, else all that it is wired to."""
+    return connector.phases if online and connector.phases is not None else station.phase_rotation
+
+
+def survey(state: State, now_ms: int) -> tuple[Seen, ...]:
+    """Every adopted connector that ever connected, in the order of its key; the out of service once they connect."""
+    stations = {station.id: station for station in state.site.stations}
+    seen = []
+    for key in sorted(state.connectors):
+        station = stations.get(key[0])
+        known = state.stations.get(key[0])
+        if station is None or known is None or (station.out_of_service and not known.online):
+            continue
+        seen.append(_seen(key, state.connectors[key], station, state, now_ms))
+    return tuple(seen)
+
+
+def _seen(key: Key, connector: ConnectorState, station: Station, state: State, now_ms: int) -> Seen:
+    known = state.stations[key[0]]
+    held_ma = connector.ledger.held_ma(now_ms, decays(state, key[0]))
+    if connector.ledger.inherited is None or not known.online:
+        held_ma = max(held_ma, station.start_alone_ma)
+    phases = counted_phases(connector, station, online=known.online)
+    entitled = on_phases(held_ma, phases)
+    worst = entitled
+    if known.online and connector.mean_ma is not None:
+        worst = entitled.larger(connector.mean_ma)
+    lo, hi = _draw(connector, entitled, online=known.online, now_ms=now_ms)
+    return Seen(key, station, connector, known.online, held_ma, worst, lo, hi)
+
+
+def decays(state: State, station_id: str) -> bool:
+    """Whether a lease at this station is known to run out: it keeps a second period, and its clock agrees."""
+    known = state.stations[station_id]
+    clock_ok = known.clock_ahead_ms is not None and abs(known.clock_ahead_ms) <= 10_000
+    return known.capabilities.decays and clock_ok
+
+
+def _draw(connector: ConnectorState, entitled: PerPhase, *, online: bool, now_ms: int) -> tuple[PerPhase, PerPhase]:
+    if not online or not connector.readings or now_ms - connector.readings[-1].at_ms > STATION_SILENT_MS:
+        return ZERO, entitled
+    last = connector.readings[-1]
+    if last.at_ms >= connector.settled_from_ms:
+        return last.current_ma, last.current_ma
+    return connector.readings[0].current_ma.smaller(last.current_ma), last.current_ma.larger(entitled)
+
+
+def sum_per_node(tree: Iterable[LimitNode], loads: Iterable[tuple[str, PerPhase]]) -> dict[str, list[int]]:
+    """Per node and phase, the loads under it: each is counted at its node and at every node above."""
+    parents = {node.id: node.parent for node in tree}
+    sums = {node_id: [0, 0, 0] for node_id in parents}
+    for start, load in loads:
+        node: str | None = start
+        while node is not None:
+            total = sums[node]
+            total[0] += load.l1
+            total[1] += load.l2
+            total[2] += load.l3
+            node = parents[node]
+    return sums
+
+
+# The meter
+
+
+def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
+    """The state after a sample. One older than the last, or for a node without a meter, changes nothing."""
+    before = state.meters.get(event.node, MeterState())
+    if before.taken_ms is not None and event.taken_ms <= before.taken_ms:
+        return state
+    period_ms = before.period_ms
+    if before.taken_ms is not None:
+        period_ms = min(max((3 * period_ms + event.taken_ms - before.taken_ms) // 4, 200), 10_000)
+    silent_ms = silence_ms(period_ms)
+    changed = event.fingerprint != before.fingerprint or before.changed_ms is None
+    absurd_ma = ABSURD_FACTOR * max(state.site.supply.fuse_ma)
+    phases = dict(before.phases)
+    for phase, current_ma in zip(PHASES, event.current_ma, strict=True):
+        good = current_ma is not None and abs(current_ma) <= absurd_ma
+        phases[phase] = _phase_after(phases.get(phase, MeterPhase()), current_ma if good else None, now_ms, silent_ms)
+    meter = MeterState(
+        phases=phases,
+        taken_ms=event.taken_ms,
+        period_ms=period_ms,
+        fingerprint=event.fingerprint,
+        changed_ms=now_ms if changed else before.changed_ms,
+        frozen=not changed and before.frozen,
+        drawn_ma=drawn_ma(state) if changed else before.drawn_ma,
+        power_w=event.power_w,
+        energy_import_wh=event.energy_import_wh,
+        voltage_mv=event.voltage_mv,
+    )
+    return attrs.evolve(state, meters={**state.meters, event.node: meter})
+
+
+def _phase_after(phase: MeterPhase, current_ma: int | None, now_ms: int, silent_ms: int) -> MeterPhase:
+    if current_ma is None:
+        return phase
+    gap = phase.seen_ms is None or now_ms - phase.seen_ms > silent_ms
+    good_since_ms = now_ms if gap or phase.good_since_ms is None else phase.good_since_ms
+    return attrs.evolve(phase, current_ma=current_ma, seen_ms=now_ms, good_since_ms=good_since_ms)
+
+
+def silence_ms(period_ms: int) -> int:
+    return max(SILENT_MS, SILENT_PERIODS * period_ms)
+
+
+def drawn_ma(state: State) -> PerPhase:
+    """What the stations say they draw, all together, on the phases of the site."""
+    total = ZERO
+    for connector in state.connectors.values():
+        if connector.readings:
+            total += connector.readings[-1].current_ma
+    return total
+
+
+def is_repeating(state: State, meter: MeterState) -> bool:
+    """Whether the meter shows the same registers although the stations draw otherwise: no new information."""
+    moved = drawn_ma(state) - meter.drawn_ma
+    return meter.frozen or max(abs(change) for change in moved) >= REPEATING_MA
+
+
+def aged(state: State, now_ms: int) -> dict[str, MeterState]:
+    """The meters as far as they can be trusted now: lost when silent or frozen, back after 30 s of good samples."""
+    meters: dict[str, MeterState] = {}
+    for setup in state.site.meters:
+        meter = state.meters.get(setup.node, MeterState())
+        frozen = _is_frozen(state, meter, now_ms)
+        limit_ms = 2 * silence_ms(meter.period_ms)
+        phases = dict(meter.phases)
+        for phase in state.site.supply.site_phases:
+            known = phases.get(phase, MeterPhase())
+            silent = known.seen_ms is not None and now_ms - known.seen_ms > limit_ms
+            recovered = known.good_since_ms is not None and now_ms - known.good_since_ms >= RECOVERED_MS
+            lost = silent or frozen or (known.lost and not recovered)
+            good_since_ms = None if silent or frozen else known.good_since_ms
+            if (lost, good_since_ms) != (known.lost, known.good_since_ms):
+                phases[phase] = attrs.evolve(known, lost=lost, good_since_ms=good_since_ms)
+        meters[setup.node] = attrs.evolve(meter, phases=phases, frozen=frozen)
+    return meters
+
+
+def _is_frozen(state: State, meter: MeterState, now_ms: int) -> bool:
+    if meter.changed_ms is None:
+        return False
+    unchanged_ms = now_ms - meter.changed_ms
+    if unchanged_ms >= FROZEN_MS:
+        return True
+    moved = drawn_ma(state) - meter.drawn_ma
+    return unchanged_ms >= NOT_FOLLOWING_MS and max(abs(change) for change in moved) >= FOLLOWED_MA
+
+
+def interval(
+    state: State, meters: Mapping[str, MeterState], seen: tuple[Seen, ...], now_ms: int
+) -> dict[str, MeterState]:
+    """The meters with `high_ma` brought up to date: it rises at once and falls only when all have reported."""
+    tree = state.site.limit_tree()
+    lows = sum_per_node(tree, ((entry.station.node, entry.lo_ma) for entry in seen))
+    after: dict[str, MeterState] = {}
+    for setup in state.site.meters:
+        meter = meters[setup.node]
+        phases = dict(meter.phases)
+        for index, phase in enumerate(PHASES):
+            known = phases.get(phase)
+            if known is None or known.current_ma is None:
+                continue
+            drawn = lows[setup.node][index] if setup.includes_stations else 0
+            phases[phase] = _high(known, max(known.current_ma - drawn, 0), _oldest_report_ms(seen), now_ms)
+        after[setup.node] = attrs.evolve(meter, phases=phases)
+    return after
+
+
+def _oldest_report_ms(seen: tuple[Seen, ...]) -> int | None:
+    """When the charging station that has been quiet longest reported; None when none charges."""
+    charging = [entry for entry in seen if entry.online and max(entry.hi_ma) > 0]
+    return min(
+        (entry.connector.readings[-1].at_ms if entry.connector.readings else 0 for entry in charging), default=None
+    )
+
+
+def _high(phase: MeterPhase, candidate_ma: int, reported_ms: int | None, now_ms: int) -> MeterPhase:
+    if candidate_ma >= phase.high_ma:
+        return attrs.evolve(phase, high_ma=candidate_ma, fell_ms=None)
+    if phase.fell_ms is None:
+        phase = attrs.evolve(phase, fell_ms=now_ms, peak_ma=candidate_ma)
+    peak_ma = max(phase.peak_ma, candidate_ma)
+    if reported_ms is None or (phase.fell_ms is not None and reported_ms > phase.fell_ms):
+        return attrs.evolve(phase, high_ma=peak_ma, fell_ms=now_ms, peak_ma=candidate_ma)
+    return attrs.evolve(phase, peak_ma=peak_ma)
+
+
+# What is left
+
+
+def rooms(
+    site: Site, meters: Mapping[str, MeterState], seen: tuple[Seen, ...], strangers: PerPhase, now_ms: int
+) -> dict[str, Room]:
+    """Per node, what its stations may take; a node without a meter of its own carries stations only."""
+    tree = site.limit_tree()
+    highs = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
+    setups = {setup.node: setup for setup in site.meters}
+    result: dict[str, Room] = {}
+    for node in tree:
+        setup = setups.get(node.id)
+        if node.id == SITE and site.supply.mode is Mode.STATIC:
+            limit = node.limit_ma - strangers
+            result[node.id] = Room(limit, limit)
+        elif setup is not None:
+            drawn = highs[node.id] if setup.includes_stations else [0, 0, 0]
+            safe = site.supply.fallback_ma if node.id == SITE else ZERO
+            result[node.id] = _metered(node.limit_ma, meters[node.id], drawn, safe, now_ms)
+        elif node.id == SITE:  # dynamic, but nobody set up a meter: the safe limit holds
+            safe = node.limit_ma.smaller(site.supply.fallback_ma)
+            result[node.id] = Room(safe, safe)
+        else:
+            result[node.id] = Room(node.limit_ma, node.limit_ma)
+    return result
+
+
+def _metered(limit: PerPhase, meter: MeterState, drawn: list[int], safe: PerPhase, now_ms: int) -> Room:
+    raise_ma, keep_ma = [0, 0, 0], [0, 0, 0]
+    silent_ms = silence_ms(meter.period_ms)
+    for index, phase in enumerate(PHASES):
+        known = meter.phases.get(phase)
+        if known is None or known.current_ma is None or known.seen_ms is None or known.lost:
+            raise_ma[index] = keep_ma[index] = min(limit[phase], safe[phase])
+            continue
+        low_ma = max(known.current_ma - drawn[index], 0)
+        keep_ma[index] = limit[phase] - low_ma
+        silent = now_ms - known.seen_ms > silent_ms
+        raise_ma[index] = NO_RAISE_MA if silent else limit[phase] - known.high_ma
+    return Room(PerPhase(*raise_ma), PerPhase(*keep_ma))
+
+
+def allowed(
+    before: Mapping[tuple[str, Phase], Allowance], node: str, wanted: PerPhase, now_ms: int, *, metered: bool
+) -> dict[tuple[str, Phase], Allowance]:
+    """What charging may take at a node: falls at once; behind a meter it grows to what was free for 10 s on end."""
+    result = {}
+    for phase in PHASES:
+        allowance = before.get((node, phase))
+        limit_ma = wanted[phase]
+        if allowance is None or not metered or limit_ma <= allowance.limit_ma + DEADBAND_MA:
+            kept_ma = limit_ma if allowance is None or not metered else min(limit_ma, allowance.limit_ma)
+            result[node, phase] = Allowance(kept_ma)
+        else:
+            result[node, phase] = _rising(allowance, limit_ma, now_ms)
+    return result
+
+
+def _rising(allowance: Allowance, limit_ma: int, now_ms: int) -> Allowance:
+    if allowance.rising_since_ms is None:
+        return attrs.evolve(allowance, rising_since_ms=now_ms, rising_to_ma=limit_ma)
+    rising_to_ma = min(allowance.rising_to_ma, limit_ma)
+    if now_ms - allowance.rising_since_ms >= HOLD_MS:
+        return Allowance(rising_to_ma, now_ms, limit_ma)
+    return attrs.evolve(allowance, rising_to_ma=rising_to_ma)

@@ -1,0 +1,168 @@
+"""Changes of the configuration: validated whole, saved, then effective; or refused with every fault."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import attrs
+
+from llm_core.authorisation import normalise
+from llm_core.effects import (
+    AuditEntry,
+    BadgeRecord,
+    Effect,
+    InviteBoot,
+    NotSaved,
+    Reply,
+    Save,
+    Saved,
+)
+from llm_core.events import (
+    BadgesEdited,
+    PutAccess,
+    PutClusters,
+    PutMeters,
+    PutSharing,
+    PutStation,
+    PutSupply,
+    PutSystem,
+    RemoveStation,
+    SiteEdit,
+    SiteEdited,
+)
+from llm_core.ledger import Inherited
+from llm_core.presence import introduced, promised_maximum
+from llm_core.quantities import Now
+from llm_core.sessions import interrupt_session
+from llm_core.site import Fault, Site, SiteError, Station, check
+from llm_core.state import State
+
+Result = tuple[State, tuple[Effect, ...]]
+
+
+def site_edited(state: State, event: SiteEdited, now: Now) -> Result:
+    """The new configuration if it passes `check`, audited; else the faults and no change at all."""
+    site = edited(state.site, event.edit)
+    try:
+        check(site)
+    except SiteError as error:
+        return state, (Reply(event.request, NotSaved(error.faults)),)
+    old, new = _shown(state.site, event.edit), _shown(site, event.edit)
+    audit = AuditEntry(now.utc, event.by, type(event.edit).__name__, old, new)
+    state = attrs.evolve(state, site=site)
+    followed: tuple[Effect, ...] = ()
+    if isinstance(event.edit, PutStation):
+        state, followed = _station_put(state, event.edit.station)
+    elif isinstance(event.edit, RemoveStation):
+        state, followed = _station_removed(state, event.edit.station_id, now)
+    return state, (Save(site), Save(audit), *followed, Reply(event.request, Saved()))
+
+
+def edited(site: Site, edit: SiteEdit) -> Site:
+    """The site with one edit applied, not yet checked."""
+    match edit:
+        case PutSystem():
+            return attrs.evolve(site, system=edit.system)
+        case PutSupply():
+            return attrs.evolve(site, supply=edit.supply)
+        case PutClusters():
+            return attrs.evolve(site, clusters=edit.clusters)
+        case PutMeters():
+            return attrs.evolve(site, meters=edit.meters)
+        case PutSharing():
+            return attrs.evolve(site, sharing=edit.sharing)
+        case PutAccess():
+            return attrs.evolve(site, access=edit.rule)
+        case PutStation():
+            others = tuple(s if s.id != edit.station.id else edit.station for s in site.stations)
+            known = any(s.id == edit.station.id for s in site.stations)
+            return attrs.evolve(site, stations=others if known else (*site.stations, edit.station))
+        case RemoveStation():
+            return attrs.evolve(site, stations=tuple(s for s in site.stations if s.id != edit.station_id))
+        case _:
+            assert_never(edit)
+
+
+def _shown(site: Site, edit: SiteEdit) -> str:
+    """The edited part as text for the audit trail."""
+    match edit:
+        case PutSystem():
+            return repr(site.system)
+        case PutSupply():
+            return repr(site.supply)
+        case PutClusters():
+            return repr(site.clusters)
+        case PutMeters():
+            return repr(site.meters)
+        case PutSharing():
+            return repr(site.sharing)
+        case PutAccess():
+            return repr(site.access)
+        case PutStation():
+            return repr(site.station(edit.station.id))
+        case RemoveStation():
+            return repr(site.station(edit.station_id))
+        case _:
+            assert_never(edit)
+
+
+def _station_put(state: State, station: Station) -> Result:
+    """A waiting station is adopted: from now on its maximum counts, and it is asked to boot so that it is accepted.
+
+    Of a station that we know already, a larger maximum counts at once wherever nobody knows what it holds.
+    """
+    known = state.stations.get(station.id)
+    if known is None:
+        return state, ()
+    strangers = {key: reading for key, reading in state.strangers.items() if key[0] != station.id}
+    connectors = dict(state.connectors)
+    for key, connector in state.connectors.items():
+        inherited = connector.ledger.inherited
+        if key[0] == station.id and (inherited is not None or not connector.ledger.has_floor):
+            until_ms = inherited.until_ms if inherited is not None else None
+            ledger = attrs.evolve(connector.ledger, inherited=Inherited(station.max_ma, station.max_ma, until_ms))
+            connectors[key] = attrs.evolve(connector, ledger=ledger)
+    state = attrs.evolve(state, strangers=strangers, connectors=connectors)
+    state, saves = introduced(state, station)
+    state, more = promised_maximum(state, station)
+    saves = (*saves, *more)
+    waits = known.online and not known.accepted
+    return state, (*saves, InviteBoot(station.id)) if waits else saves
+
+
+def _station_removed(state: State, station_id: str, now: Now) -> Result:
+    """Its open sessions end here; while it stays connected it is a stranger again."""
+    saves: list[Effect] = []
+    recent = dict(state.recent)
+    for key, connector in state.connectors.items():
+        if key[0] == station_id and connector.session is not None:
+            ended = interrupt_session(connector.session, now.utc, "StationRemoved")
+            recent[ended.transaction_id] = ended
+            saves.append(Save(ended))
+    connectors = {key: c for key, c in state.connectors.items() if key[0] != station_id}
+    stations = dict(state.stations)
+    known = stations.pop(station_id, None)
+    if known is not None and known.online:
+        stations[station_id] = attrs.evolve(known, accepted=False)
+    return attrs.evolve(state, recent=recent, connectors=connectors, stations=stations), tuple(saves)
+
+
+def badges_edited(state: State, event: BadgesEdited, now: Now) -> Result:
+    """All of the badges or none: an id that is empty, or named twice in one change, refuses the whole."""
+    keys = [normalise(badge.badge_id) for badge in event.put]
+    faults = [Fault(f"/{i}/badge_id", "must not be empty") for i, key in enumerate(keys) if not key]
+    faults += [Fault(f"/{i}/badge_id", "stands twice in this change") for i, k in enumerate(keys) if keys.index(k) < i]
+    removed = [normalise(badge_id) for badge_id in event.remove]
+    faults += [Fault(f"/{i}", "there is no such badge") for i, key in enumerate(removed) if key not in state.badges]
+    if faults:
+        return state, (Reply(event.request, NotSaved(tuple(faults))),)
+    badges = {key: badge for key, badge in state.badges.items() if key not in removed}
+    effects: list[Effect] = [Save(BadgeRecord(key, None)) for key in removed]
+    for key, badge in zip(keys, event.put, strict=True):
+        before = state.badges.get(key)
+        kept = badge if before is None else attrs.evolve(badge, badge_id=before.badge_id)  # shown as first entered
+        badges[key] = kept
+        effects.append(Save(BadgeRecord(key, kept)))
+        effects.append(Save(AuditEntry(now.utc, event.by, "badge", repr(before), repr(kept))))
+    effects += [Save(AuditEntry(now.utc, event.by, "badge", repr(state.badges[key]), "")) for key in removed]
+    return attrs.evolve(state, badges=badges), (*effects, Reply(event.request, Saved()))

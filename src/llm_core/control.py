@@ -1,0 +1,242 @@
+"""One tick: from what is known to what is sent. The only place where limits are computed.
+
+meters, ledgers ─> survey ─> rooms ─> plan ─> dispatch ─> guard ─> commands, entered in the ledger
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from llm_core import ledger as books
+from llm_core.alarms import alarms_of
+from llm_core.budget import Room, Seen, aged, interval, rooms, sum_per_node, survey
+from llm_core.demand import wants
+from llm_core.dispatch import Command, dispatch
+from llm_core.effects import (
+    Ceiling,
+    ClearAlarm,
+    Effect,
+    Note,
+    Purpose,
+    RaiseAlarm,
+    Save,
+    SetLimit,
+    StopRemotely,
+)
+from llm_core.guard import guard
+from llm_core.plan import Plan, plan
+from llm_core.quantities import PHASES, ZERO, Now, PerPhase
+from llm_core.sessions import clock_session
+from llm_core.site import SITE, Mode
+from llm_core.state import ConnectorState, MeterState, NodeView, State
+from llm_core.transactions import abandoned
+
+STOP_AFTER_MS = 30_000  # a station that still draws so long after it was told 0 A is asked to stop
+STILL_DRAWS_MA = 1_000
+NOTE_EVERY_MS = 60_000
+
+
+def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
+    """Compute the limits; returns the next state and the effects, saves before commands."""
+    now_ms = now.monotonic_ms
+    state, ended = abandoned(state, now)
+    state = _clocked(_turned(state, now), now_ms)
+    seen = survey(state, now_ms)
+    meters = interval(state, aged(state, now_ms), seen, now_ms)
+    state = attrs.evolve(state, meters=meters)
+    left = rooms(state.site, meters, seen, _strangers(state), now_ms)
+    planned = plan(state, seen, left, now_ms)
+    wished = dispatch(state, seen, left, planned.grants, now_ms)
+    passed = guard(state, wished, now_ms)
+    state, effects = _entered(state, planned, passed.commands, now_ms)
+    state = attrs.evolve(
+        state,
+        nodes=_node_views(state, seen, left, meters, now_ms),
+        ticked_ms=now_ms,
+        next_seq=state.next_seq + len(wished),
+        intervened_ms=now_ms if passed.violations else state.intervened_ms,
+    )
+    state, stops = _stopped(state, now_ms)
+    state, notes = _noted(state, now_ms)
+    state, changes = _alarmed(state, now)
+    return state, (*ended, *effects, *stops, *notes, *changes)
+
+
+# Time
+
+
+def _turned(state: State, now: Now) -> State:
+    """At the start of a rotation window those who were served least come first."""
+    local = now.local
+    window = (local.toordinal() * 1440 + local.hour * 60 + local.minute) // state.site.sharing.rotation_min
+    if window == state.window:
+        return state
+    waiting = sorted(
+        (key for key, c in state.connectors.items() if wants(c, now.monotonic_ms)),
+        key=lambda key: (state.connectors[key].served_ms, key),
+    )
+    connectors = dict(state.connectors)
+    for rank, key in enumerate(waiting):
+        connectors[key] = attrs.evolve(connectors[key], rank=rank)
+    return attrs.evolve(state, window=window, connectors=connectors)
+
+
+def _clocked(state: State, now_ms: int) -> State:
+    """Count the time since the last tick for sessions and turns."""
+    elapsed_ms = now_ms - state.ticked_ms if state.ticked_ms is not None else 0
+    if elapsed_ms <= 0:
+        return state
+    connectors = dict(state.connectors)
+    for key, connector in state.connectors.items():
+        if connector.session is None:
+            continue
+        charging = bool(connector.readings) and max(connector.readings[-1].current_ma) >= STILL_DRAWS_MA
+        connectors[key] = attrs.evolve(
+            connector,
+            session=clock_session(connector.session, elapsed_ms, charging=charging),
+            served_ms=connector.served_ms + (elapsed_ms if connector.offered_ma > 0 else 0),
+        )
+    return attrs.evolve(state, connectors=connectors)
+
+
+# Commands into the books
+
+
+def _entered(
+    state: State, planned: Plan, commands: tuple[Command, ...], now_ms: int
+) -> tuple[State, tuple[Effect, ...]]:
+    """The state with every command in the ledger and every promise to the disk, and both as effects."""
+    connectors = dict(state.connectors)
+    for key, connector in state.connectors.items():
+        grant = planned.grants.get(key)
+        if grant != connector.grant:
+            connectors[key] = attrs.evolve(connector, grant=grant)
+    saves: list[Effect] = []
+    raised_ms = state.raised_ms
+    for command in commands:
+        key = (command.station_id, command.connector)
+        connectors[key] = after = _commanded(connectors[key], command, now_ms)
+        if isinstance(command, SetLimit) and not command.lowers:
+            raised_ms = now_ms
+        if isinstance(command, SetLimit) and command.limit_ma > after.ceiling_ma:
+            connectors[key] = attrs.evolve(after, ceiling_ma=command.limit_ma)
+            saves.append(Save(Ceiling(*key, command.limit_ma)))
+    state = attrs.evolve(state, connectors=connectors, allowances=planned.allowances, raised_ms=raised_ms)
+    return state, (*saves, *commands)
+
+
+def _commanded(connector: ConnectorState, command: Command, now_ms: int) -> ConnectorState:
+    entered = attrs.evolve(connector, ledger=books.sent(connector.ledger, command, now_ms))
+    if not isinstance(command, SetLimit) or command.purpose is Purpose.FLOOR:
+        return entered
+    if command.limit_ma == connector.offered_ma:
+        return entered
+    lowering_ms = connector.lowering_ms if connector.lowering_ms is not None else now_ms
+    return attrs.evolve(
+        entered,
+        offered_ma=command.limit_ma,
+        changed_ms=now_ms,
+        settled_from_ms=now_ms + books.FOLLOW_MS,
+        mean_ma=None,
+        lowering_ms=lowering_ms if command.limit_ma < connector.offered_ma else None,
+    )
+
+
+def _stopped(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
+    """A car that draws on although it was told 0 A for 30 s: ask the station to end the transaction, once a minute."""
+    connectors, effects = dict(state.connectors), []
+    for key, connector in state.connectors.items():
+        if connector.disobeys_ms is None or connector.session is None or connector.offered_ma > 0:
+            continue
+        told_ms = connector.changed_ms if connector.changed_ms is not None else now_ms
+        drawing = connector.readings and max(connector.readings[-1].current_ma) > STILL_DRAWS_MA
+        asked_ms = connector.stop_asked_ms
+        if not drawing or now_ms - told_ms < STOP_AFTER_MS or (asked_ms is not None and now_ms - asked_ms < 60_000):
+            continue
+        connectors[key] = attrs.evolve(connector, stop_asked_ms=now_ms)
+        effects.append(StopRemotely(key[0], connector.session.transaction_id))
+    return attrs.evolve(state, connectors=connectors), tuple(effects)
+
+
+def _noted(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
+    """Once a minute: open sessions as they stand, and ceilings that have come down."""
+    if now_ms - state.noted_ms < NOTE_EVERY_MS:
+        return state, ()
+    connectors, notes = dict(state.connectors), []
+    for key, connector in state.connectors.items():
+        if connector.session is not None:
+            notes.append(Note(connector.session))
+        held_ma = max([connector.offered_ma, *_limits_in(connector)])
+        if connector.ledger.inherited is None and held_ma < connector.ceiling_ma:
+            connectors[key] = attrs.evolve(connector, ceiling_ma=held_ma)
+            notes.append(Note(Ceiling(*key, held_ma)))
+    return attrs.evolve(state, connectors=connectors, noted_ms=now_ms), tuple(notes)
+
+
+def _limits_in(connector: ConnectorState) -> list[int]:
+    ledger = connector.ledger
+    helds = [held for slot in (ledger.floor, ledger.default, ledger.transaction) for held in slot.candidates()]
+    return [held.limit_ma for held in helds if held.limit_ma is not None]
+
+
+# What people see
+
+
+def _strangers(state: State) -> PerPhase:
+    total = ZERO
+    for reading in state.strangers.values():
+        total += reading.current_ma
+    return total
+
+
+def _node_views(
+    state: State, seen: tuple[Seen, ...], left: Mapping[str, Room], meters: Mapping[str, MeterState], now_ms: int
+) -> dict[str, NodeView]:
+    tree = state.site.limit_tree()
+    drawn = sum_per_node(tree, ((entry.station.node, _drawn(entry)) for entry in seen))
+    worst = sum_per_node(tree, ((entry.station.node, entry.worst_ma) for entry in seen))
+    views = {}
+    for node in tree:
+        stations = PerPhase(*drawn[node.id])
+        total = _total(state, node.id, stations, meters)
+        free = (left[node.id].keep_ma - PerPhase(*worst[node.id])).larger(ZERO)
+        used = total if total is not None else stations
+        before = state.nodes.get(node.id)
+        over_since_ms = None
+        if any(used[phase] > node.limit_ma[phase] for phase in state.site.supply.site_phases):
+            over_since_ms = before.over_since_ms if before is not None and before.over_since_ms is not None else now_ms
+        views[node.id] = NodeView(
+            node.id, node.limit_ma, total, stations, PerPhase(*worst[node.id]), free, over_since_ms
+        )
+    return views
+
+
+def _drawn(entry: Seen) -> PerPhase:
+    if entry.online and entry.connector.readings:
+        return entry.connector.readings[-1].current_ma
+    return ZERO
+
+
+def _total(state: State, node_id: str, stations: PerPhase, meters: Mapping[str, MeterState]) -> PerPhase | None:
+    if node_id == SITE and state.site.supply.mode is Mode.STATIC:
+        return None
+    setup = next((setup for setup in state.site.meters if setup.node == node_id), None)
+    if setup is None:
+        return None
+    known = [meters[node_id].phases.get(phase) for phase in PHASES]
+    if all(phase is None or phase.current_ma is None for phase in known):
+        return None
+    measured = PerPhase(*(phase.current_ma or 0 if phase is not None else 0 for phase in known))
+    return measured if setup.includes_stations else measured + stations
+
+
+def _alarmed(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
+    """The alarms that hold now; an effect for each that came or went."""
+    alarms = alarms_of(state, now)
+    came = tuple(RaiseAlarm(alarm) for key, alarm in alarms.items() if key not in state.alarms)
+    went = tuple(ClearAlarm(alarm) for key, alarm in state.alarms.items() if key not in alarms)
+    if not came and not went:
+        return state, ()
+    return attrs.evolve(state, alarms=alarms), (*came, *went)

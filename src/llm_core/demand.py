@@ -1,0 +1,148 @@
+"""What a connector can use, from what it was seen to do.
+
+Everything here is measured, nothing typed in: which phases the car draws on, how much it can take, whether it has
+finished, whether it obeys. What is not known counts as the worst.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from llm_core.problem import Demand
+from llm_core.quantities import PerPhase, Phase
+from llm_core.site import Station
+from llm_core.state import ConnectorState, Key, Reading
+
+CLEAR_MA = 5_000  # a phase above this is in use…
+NOTHING_MA = 1_000  # …below this it is not; between, nothing is concluded (a phantom is not a phase)
+PROVEN_MS = 60_000  # so long must a pattern last before current is released
+MARGIN_MA = 1_500  # what a car keeps above its draw: cars that round to 1 A must not oscillate
+MEAN_MS = 60_000
+PREPARING_MS = 120_000  # so long is a share kept for a car that does not start
+WAKE_EVERY_MS = 3_600_000
+WAKE_MS = 180_000
+JUDGED_AFTER_MS = 10_000  # a reading so long after the acknowledgement shows whether a station obeys
+
+
+def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
+    """The connector after a live reading of its draw."""
+    after = attrs.evolve(connector, readings=(*connector.readings[-1:], reading), mean_ma=_mean(connector, reading))
+    after = _with_phases(after, reading, wired)
+    after = _with_cap(after, reading)
+    return _with_obedience(after, reading)
+
+
+def forgotten(connector: ConnectorState) -> ConnectorState:
+    """The connector after its car left: the next one is a stranger."""
+    return attrs.evolve(
+        connector,
+        mean_ma=None,
+        phases=None,
+        phases_pending=None,
+        below_since_ms=None,
+        cap_ma=None,
+        idle_since_ms=None,
+        disobeys_ms=None,
+        disobeyed=0,
+        stop_asked_ms=None,
+        served_ms=0,
+    )
+
+
+def wants(connector: ConnectorState, now_ms: int) -> bool:
+    """Whether there is a car to give current to: a session, or a car that is about to start one."""
+    if connector.session is not None:
+        return True
+    return connector.preparing_ms is not None and now_ms - connector.preparing_ms < PREPARING_MS
+
+
+def is_finished(connector: ConnectorState, turn: int, now_ms: int) -> bool:
+    """Whether the car draws nothing although it could. Once an hour, in turn, it counts as awake for 3 minutes."""
+    if connector.idle_since_ms is None:
+        return False
+    idle_ms = now_ms - connector.idle_since_ms
+    if idle_ms < PROVEN_MS:
+        return False
+    asleep_ms = idle_ms - turn * WAKE_MS
+    return asleep_ms < WAKE_EVERY_MS or asleep_ms % WAKE_EVERY_MS >= WAKE_MS
+
+
+def demand_of(key: Key, connector: ConnectorState, station: Station, step_ma: int) -> Demand:
+    """What the connector may be given, as the allocation wants it; priority and rank decide among equals."""
+    least_ma = min(-(-station.min_ma // step_ma) * step_ma, station.max_ma)
+    most_ma = station.max_ma if connector.cap_ma is None else min(station.max_ma, connector.cap_ma)
+    since_ms = connector.session_ms if connector.session is not None else connector.preparing_ms or 0
+    return Demand(
+        id=demand_id(key),
+        node=station.node,
+        phases=connector.phases or station.phase_rotation,
+        min_ma=least_ma,
+        max_ma=max(least_ma, most_ma),
+        step_ma=step_ma,
+        priority=station.priority,
+        rank=connector.rank,
+        since=since_ms,
+    )
+
+
+def demand_id(key: Key) -> str:
+    return f"{key[0]}/{key[1]}"
+
+
+def _mean(connector: ConnectorState, reading: Reading) -> PerPhase | None:
+    """A running mean over 60 s of the readings since the last command settled."""
+    if reading.at_ms < connector.settled_from_ms:
+        return None
+    if connector.mean_ma is None or not connector.readings:
+        return reading.current_ma
+    weight_ms = min(reading.at_ms - connector.readings[-1].at_ms, MEAN_MS)
+    old, new = connector.mean_ma, reading.current_ma
+    return PerPhase(*(o + (n - o) * weight_ms // MEAN_MS for o, n in zip(old, new, strict=True)))
+
+
+def _with_phases(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
+    draws = {phase: reading.current_ma[phase] for phase in wired}
+    in_use = tuple(phase for phase in wired if draws[phase] >= NOTHING_MA)
+    if not in_use:
+        return attrs.evolve(connector, phases=None, phases_pending=None)
+    if connector.phases is not None and not set(in_use) <= set(connector.phases):
+        return attrs.evolve(connector, phases=None, phases_pending=None)  # it added a phase: nothing is known
+    if any(NOTHING_MA <= draw < CLEAR_MA for draw in draws.values()):
+        return attrs.evolve(connector, phases_pending=None)
+    if connector.phases_pending != in_use:
+        return attrs.evolve(connector, phases_pending=in_use, phases_since_ms=reading.at_ms)
+    if reading.at_ms - connector.phases_since_ms >= PROVEN_MS:
+        return attrs.evolve(connector, phases=in_use)
+    return connector
+
+
+def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
+    """A car that uses less than offered for 60 s is capped at its draw and a margin, until it climbs to its cap."""
+    draw_ma = max(reading.current_ma)
+    if draw_ma >= NOTHING_MA:
+        connector = attrs.evolve(connector, idle_since_ms=None)
+    elif connector.offered_ma > 0 and connector.idle_since_ms is None and reading.at_ms >= connector.settled_from_ms:
+        connector = attrs.evolve(connector, idle_since_ms=reading.at_ms)
+    if connector.cap_ma is not None and draw_ma > connector.cap_ma - MARGIN_MA // 2:
+        return attrs.evolve(connector, cap_ma=None, below_since_ms=None)
+    if reading.at_ms < connector.settled_from_ms or draw_ma + 2 * MARGIN_MA > connector.offered_ma:
+        return attrs.evolve(connector, below_since_ms=None)
+    if connector.below_since_ms is None:
+        return attrs.evolve(connector, below_since_ms=reading.at_ms)
+    if reading.at_ms - connector.below_since_ms < PROVEN_MS:
+        return connector
+    return attrs.evolve(connector, cap_ma=draw_ma + MARGIN_MA, below_since_ms=None)
+
+
+def _with_obedience(connector: ConnectorState, reading: Reading) -> ConnectorState:
+    """Two readings in a row more than 10 % and 1 A above the limit, long enough after it was acknowledged."""
+    judged_from_ms = connector.settled_from_ms + JUDGED_AFTER_MS
+    if reading.at_ms < judged_from_ms or connector.changed_ms is None:
+        return connector
+    limit_ma = connector.offered_ma
+    if max(reading.current_ma) <= limit_ma + limit_ma // 10 + 1_000:
+        return attrs.evolve(connector, disobeyed=0, disobeys_ms=None, stop_asked_ms=None)
+    disobeys_ms = connector.disobeys_ms
+    if connector.disobeyed >= 1 and disobeys_ms is None:
+        disobeys_ms = reading.at_ms
+    return attrs.evolve(connector, disobeyed=connector.disobeyed + 1, disobeys_ms=disobeys_ms)

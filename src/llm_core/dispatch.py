@@ -1,0 +1,287 @@
+"""The plan against the ledger: which commands leave now, decreases first, one in flight per connector.
+
+Theory of operation
+-------------------
+A target is only a wish. A connector whose target lies at or below what it was told last gets it at once. A raise
+leaves only while the worst cases of all connectors, the raised one at its new limit, fit beside the building at
+every node and phase (I1); since a worst case falls only after a decrease is acknowledged and followed, an increase
+never overtakes the decrease that pays for it (I2). Behind a meter one round of increases leaves per fresh sample.
+
+Beside limits the dispatch keeps house in the stations: the permanent floor first, then nothing live lies where no
+car is, and a lease is renewed when 40 % of it is left. What follows a lease is chosen so that all last periods
+together fit without us (I6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from llm_core.budget import Room, Seen, decays, is_repeating, sum_per_node
+from llm_core.demand import wants
+from llm_core.effects import ClearLimit, Purpose, SetLimit
+from llm_core.ledger import Held, Ledger
+from llm_core.plan import Tree
+from llm_core.problem import Grant
+from llm_core.quantities import PerPhase
+from llm_core.site import SITE, Mode, on_phases
+from llm_core.state import ConnectorState, Key, State
+
+SUPERSEDE_MS = 2_000  # a decrease waits so long for the answer to an earlier command
+RETRY_MS = 2_000
+RETRY_AT_MOST_MS = 10_000
+RENEW_AT = 60  # % of a lease that has passed
+RAISE_BY_MA = 1_000  # smaller raises wait…
+RAISE_AFTER_MS = 20_000  # …until so long after the last change
+
+Command = SetLimit | ClearLimit
+
+
+def dispatch(
+    state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], grants: Mapping[Key, Grant], now_ms: int
+) -> tuple[Command, ...]:
+    """The commands that leave now, decreases and house-keeping before raises; numbers are given out in that order."""
+    books = _Books(state, seen, rooms)
+    may_raise = _may_raise(state)
+    firm: list[Command] = []
+    rising: list[tuple[Seen, Grant]] = []
+    for entry in seen:
+        if not entry.online or not state.stations[entry.key[0]].accepted or _must_wait(entry.connector.ledger, now_ms):
+            continue
+        command, remaining = _firm(state, entry, grants.get(entry.key), books, now_ms)
+        if command is not None:
+            firm.append(command)
+        elif remaining is not None:
+            rising.append((entry, remaining))
+    raised: list[Command] = []
+    for entry, grant in sorted(rising, key=lambda pair: (pair[0].connector.rank, pair[0].key)):
+        command = _raise(state, entry, grant, books, now_ms) if may_raise else None
+        command = command or _kept(state, entry, grant, books, now_ms)
+        if command is not None:
+            (firm if command.lowers else raised).append(command)
+    return tuple(attrs.evolve(command, seq=state.next_seq + i) for i, command in enumerate((*firm, *raised)))
+
+
+def _firm(
+    state: State, entry: Seen, grant: Grant | None, books: _Books, now_ms: int
+) -> tuple[Command | None, Grant | None]:
+    """A command that gives nobody more, or the grant that remains to be given."""
+    ledger = entry.connector.ledger
+    told_ma = told(entry.connector, now_ms, decays(state, entry.key[0]))
+    if grant is not None and ledger.live() and grant.limit_ma < told_ma:
+        return books.command(state, entry, grant.limit_ma, lowers=True), None
+    if ledger.in_flight is not None:
+        return None, None  # only a decrease overtakes
+    return _house_keeping(entry, now_ms), grant
+
+
+def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
+    """What the connector was told last: the newest live limit, or the floor where there is none."""
+    ledger = connector.ledger
+    for purpose in (Purpose.TRANSACTION, Purpose.DEFAULT):
+        newest = _newest(ledger, purpose)
+        if newest is not None and newest.limit_ma is not None:
+            return newest.most_ma(now_ms, decays_)
+    floor = _newest(ledger, Purpose.FLOOR)
+    return floor.limit_ma or 0 if floor is not None else 0
+
+
+def _may_raise(state: State) -> bool:
+    """Behind a meter: one round per fresh sample, none on a repeated one or one older than the last round."""
+    if state.storage_failing is not None:
+        return False
+    if state.site.supply.mode is Mode.STATIC:
+        return True
+    meter = state.meters.get(SITE)
+    if meter is None or meter.taken_ms is None:
+        return True  # no meter: the safe limit is all there is to share
+    if any(phase.lost for phase in meter.phases.values()):
+        return True  # likewise
+    fresh = state.raised_ms is None or meter.taken_ms > state.raised_ms
+    return fresh and not is_repeating(state, meter)
+
+
+def _must_wait(ledger: Ledger, now_ms: int) -> bool:
+    """One command in flight: the next may only overtake it, as a decrease, after 2 s; a refusal is retried in time."""
+    if ledger.in_flight is not None and now_ms - ledger.in_flight_ms < SUPERSEDE_MS:
+        return True
+    if ledger.refused_ms is None:
+        return False
+    pause_ms: int = min(RETRY_MS << min(ledger.refusals - 1, 10), RETRY_AT_MOST_MS)
+    return now_ms - ledger.refused_ms < pause_ms
+
+
+def _house_keeping(entry: Seen, now_ms: int) -> Command | None:
+    """What must lie or go before anything is given: the floor, and live limits where no car is."""
+    connector, ledger = entry.connector, entry.connector.ledger
+    floor = ledger.floor.acknowledged
+    if floor is None or ledger.floor.open or floor.limit_ma != entry.station.start_alone_ma:
+        return _floor(entry)
+    if connector.session is None:
+        unwanted = ledger.live() if not wants(connector, now_ms) else _live(ledger, Purpose.TRANSACTION)
+        return ClearLimit(0, *entry.key) if unwanted or ledger.inherited is not None else None
+    if not _live(ledger, Purpose.TRANSACTION):
+        return None  # the transaction's own limit goes first
+    untouched = ledger.inherited is not None and ledger.default.acknowledged is None
+    if untouched or _live(ledger, Purpose.DEFAULT):
+        return ClearLimit(0, *entry.key, purpose=Purpose.DEFAULT)
+    return None
+
+
+def _live(ledger: Ledger, purpose: Purpose) -> bool:
+    return any(held.limit_ma is not None for held in ledger.slot(purpose).candidates())
+
+
+def _floor(entry: Seen) -> SetLimit:
+    floor_ma = entry.station.start_alone_ma
+    phases = len(entry.station.phase_rotation)
+    return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, phases, lowers=True)
+
+
+def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:
+    slot = ledger.slot(purpose)
+    return slot.open[-1] if slot.open else slot.acknowledged
+
+
+def _kept(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -> SetLimit | None:
+    """The limit as it was told, again: unless it lies there already, for this transaction, with a young lease."""
+    connector = entry.connector
+    limit_ma = min(grant.limit_ma, told(connector, now_ms, decays(state, entry.key[0])))
+    newest = _newest(connector.ledger, _purpose(connector))
+    if newest is None or newest.limit_ma is None:
+        if limit_ma == 0 and connector.session is None:
+            return None  # the floor is enough for a car that only prepares
+    elif newest.limit_ma == limit_ma and _is_for(newest, connector):
+        aged = newest.lease_ms is not None and now_ms - newest.sent_ms >= newest.lease_ms * RENEW_AT // 100
+        if not aged and connector.ledger.refused_ms is None and newest.sent_ms >= state.leases_from_ms:
+            return None
+    return books.command(state, entry, limit_ma, lowers=True)
+
+
+def _is_for(held: Held, connector: ConnectorState) -> bool:
+    return connector.session is None or held.transaction_id == connector.session.transaction_id
+
+
+def _purpose(connector: ConnectorState) -> Purpose:
+    return Purpose.DEFAULT if connector.session is None else Purpose.TRANSACTION
+
+
+def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -> SetLimit | None:
+    """The raise as far as it fits now: whole, or in part when nothing is under way that would make more room."""
+    told_ma = told(entry.connector, now_ms, decays(state, entry.key[0]))
+    if grant.limit_ma <= told_ma or not _is_worth_it(entry.connector, grant.limit_ma - told_ma, told_ma, now_ms):
+        return None
+    limit_ma, room_ma = grant.limit_ma, books.room_for(entry)
+    if limit_ma > room_ma:
+        step_ma = state.stations[entry.key[0]].capabilities.step_ma
+        limit_ma = room_ma // step_ma * step_ma
+        if books.more_to_come or limit_ma < max(entry.station.min_ma, told_ma + RAISE_BY_MA):
+            return None
+    command = books.command(state, entry, limit_ma, lowers=False)
+    if command.limit_ma <= told_ma:
+        return None
+    books.enter(entry, command.limit_ma)
+    return command
+
+
+def _is_worth_it(connector: ConnectorState, rise_ma: int, told_ma: int, now_ms: int) -> bool:
+    """Whether a raise is large enough, or has waited long enough, to be worth a write to the station's flash."""
+    if told_ma == 0 or rise_ma >= RAISE_BY_MA or connector.changed_ms is None:
+        return True
+    return now_ms - connector.changed_ms >= RAISE_AFTER_MS
+
+
+class _Books:
+    """Running sums while the commands of one tick are chosen."""
+
+    def __init__(self, state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room]) -> None:
+        self.tree: Tree = state.site.limit_tree()
+        self._parents = {node.id: node.parent for node in self.tree}
+        self._raise_ma = {node_id: list(room.raise_ma) for node_id, room in rooms.items()}
+        self._worst = sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in seen))
+        self._alone = sum_per_node(self.tree, ((e.station.node, _alone(e)) for e in seen))
+        self._alone_limit = {node.id: list(node.limit_ma) for node in self.tree}
+        if state.site.supply.mode is Mode.DYNAMIC:
+            self._alone_limit[SITE] = list(self.tree[0].limit_ma.smaller(state.site.supply.fallback_ma))
+        self.more_to_come = any(e.held_ma > e.connector.offered_ma and e.online for e in seen)
+
+    def _chain(self, entry: Seen) -> list[str]:
+        chain = []
+        node: str | None = entry.station.node
+        while node is not None:
+            chain.append(node)
+            node = self._parents[node]
+        return chain
+
+    def room_for(self, entry: Seen) -> int:
+        """The largest limit of this connector at which every worst case still fits."""
+        return min(
+            self._raise_ma[node][i] - self._worst[node][i] + list(entry.worst_ma)[i]
+            for node in self._chain(entry)
+            for i in _indices(entry)
+        )
+
+    def enter(self, entry: Seen, limit_ma: int) -> None:
+        worst = list(entry.worst_ma)
+        for node in self._chain(entry):
+            for i in _indices(entry):
+                self._worst[node][i] += max(limit_ma - worst[i], 0)
+
+    def command(self, state: State, entry: Seen, limit_ma: int, *, lowers: bool) -> SetLimit:
+        """A live limit with its lease; where the station cannot fall back, only what fits for ever."""
+        session = entry.connector.session
+        alone_ma = self._room_alone(entry)
+        lease_ms: int | None = state.site.supply.lease_ms
+        if not decays(state, entry.key[0]):
+            lease_ms = None
+            limit_ma = then_ma = _at_least(min(limit_ma, alone_ma), entry.station.min_ma)
+        elif entry.station.fallback_ma is not None:
+            then_ma = _at_least(min(limit_ma, entry.station.fallback_ma), entry.station.min_ma)
+        else:
+            then_ma = min(limit_ma, entry.station.min_ma)
+            then_ma = then_ma if then_ma <= alone_ma else 0
+        self._promise(entry, then_ma)
+        return SetLimit(
+            0,
+            *entry.key,
+            _purpose(entry.connector),
+            limit_ma,
+            then_ma,
+            lease_ms,
+            session.transaction_id if session is not None else None,
+            len(entry.phases),
+            lowers=lowers,
+        )
+
+    def _room_alone(self, entry: Seen) -> int:
+        """The largest last period of this connector that fits beside those of all others."""
+        own = list(_alone(entry))
+        wired = list(on_phases(1, entry.station.phase_rotation))
+        return min(
+            self._alone_limit[node][i] - self._alone[node][i] + own[i]
+            for node in self._chain(entry)
+            for i in range(3)
+            if wired[i]
+        )
+
+    def _promise(self, entry: Seen, then_ma: int) -> None:
+        own = list(_alone(entry))
+        wired = list(on_phases(1, entry.station.phase_rotation))
+        for node in self._chain(entry):
+            for i in range(3):
+                if wired[i]:
+                    self._alone[node][i] += max(then_ma - own[i], 0)
+
+
+def _alone(entry: Seen) -> PerPhase:
+    alone_ma = max(entry.connector.ledger.left_alone_ma(), entry.station.start_alone_ma)
+    return on_phases(alone_ma, entry.station.phase_rotation)
+
+
+def _indices(entry: Seen) -> list[int]:
+    return [i for i, counted in enumerate(on_phases(1, entry.phases)) if counted]
+
+
+def _at_least(limit_ma: int, minimum_ma: int) -> int:
+    return limit_ma if limit_ma >= minimum_ma else 0

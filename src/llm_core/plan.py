@@ -1,0 +1,195 @@
+"""Who is to get how much: budget and demands through the allocation to one target per connector, with its reason.
+
+The plan is a wish: whether and when a target may be sent is `dispatch`'s matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from llm_core.allocation import allocate
+from llm_core.budget import Room, Seen, allowed, sum_per_node
+from llm_core.demand import demand_id, demand_of, is_finished, wants
+from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Problem
+from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
+from llm_core.site import SITE, Mode, Site, on_phases
+from llm_core.state import Allowance, Key, State
+
+LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
+PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
+UNBALANCE = "unbalance"
+
+Tree = tuple[LimitNode, ...]
+
+
+@attrs.frozen
+class Plan:
+    """A grant for every connector that wants one, and how much charging may take at each node."""
+
+    grants: Mapping[Key, Grant]
+    allowances: Mapping[tuple[str, Phase], Allowance]
+
+
+def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms: int) -> Plan:
+    """The targets of this tick: exact max-min shares of what is left, finished cars last."""
+    tree = state.site.limit_tree()
+    wanting = [entry for entry in seen if entry.online and wants(entry.connector, now_ms)]
+    if state.factory:
+        refusal = {entry.key: _none(entry, GrantReason.NOT_AUTHORISED) for entry in wanting}
+        return Plan(refusal, state.allowances)
+    shared = [entry for entry in wanting if not is_apart(entry, now_ms)]
+    taken = _reserved(tree, seen, shared)
+    allowances = _allowances(state, tree, rooms, shared, taken, now_ms)
+    limits = _limits(tree, allowances, taken, seen, shared, now_ms)
+    grants = _share(state, tree, limits, shared, now_ms)
+    for entry in wanting:
+        if entry.key not in grants:
+            grants[entry.key] = _apart(entry, limits, tree)
+    explained = {entry.key: _explained(state, rooms, entry, grants[entry.key]) for entry in wanting}
+    return Plan(explained, allowances)
+
+
+def is_apart(entry: Seen, now_ms: int) -> bool:
+    """Whether a connector takes no part in sharing: it disobeys, or its decrease is overdue."""
+    connector = entry.connector
+    late = connector.lowering_ms is not None and now_ms - connector.lowering_ms > LATE_MS
+    return connector.disobeys_ms is not None or late
+
+
+def _none(entry: Seen, reason: GrantReason) -> Grant:
+    return Grant(demand_id(entry.key), 0, reason, None)
+
+
+def _reserved(tree: Tree, seen: tuple[Seen, ...], shared: list[Seen]) -> dict[str, list[int]]:
+    """What is gone before anyone shares: the worst case of all others, and what a sharer draws above its books."""
+    keys = {entry.key for entry in shared}
+    loads = []
+    for entry in seen:
+        load = entry.worst_ma
+        if entry.key in keys:
+            load = (load - on_phases(entry.held_ma, entry.phases)).larger(ZERO)
+        loads.append((entry.station.node, load))
+    return sum_per_node(tree, loads)
+
+
+def _allowances(
+    state: State,
+    tree: Tree,
+    rooms: Mapping[str, Room],
+    shared: list[Seen],
+    taken: Mapping[str, list[int]],
+    now_ms: int,
+) -> dict[tuple[str, Phase], Allowance]:
+    """Per node, what charging may take: what it takes already stays as long as it may be kept, more must be free."""
+    offered = sum_per_node(tree, ((e.station.node, on_phases(e.connector.offered_ma, e.phases)) for e in shared))
+    metered = {setup.node for setup in state.site.meters if state.site.supply.mode is Mode.DYNAMIC}
+    result: dict[tuple[str, Phase], Allowance] = {}
+    for node in tree:
+        room = rooms[node.id]
+        now_taken = PerPhase(*(a + b for a, b in zip(offered[node.id], taken[node.id], strict=True)))
+        wanted = room.keep_ma.smaller(room.raise_ma.larger(now_taken))
+        result |= allowed(state.allowances, node.id, wanted, now_ms, metered=node.id in metered)
+    return result
+
+
+def _limits(
+    tree: Tree,
+    allowances: Mapping[tuple[str, Phase], Allowance],
+    taken: Mapping[str, list[int]],
+    seen: tuple[Seen, ...],
+    shared: list[Seen],
+    now_ms: int,
+) -> Tree:
+    """The limits that sharing sees. What a late decrease still takes pauses nobody who charges while it is young."""
+    young = sum_per_node(tree, ((e.station.node, _overdue_ma(e, now_ms)) for e in seen))
+    charging = (e for e in shared if e.connector.offered_ma > 0)
+    minimums = sum_per_node(tree, ((e.station.node, on_phases(e.station.min_ma, e.phases)) for e in charging))
+    nodes = []
+    for node in tree:
+        left = []
+        for index, phase in enumerate(PHASES):
+            hard_ma = allowances[node.id, phase].limit_ma - taken[node.id][index]
+            left.append(max(hard_ma, min(hard_ma + young[node.id][index], minimums[node.id][index])))
+        nodes.append(LimitNode(node.id, node.parent, PerPhase(*left)))
+    return tuple(nodes)
+
+
+def _overdue_ma(entry: Seen, now_ms: int) -> PerPhase:
+    """What a connector may still take above its target because its decrease is late, but not yet very late."""
+    lowering_ms = entry.connector.lowering_ms
+    if lowering_ms is None or not LATE_MS < now_ms - lowering_ms <= PAUSE_AFTER_MS:
+        return ZERO
+    return (entry.worst_ma - on_phases(entry.connector.offered_ma, entry.phases)).larger(ZERO)
+
+
+def _share(state: State, tree: Tree, limits: Tree, shared: list[Seen], now_ms: int) -> dict[Key, Grant]:
+    """Awake cars first; finished ones get their minimum from what those leave."""
+    demands: dict[Key, Demand] = {}
+    finished: dict[Key, Demand] = {}
+    uneven = set()  # may use fewer than three phases, as far as anyone has measured
+    for turn, entry in enumerate(shared):
+        step_ma = state.stations[entry.key[0]].capabilities.step_ma
+        demand = demand_of(entry.key, entry.connector, entry.station, step_ma)
+        if len(entry.connector.phases or ()) < len(PHASES):
+            uneven.add(demand.id)
+        if is_finished(entry.connector, turn, now_ms):
+            finished[entry.key] = attrs.evolve(demand, max_ma=demand.min_ma)
+        else:
+            demands[entry.key] = demand
+    grants = _allocated(state.site, limits, demands, uneven)
+    if finished:
+        given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
+        left = tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*given[n.id])) for n in limits)
+        grants |= _allocated(state.site, left, finished, uneven)
+    return grants
+
+
+def _allocated(site: Site, nodes: Tree, demands: Mapping[Key, Demand], uneven: set[str]) -> dict[Key, Grant]:
+    """`allocate` for these demands, with the unbalance limit as a group over the cars that may load phases unevenly."""
+    groups: tuple[Group, ...] = ()
+    if site.sharing.unbalance_ma is not None and site.supply.phases == len(PHASES):
+        members = frozenset(demand.id for demand in demands.values() if demand.id in uneven)
+        groups = (Group(UNBALANCE, members, site.sharing.unbalance_ma),) if members else ()
+    problem = Problem(nodes, tuple(demands.values()), site.sharing.strategy, site.sharing.minimum_first, groups)
+    return dict(zip(demands, allocate(problem), strict=True))
+
+
+def _apart(entry: Seen, limits: Tree, tree: Tree) -> Grant:
+    """One that disobeys is told its minimum if that fits beside what it draws, else 0; a late one keeps its target."""
+    connector = entry.connector
+    if connector.disobeys_ms is None:
+        reason = connector.grant.reason if connector.grant is not None else GrantReason.WAITING
+        return Grant(demand_id(entry.key), connector.offered_ma, reason, None)
+    chain = _chain(tree, entry.station.node)
+    fits = all(node.limit_ma[phase] >= 0 for node in limits if node.id in chain for phase in entry.phases)
+    least_ma = min(entry.station.min_ma, max(connector.offered_ma, 0))
+    return Grant(demand_id(entry.key), least_ma if fits else 0, GrantReason.DISOBEYS, None)
+
+
+def _chain(tree: Tree, start: str) -> set[str]:
+    parents = {node.id: node.parent for node in tree}
+    chain = set()
+    node: str | None = start
+    while node is not None:
+        chain.add(node)
+        node = parents[node]
+    return chain
+
+
+def _explained(state: State, rooms: Mapping[str, Room], entry: Seen, grant: Grant) -> Grant:
+    """The reason in live operation: the car itself, the lost meter, or a rise that is still to come."""
+    if grant.reason is GrantReason.OWN_MAXIMUM and entry.connector.cap_ma is not None:
+        return attrs.evolve(grant, reason=GrantReason.VEHICLE)
+    binding = grant.limited_by
+    if binding is None or binding.node == UNBALANCE:
+        return grant
+    meter = state.meters.get(binding.node)
+    known = meter.phases.get(binding.phase) if meter is not None else None
+    is_dynamic = state.site.supply.mode is Mode.DYNAMIC
+    if is_dynamic and binding.node == SITE and (known is None or known.lost or known.current_ma is None):
+        return attrs.evolve(grant, reason=GrantReason.METER_LOST)
+    if rooms[binding.node].raise_ma[binding.phase] < 0 and grant.limit_ma > 0:
+        return attrs.evolve(grant, reason=GrantReason.HOLDING)
+    return grant

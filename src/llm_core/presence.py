@@ -1,0 +1,284 @@
+"""Stations come, go, boot, and tell how they are: facts about links, clocks, connectors and readings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import assert_never
+
+import attrs
+
+from llm_core import ledger as books
+from llm_core.budget import decays
+from llm_core.demand import forgotten, observed
+from llm_core.dispatch import told
+from llm_core.effects import BootAnswer, Ceiling, Effect, Reply, Save
+from llm_core.events import (
+    CapabilitiesFound,
+    LimitConfirmed,
+    LimitRefused,
+    LimitUnanswered,
+    MeterValuesReceived,
+    StationBooted,
+    StationConnected,
+    Status,
+    StatusChanged,
+)
+from llm_core.ledger import Inherited, Ledger
+from llm_core.quantities import PHASES, Now, PerPhase, Phase
+from llm_core.sessions import meter_session
+from llm_core.site import Station
+from llm_core.state import ConnectorState, Key, Reading, State, StationState
+
+HEARTBEAT_S = 60
+PENDING_S = 30
+MOST_CONNECTORS = 64  # more is no station but a flood
+LIVE_MS = 60_000  # a reading stamped longer ago came out of a queue
+
+Result = tuple[State, tuple[Effect, ...]]
+
+
+def with_station(state: State, station_id: str, known: StationState) -> State:
+    return attrs.evolve(state, stations={**state.stations, station_id: known})
+
+
+def with_connector(state: State, key: Key, connector: ConnectorState) -> State:
+    return attrs.evolve(state, connectors={**state.connectors, key: connector})
+
+
+def connected(state: State, event: StationConnected, now: Now) -> Result:
+    """A link is up. What the station holds is as unknown as before; an adopted one need not boot to be heard."""
+    known = state.stations.get(event.station_id, StationState())
+    station = state.site.station(event.station_id)
+    known = attrs.evolve(
+        known,
+        online=True,
+        since_ms=now.monotonic_ms,
+        accepted=station is not None,
+        address=event.address,
+        path=event.path,
+    )
+    state = with_station(state, event.station_id, known)
+    state = _each(state, event.station_id, lambda c: attrs.evolve(c, ledger=books.unanswered_all(c.ledger)))
+    return introduced(state, station) if station is not None else (state, ())
+
+
+def introduced(state: State, station: Station) -> Result:
+    """The station's connectors exist in the books; a new one may hold anything up to its maximum."""
+    count = max(station.connectors, *(key[1] for key in state.connectors if key[0] == station.id), 1)
+    saves: list[Effect] = []
+    connectors = dict(state.connectors)
+    for number in range(1, count + 1):
+        key = (station.id, number)
+        if key not in connectors:
+            connectors[key] = ConnectorState(stranger_ledger(station), ceiling_ma=station.max_ma)
+            saves.append(Save(Ceiling(*key, station.max_ma)))
+    return attrs.evolve(state, connectors=connectors), tuple(saves)
+
+
+def stranger_ledger(station: Station) -> Ledger:
+    """The books of a connector of which nothing is known: its maximum, for ever."""
+    return Ledger(Inherited(station.max_ma, station.max_ma, None))
+
+
+def _each(state: State, station_id: str, change: Callable[[ConnectorState], ConnectorState]) -> State:
+    connectors = {key: change(c) if key[0] == station_id else c for key, c in state.connectors.items()}
+    return attrs.evolve(state, connectors=connectors)
+
+
+def disconnected(state: State, station_id: str, now: Now) -> State:
+    """The link is gone: whatever was in flight may lie there, and the worst case is reserved at once."""
+    known = state.stations.get(station_id)
+    if known is None:
+        return state
+    if state.site.station(station_id) is None:
+        stations = {key: value for key, value in state.stations.items() if key != station_id}
+        strangers = {key: value for key, value in state.strangers.items() if key[0] != station_id}
+        connectors = {key: value for key, value in state.connectors.items() if key[0] != station_id}
+        return attrs.evolve(state, stations=stations, strangers=strangers, connectors=connectors)
+    state = with_station(state, station_id, attrs.evolve(known, online=False, since_ms=now.monotonic_ms))
+    return _each(state, station_id, lambda c: attrs.evolve(c, ledger=books.unanswered_all(c.ledger), preparing_ms=None))
+
+
+def booted(state: State, event: StationBooted) -> Result:
+    """The station started: its profiles may be gone, its clock is unknown, its readings tell nothing any more."""
+    station = state.site.station(event.station_id)
+    known = attrs.evolve(
+        state.stations.get(event.station_id, StationState(online=True)),
+        accepted=station is not None,
+        vendor=event.vendor,
+        model=event.model,
+        firmware=event.firmware,
+        serial=event.serial,
+        clock_ahead_ms=None,
+    )
+    state = with_station(state, event.station_id, known)
+    answer = Reply(event.request, BootAnswer(station is not None, HEARTBEAT_S if station is not None else PENDING_S))
+    if station is None:
+        return state, (answer,)
+    keeps = known.capabilities.keeps_profiles
+    state = _each(state, station.id, lambda c: _rebooted(c, station, keeps_profiles=keeps))
+    state, saves = promised_maximum(state, station)
+    return state, (*saves, answer)
+
+
+def promised_maximum(state: State, station: Station) -> Result:
+    """Every connector of the station may hold its maximum: say so to the disk wherever less was promised."""
+    connectors, saves = dict(state.connectors), []
+    for key, connector in state.connectors.items():
+        if key[0] == station.id and connector.ceiling_ma < station.max_ma:
+            connectors[key] = attrs.evolve(connector, ceiling_ma=station.max_ma)
+            saves.append(Save(Ceiling(*key, station.max_ma)))
+    return attrs.evolve(state, connectors=connectors), tuple(saves)
+
+
+def _rebooted(connector: ConnectorState, station: Station, *, keeps_profiles: bool) -> ConnectorState:
+    return attrs.evolve(
+        connector,
+        ledger=books.booted(connector.ledger, station.max_ma, keeps_profiles=keeps_profiles),
+        offered_ma=0,
+        changed_ms=None,
+        lowering_ms=None,
+        readings=(),
+        mean_ma=None,
+        phases=None,
+        phases_pending=None,
+    )
+
+
+def clock_read(state: State, station_id: str, ahead_ms: int) -> State:
+    known = state.stations.get(station_id)
+    return state if known is None else with_station(state, station_id, attrs.evolve(known, clock_ahead_ms=ahead_ms))
+
+
+def clock_stepped(state: State, by_ms: int, now: Now) -> State:
+    """Our own clock jumped: stations are now off by as much, and every lease is due again."""
+    stations = {
+        key: known if known.clock_ahead_ms is None else attrs.evolve(known, clock_ahead_ms=known.clock_ahead_ms - by_ms)
+        for key, known in state.stations.items()
+    }
+    return attrs.evolve(state, stations=stations, leases_from_ms=now.monotonic_ms)
+
+
+def found_capable(state: State, event: CapabilitiesFound) -> State:
+    known = state.stations.get(event.station_id)
+    if known is None:
+        return state
+    return with_station(state, event.station_id, attrs.evolve(known, capabilities=event.capabilities))
+
+
+def status_changed(state: State, event: StatusChanged, now: Now) -> Result:
+    """What a connector says of itself. A connector we have not met is entered at its maximum."""
+    if not 1 <= event.connector <= MOST_CONNECTORS or event.station_id not in state.stations:
+        return state, ()
+    key = (event.station_id, event.connector)
+    saves: tuple[Effect, ...] = ()
+    connector = state.connectors.get(key)
+    station = state.site.station(event.station_id)
+    if connector is None:
+        connector = ConnectorState(stranger_ledger(station) if station is not None else Ledger(None))
+        if station is not None:
+            connector = attrs.evolve(connector, ceiling_ma=station.max_ma)
+            saves = (Save(Ceiling(*key, station.max_ma)),)
+    if connector.status is not event.status:
+        connector = _in_status(attrs.evolve(connector, status_ms=now.monotonic_ms), event, now)
+    return with_connector(state, key, attrs.evolve(connector, status=event.status)), saves
+
+
+def _in_status(connector: ConnectorState, event: StatusChanged, now: Now) -> ConnectorState:
+    now_ms = now.monotonic_ms
+    match event.status:
+        case Status.PREPARING:
+            return attrs.evolve(connector, preparing_ms=now_ms, available_ms=None)
+        case Status.AVAILABLE | Status.RESERVED | Status.UNAVAILABLE:
+            return attrs.evolve(forgotten(connector), preparing_ms=None, available_ms=_left_ms(connector, event, now))
+        case Status.CHARGING:
+            settled_ms = max(connector.settled_from_ms, now_ms + books.FOLLOW_MS)
+            return attrs.evolve(connector, available_ms=None, settled_from_ms=settled_ms)
+        case Status.SUSPENDED_EV | Status.SUSPENDED_EVSE:
+            return attrs.evolve(connector, available_ms=None)
+        case Status.FINISHING:
+            return attrs.evolve(connector, preparing_ms=None, available_ms=None)
+        case Status.FAULTED:
+            return attrs.evolve(connector, preparing_ms=None)
+        case _:
+            assert_never(event.status)
+
+
+def _left_ms(connector: ConnectorState, event: StatusChanged, now: Now) -> int | None:
+    """Since when the car of the open session is gone; a stamp from before that session speaks of an earlier one."""
+    session = connector.session
+    if session is None or (event.at is not None and event.at < session.started_at):
+        return None
+    return connector.available_ms if connector.available_ms is not None else now.monotonic_ms
+
+
+def metered(state: State, event: MeterValuesReceived, now: Now) -> State:
+    """A station's own reading: its register counts for the session, its current if it is live."""
+    key = (event.station_id, event.connector)
+    station, connector = state.site.station(event.station_id), state.connectors.get(key)
+    reading = _reading(state, event, now)
+    if station is None or connector is None:
+        if reading is None or event.station_id not in state.stations or station is not None:
+            return state
+        return attrs.evolve(state, strangers={**state.strangers, key: reading})
+    if reading is not None:
+        connector = observed(connector, reading, station.phase_rotation)
+    session = connector.session
+    if session is not None and event.register_wh is not None and event.transaction_id in (None, session.transaction_id):
+        connector = attrs.evolve(connector, session=meter_session(session, event.register_wh))
+    return with_connector(state, key, connector)
+
+
+def _reading(state: State, event: MeterValuesReceived, now: Now) -> Reading | None:
+    if event.current_ma is None or event.station_id not in state.stations:
+        return None
+    ahead_ms = state.stations[event.station_id].clock_ahead_ms or 0
+    if event.at is not None and now.utc + timedelta(milliseconds=ahead_ms - LIVE_MS) > event.at:
+        return None
+    known = [ma for ma in event.current_ma if ma is not None]
+    if not known:
+        return None
+    rotation = state.rotation_of((event.station_id, event.connector))
+    return Reading(now.monotonic_ms, _on_site(event.current_ma, known, rotation))
+
+
+def _on_site(current_ma: tuple[int | None, ...], known: Iterable[int], rotation: tuple[Phase, ...]) -> PerPhase:
+    """The station's phases on the site's; where it does not say which, its largest value counts on each."""
+    most_ma = max(known)
+    values = dict.fromkeys(PHASES, 0)
+    for index, phase in enumerate(rotation):
+        told_ma = current_ma[index] if index < len(current_ma) else None
+        values[phase] = max(most_ma if told_ma is None else told_ma, 0)
+    return PerPhase(*values.values())
+
+
+def answered(state: State, event: LimitConfirmed | LimitRefused | LimitUnanswered, now: Now) -> State:
+    """What became of a command: only an acknowledgement lowers what the connector counts for."""
+    key = (event.station_id, event.connector)
+    connector = state.connectors.get(key)
+    if connector is None:
+        return state
+    match event:
+        case LimitConfirmed():
+            return with_connector(state, key, _confirmed(state, key, connector, event.seq, now.monotonic_ms))
+        case LimitRefused():
+            ledger = books.refused(connector.ledger, event.seq, now.monotonic_ms)
+        case LimitUnanswered():
+            ledger = books.unanswered(connector.ledger, event.seq, now.monotonic_ms)
+        case _:
+            assert_never(event)
+    connector = attrs.evolve(connector, ledger=ledger)
+    offered_ma = told(connector, now.monotonic_ms, decays(state, key[0])) if ledger.live() else 0
+    return with_connector(state, key, attrs.evolve(connector, offered_ma=offered_ma))
+
+
+def _confirmed(state: State, key: Key, connector: ConnectorState, seq: int, now_ms: int) -> ConnectorState:
+    newest = connector.ledger.in_flight == seq
+    ledger = books.confirmed(connector.ledger, seq, now_ms, decays=decays(state, key[0]))
+    after = attrs.evolve(connector, ledger=ledger)
+    if not newest:
+        return after
+    if connector.changed_ms is not None and connector.changed_ms == connector.ledger.in_flight_ms:
+        after = attrs.evolve(after, settled_from_ms=max(connector.settled_from_ms, now_ms + books.FOLLOW_MS))
+    return attrs.evolve(after, lowering_ms=None)

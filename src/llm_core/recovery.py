@@ -1,0 +1,69 @@
+"""Start-up is recovery: the state from what the store gave back, as if the power had failed a moment ago."""
+
+from __future__ import annotations
+
+import attrs
+
+from llm_core.authorisation import normalise
+from llm_core.effects import Effect, Save
+from llm_core.ledger import Inherited, Ledger
+from llm_core.ports import Stored
+from llm_core.quantities import Now
+from llm_core.sessions import Session, interrupt_session
+from llm_core.site import MAX_LEASE_S, Site, Station
+from llm_core.state import ConnectorState, Key, State, StationState
+
+SETTLED_MS = (MAX_LEASE_S + 30) * 1000  # by then every station that falls back has done so
+
+
+def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Effect, ...]]:
+    """Nothing is known but what may be held: each connector that ever connected counts with its last ceiling (its
+    maximum where the row is doubtful) until it has acknowledged. Open sessions go on under the same ids.
+
+    The effects close sessions that a newer one on the same connector has overtaken.
+    """
+    site = stored.site if stored.site is not None else Site()
+    stations = {station.id: station for station in site.stations}
+    connectors = {
+        key: _recovered(stations[key[0]], None if key in stored.doubtful else stored.ceilings[key], now)
+        for key in sorted({*stored.ceilings, *stored.doubtful})
+        if key[0] in stations
+    }
+    ended = _resume(connectors, stored.open_sessions, now)
+    recent = (*stored.recent_sessions, *ended)
+    state = State(
+        site=site,
+        factory=factory,
+        stations={key[0]: StationState(online=False, since_ms=now.monotonic_ms) for key in connectors},
+        connectors=connectors,
+        badges={normalise(badge.badge_id): badge for badge in stored.badges},
+        recent={session.transaction_id: session for session in recent},
+        next_transaction_id=stored.last_transaction_id + 1,
+        latest_utc=stored.latest_utc,
+        noted_ms=now.monotonic_ms,
+    )
+    return state, tuple(Save(session) for session in ended)
+
+
+def _recovered(station: Station, ceiling_ma: int | None, now: Now) -> ConnectorState:
+    if ceiling_ma is None:
+        return ConnectorState(Ledger(Inherited(station.max_ma, station.max_ma, None)), ceiling_ma=station.max_ma)
+    fallback_ma = station.min_ma if station.fallback_ma is None else station.fallback_ma
+    then_ma = min(ceiling_ma, max(fallback_ma, station.start_alone_ma))
+    inherited = Inherited(ceiling_ma, then_ma, now.monotonic_ms + SETTLED_MS)
+    return ConnectorState(Ledger(inherited), ceiling_ma=ceiling_ma)
+
+
+def _resume(connectors: dict[Key, ConnectorState], sessions: tuple[Session, ...], now: Now) -> list[Session]:
+    """Give each connector its open session; an older one on the same connector, or of a removed station, ended."""
+    ended = []
+    for session in sorted(sessions, key=lambda session: (session.started_at, session.transaction_id)):
+        key = (session.station_id, session.connector)
+        connector = connectors.get(key)
+        if connector is None:
+            ended.append(interrupt_session(session, now.utc, "StationRemoved"))
+            continue
+        if connector.session is not None:
+            ended.append(interrupt_session(connector.session, now.utc, "Superseded"))
+        connectors[key] = attrs.evolve(connector, session=session, session_ms=now.monotonic_ms)
+    return ended
