@@ -42,10 +42,13 @@ async def polite(action: str, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 class Served:
-    """A station's socket and, once it is there, the session that serves it."""
+    """A station's socket, our end of it and the session that serves it."""
 
-    def __init__(self, station: ClientConnection, session: Session, running: asyncio.Task[str]) -> None:
+    def __init__(
+        self, station: ClientConnection, our_end: ServerConnection, session: Session, running: asyncio.Task[str]
+    ) -> None:
         self.station = station
+        self.our_end = our_end
         self.session = session
         self.running = running
 
@@ -62,12 +65,12 @@ class Served:
 @asynccontextmanager
 async def served(handle: Handler, bounds: Bounds | None = None) -> AsyncIterator[Callable[[], Awaitable[Served]]]:
     """A server on loopback; each call of what it yields connects one more station."""
-    arrived: asyncio.Queue[tuple[Session, asyncio.Task[str]]] = asyncio.Queue()
+    arrived: asyncio.Queue[tuple[ServerConnection, Session, asyncio.Task[str]]] = asyncio.Queue()
 
     async def on_connection(connection: ServerConnection) -> None:
         session = Session(connection, handle, bounds)
         running = asyncio.create_task(session.run())
-        arrived.put_nowait((session, running))
+        arrived.put_nowait((connection, session, running))
         await running
 
     stations: list[ClientConnection] = []
@@ -299,6 +302,8 @@ def test_a_peer_that_does_not_read_is_cut_off() -> None:
                 await link.station.send(f'[2,"{number}","Data",{{}}]')
             async with asyncio.timeout(5):
                 assert await link.running == "the peer does not read"
+            async with asyncio.timeout(0.2):
+                await link.our_end.wait_closed()
 
     asyncio.run(scenario())
 
@@ -570,6 +575,25 @@ def test_a_repeated_call_gets_the_same_answer_and_acts_once() -> None:
     in_virtual_time(scenario())
 
 
+def test_only_the_last_answers_are_remembered() -> None:
+    async def scenario() -> None:
+        acted: list[str] = []
+
+        async def noting(_action: str, payload: dict[str, Any]) -> dict[str, Any]:
+            acted.append(payload["id"])
+            return {}
+
+        wire = Wire()
+        async with session_on(wire, noting):
+            ids = [str(number) for number in range(Bounds().remembered_answers + 1)]
+            for unique_id in (*ids, ids[1], ids[0]):
+                wire.say(2, unique_id, "Data", {"id": unique_id})
+            await asyncio.sleep(1)
+        assert acted == [*ids, ids[0]]
+
+    in_virtual_time(scenario())
+
+
 def test_a_call_that_failed_is_tried_again_when_repeated() -> None:
     async def scenario() -> None:
         disk = iter((OSError("no space"), asyncio.CancelledError(), None))
@@ -627,6 +651,30 @@ def test_an_owner_ends_a_session_by_cancelling_it() -> None:
             await asyncio.sleep(1)
         assert wire.closed_with == 1000
         assert await failure(pending) == (LinkLost, 1.0)
+
+    in_virtual_time(scenario())
+
+
+def test_a_handler_at_work_ends_with_its_session() -> None:
+    async def scenario() -> None:
+        ended_at: list[float] = []
+
+        async def endless(_action: str, _payload: dict[str, Any]) -> dict[str, Any]:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended_at.append(now_s())
+            return {}
+
+        wire = Wire()
+        running = asyncio.create_task(Session(wire, endless).run())
+        wire.say(2, "a", "Authorize", {})
+        await asyncio.sleep(5)
+        wire.hang_up()
+        async with asyncio.timeout(1):
+            await running
+        assert ended_at == [5.0]
+        assert wire.sent == []
 
     in_virtual_time(scenario())
 
