@@ -18,7 +18,7 @@ Theory of operation
 
     Whoever finds that the link is gone calls `_end`, which fails every waiting call there and then; the
     exception it returns takes the four tasks down. Time is the loop's time only.
-Source: OCPP-J 1.6 §4.1.1 (one call at a time in each direction), §4.2 (messages), §5.1 (pings).
+Source: OCPP-J 1.6 §4.1.1 (one call at a time in each direction), §4.2 (messages), §5.2 (pings).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ Handler: TypeAlias = Callable[[str, Payload], Awaitable[Payload]]
 class Link(Protocol):
     """A connection that carries whole frames; raises `ConnectionClosed` once it is gone.
 
-    A websockets connection is one (opened with `ping_interval=None`: the session pings by itself, through
-    `link.ping()`, where the link has it).
+    A websockets connection is one, opened with `ping_interval=None` (the session pings by itself, through
+    `link.ping()`, where the link has it), `compression=None` and a `max_size`.
     """
 
     async def send(self, message: str, /) -> None: ...
@@ -70,7 +70,10 @@ class Link(Protocol):
 
 @attrs.frozen
 class Bounds:
-    """What one session may cost and how long it waits: bytes of frames, counts, seconds of loop time."""
+    """What one session may cost and how long it waits: bytes of frames, counts, seconds of loop time.
+
+    The defaults are for an authenticated peer; before, `frame_bytes` is `MAX_FRAME_BYTES_BEFORE_AUTHENTICATION`.
+    """
 
     frame_bytes: int = MAX_FRAME_BYTES
     waiting_calls: int = 64
