@@ -1,0 +1,66 @@
+"""The tables, as a list of migrations: version n is what the first n of them make.
+
+A migration that was released never changes; a new one is appended. Times are UTC ISO text of one width, so that
+they sort; energies are integer Wh; absence is NULL. `ceilings` takes what it is given on purpose: a row that cannot
+be trusted must be seen as doubtful by whoever loads it, not stop the start.
+"""
+
+from __future__ import annotations
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value)",
+        """INSERT INTO facts VALUES ('schema', 0), ('factory', 1), ('last_transaction_id', 0), ('latest_utc', NULL),
+        ('probe', NULL)""",
+        "CREATE TABLE site (id INTEGER PRIMARY KEY CHECK (id = 1), document TEXT NOT NULL, crc INTEGER NOT NULL)",
+        """CREATE TABLE sessions (
+            transaction_id INTEGER PRIMARY KEY CHECK (transaction_id > 0),
+            station_id TEXT NOT NULL,
+            connector INTEGER NOT NULL,
+            id_tag TEXT,
+            started_at TEXT NOT NULL,
+            meter_start_wh INTEGER NOT NULL,
+            register_wh INTEGER NOT NULL,
+            energy_wh INTEGER NOT NULL,
+            charging_ms INTEGER NOT NULL,
+            idle_ms INTEGER NOT NULL,
+            stopped_at TEXT,
+            meter_stop_wh INTEGER,
+            stop_reason TEXT,
+            state TEXT NOT NULL CHECK (state IN ('open', 'closed', 'interrupted')),
+            flagged INTEGER NOT NULL CHECK (flagged IN (0, 1))
+        )""",
+        "CREATE INDEX sessions_by_start ON sessions (started_at, transaction_id)",
+        "CREATE INDEX sessions_open ON sessions (transaction_id) WHERE state = 'open'",
+        "CREATE TABLE ceilings (station_id, connector, limit_ma, crc, PRIMARY KEY (station_id, connector))",
+        "CREATE TABLE badges (key TEXT PRIMARY KEY, document TEXT NOT NULL)",
+        """CREATE TABLE audit (
+            id INTEGER PRIMARY KEY,
+            at TEXT NOT NULL, by TEXT NOT NULL, what TEXT NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL
+        )""",
+        """CREATE TABLE refused_starts (
+            id INTEGER PRIMARY KEY,
+            at TEXT NOT NULL, station_id TEXT NOT NULL, id_tag TEXT NOT NULL, verdict TEXT NOT NULL
+        )""",
+        """CREATE TABLE users (
+            name TEXT PRIMARY KEY COLLATE NOCASE,
+            role TEXT NOT NULL CHECK (role IN ('administrator', 'advanced', 'standard')),
+            temporary INTEGER NOT NULL CHECK (temporary IN (0, 1)),
+            password TEXT
+        )""",
+        "INSERT INTO users VALUES ('admin', 'administrator', 1, NULL)",
+        """CREATE TABLE web_sessions (
+            cookie_hash TEXT PRIMARY KEY,
+            user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+            created_at TEXT NOT NULL,
+            seen_at TEXT NOT NULL
+        )""",
+        "CREATE INDEX web_sessions_by_user ON web_sessions (user)",
+        """CREATE TABLE tokens (
+            token_hash TEXT PRIMARY KEY,
+            label TEXT NOT NULL,
+            role TEXT NOT NULL CHECK (role IN ('administrator', 'advanced', 'standard')),
+            created_at TEXT NOT NULL
+        )""",
+    ),
+)

@@ -1,0 +1,254 @@
+"""The ports `Store` and `Archive` on the database: records in, records out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import datetime
+from typing import TypeVar, assert_never
+
+import attrs
+
+from llm_adapters.sqlite.columns import ceiling_crc, document_crc, storable, utc_text
+from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
+from llm_core import (
+    AuditEntry,
+    Badge,
+    BadgeRecord,
+    Ceiling,
+    Key,
+    Record,
+    RefusedStart,
+    Session,
+    SessionState,
+    Site,
+    Stored,
+    StoreError,
+    Verdict,
+)
+
+T = TypeVar("T")
+RECENT_SESSIONS = 1_000
+REFUSED_STARTS_KEPT = 1_000
+BATCH = 500  # sessions read at once: a few milliseconds in which no commit is held up noticeably
+PROBE_BYTES = 64 * 1024  # as much as a busy commit: a full disk must not pass by reusing one free page
+SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
+SELECT_SESSIONS = f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions"
+UPSERT_SESSION = (
+    f"INSERT INTO sessions ({', '.join(SESSION_COLUMNS)}) VALUES ({', '.join('?' * len(SESSION_COLUMNS))})"
+    f" ON CONFLICT (transaction_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in SESSION_COLUMNS)}"
+)
+LAST_TRANSACTION_ID = """SELECT max(value, (SELECT coalesce(max(transaction_id), 0) FROM sessions))
+    FROM facts WHERE name = 'last_transaction_id'"""
+Row = tuple[object, ...]
+log = logging.getLogger(__name__)
+
+
+class SqliteStore:
+    """Durable records (ports `Store` and `Archive`). `close` closes the database it was given."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self) -> Stored:
+        """All that a start-up needs. A session or badge that cannot be read is logged and left out; a
+        configuration that cannot be read raises `StoreError`, because nothing safe can be put in its place."""
+        return await self._database.read(_load)
+
+    async def commit(self, records: Iterable[Record]) -> None:
+        """All of `records` or none, on the disk when it returns; `StoreError` when the disk does not take them."""
+        batch = tuple(records)
+        await self._database.write(lambda connection: _save_all(connection, batch))
+
+    async def probe(self) -> None:
+        """A write as large as a busy commit that leaves nothing behind: returns when the disk works."""
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE facts SET value = ? WHERE name = 'probe'", (os.urandom(PROBE_BYTES),)
+            )
+        )
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def sessions(self, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Session]:
+        """Sessions that started in [from, to), oldest first, in constant memory."""
+        end = utc_text(to_utc)
+        after: tuple[str, int] = (utc_text(from_utc), 0)  # the place of the last session given out
+
+        def batch(connection: sqlite3.Connection) -> list[Row]:
+            return connection.execute(
+                f"{SELECT_SESSIONS} WHERE (started_at, transaction_id) > (?, ?) AND started_at < ?"
+                " ORDER BY started_at, transaction_id LIMIT ?",
+                (*after, end, BATCH),
+            ).fetchall()
+
+        while rows := await self._database.read(batch):
+            for session in _readable(rows, _session):
+                yield session
+            last = dict(zip(SESSION_COLUMNS, rows[-1], strict=True))
+            after = (str(last["started_at"]), int(str(last["transaction_id"])))
+
+    async def audit(self, limit: int) -> AsyncIterator[AuditEntry]:
+        """The newest changes first, at most `limit`."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT at, by, what, old, new FROM audit ORDER BY id DESC LIMIT ?", (limit,)
+            ).fetchall()
+        )
+        for at, by, what, old, new in rows:
+            yield AuditEntry(datetime.fromisoformat(at), by, what, old, new)
+
+    async def refused_starts(self, limit: int) -> tuple[RefusedStart, ...]:
+        """Badges that were not let in, the newest first; the last thousand are kept."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT at, station_id, id_tag, verdict FROM refused_starts ORDER BY id DESC LIMIT ?", (limit,)
+            ).fetchall()
+        )
+        return tuple(
+            RefusedStart(datetime.fromisoformat(at), station_id, id_tag, Verdict(verdict))
+            for at, station_id, id_tag, verdict in rows
+        )
+
+
+def _save_all(connection: sqlite3.Connection, records: tuple[Record, ...]) -> None:
+    for record in records:
+        _save(connection, record)
+    instants = [utc_text(instant) for record in records for instant in _instants(record)]
+    if instants:
+        connection.execute(
+            "UPDATE facts SET value = max(coalesce(value, ''), ?) WHERE name = 'latest_utc'", (max(instants),)
+        )
+
+
+def _save(connection: sqlite3.Connection, record: Record) -> None:
+    match record:
+        case Session():
+            connection.execute(UPSERT_SESSION, _session_row(record))
+            connection.execute(
+                "UPDATE facts SET value = max(value, ?) WHERE name = 'last_transaction_id'", (record.transaction_id,)
+            )
+        case Ceiling(station_id, connector, limit_ma):
+            station = storable(station_id)
+            connection.execute(
+                "INSERT OR REPLACE INTO ceilings VALUES (?, ?, ?, ?)",
+                (station, connector, limit_ma, ceiling_crc(station, connector, limit_ma)),
+            )
+        case Site():
+            document = to_json(record)
+            connection.execute("INSERT OR REPLACE INTO site VALUES (1, ?, ?)", (document, document_crc(document)))
+        case BadgeRecord(key, None):
+            connection.execute("DELETE FROM badges WHERE key = ?", (storable(key),))
+        case BadgeRecord(key, badge):
+            connection.execute("INSERT OR REPLACE INTO badges VALUES (?, ?)", (storable(key), to_json(badge)))
+        case AuditEntry():
+            append_audit(connection, record)
+        case RefusedStart(at, station_id, id_tag, verdict):
+            added = connection.execute(
+                "INSERT INTO refused_starts (at, station_id, id_tag, verdict) VALUES (?, ?, ?, ?)",
+                (utc_text(at), storable(station_id), storable(id_tag), verdict.value),
+            ).lastrowid
+            connection.execute("DELETE FROM refused_starts WHERE id <= ?", ((added or 0) - REFUSED_STARTS_KEPT,))
+        case _:
+            assert_never(record)
+
+
+def append_audit(connection: sqlite3.Connection, entry: AuditEntry) -> None:
+    """Add one line to the audit trail, within the transaction of what it tells about."""
+    connection.execute(
+        "INSERT INTO audit (at, by, what, old, new) VALUES (?, ?, ?, ?, ?)",
+        (utc_text(entry.at), *(storable(text) for text in (entry.by, entry.what, entry.old, entry.new))),
+    )
+
+
+def _instants(record: Record) -> Iterator[datetime]:
+    match record:
+        case Session(started_at=started_at, stopped_at=stopped_at):
+            yield started_at
+            if stopped_at is not None:
+                yield stopped_at
+        case AuditEntry(at=at) | RefusedStart(at=at):
+            yield at
+        case Ceiling() | Site() | BadgeRecord():
+            return
+        case _:
+            assert_never(record)
+
+
+def _load(connection: sqlite3.Connection) -> Stored:
+    ended = f"{SELECT_SESSIONS} WHERE state <> 'open' ORDER BY transaction_id DESC LIMIT {RECENT_SESSIONS}"
+    open_ones = f"{SELECT_SESSIONS} WHERE state = 'open' ORDER BY transaction_id"
+    badges = connection.execute("SELECT document FROM badges ORDER BY key").fetchall()
+    latest = connection.execute("SELECT value FROM facts WHERE name = 'latest_utc' AND value IS NOT NULL").fetchall()
+    (last_id,) = connection.execute(LAST_TRANSACTION_ID).fetchone()
+    ceilings, doubtful = _ceilings(connection)
+    return Stored(
+        site=_site(connection),
+        badges=tuple(_readable(badges, lambda row: from_json(str(row[0]), Badge))),
+        open_sessions=tuple(_readable(connection.execute(open_ones).fetchall(), _session)),
+        recent_sessions=tuple(_readable(reversed(connection.execute(ended).fetchall()), _session)),
+        ceilings=ceilings,
+        doubtful=doubtful,
+        last_transaction_id=last_id,
+        latest_utc=next(_readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
+    )
+
+
+def _site(connection: sqlite3.Connection) -> Site | None:
+    row = connection.execute("SELECT document FROM site").fetchone()
+    try:
+        return from_json(row[0], Site) if row else None
+    except UnreadableError as error:
+        raise StoreError(f"the stored configuration cannot be read: {error}") from error
+
+
+def _ceilings(connection: sqlite3.Connection) -> tuple[dict[Key, int], frozenset[Key]]:
+    """Believed is what is a plausible number with the right check sum: too low a ceiling would hide current."""
+    believed: dict[Key, int] = {}
+    doubtful: set[Key] = set()
+    for station_id, connector, limit_ma, crc in connection.execute("SELECT * FROM ceilings"):
+        if not isinstance(station_id, str) or not isinstance(connector, int):
+            log.warning("A stored ceiling names no connector: %r/%r", station_id, connector)
+        elif isinstance(limit_ma, int) and limit_ma >= 0 and crc == ceiling_crc(station_id, connector, limit_ma):
+            believed[station_id, connector] = limit_ma
+        else:
+            doubtful.add((station_id, connector))
+    return believed, frozenset(doubtful)
+
+
+def _readable(rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[T]:
+    for row in rows:
+        try:
+            yield read(row)
+        except (ValueError, TypeError) as error:
+            log.error("A stored row cannot be read and is left out: %s", error)
+
+
+def _session_row(session: Session) -> Row:
+    return tuple(_column(value) for value in attrs.astuple(session))
+
+
+def _column(value: object) -> object:
+    match value:
+        case datetime():
+            return utc_text(value)
+        case SessionState():
+            return value.value
+        case str():
+            return storable(value)
+        case _:
+            return value
+
+
+def _session(row: Row) -> Session:
+    columns = dict(zip(SESSION_COLUMNS, row, strict=True))
+    columns["started_at"] = datetime.fromisoformat(str(columns["started_at"]))
+    if columns["stopped_at"] is not None:
+        columns["stopped_at"] = datetime.fromisoformat(str(columns["stopped_at"]))
+    columns["state"] = SessionState(str(columns["state"]))
+    columns["flagged"] = bool(columns["flagged"])
+    return Session(**columns)  # type: ignore[arg-type]
