@@ -70,8 +70,11 @@ class Connector:
 
     def on_site_phases(self, amps: float) -> Amps3:
         """`amps` on each phase that may carry current here, 0 on the others."""
-        phases = self.phases
-        return (amps if 0 in phases else 0.0, amps if 1 in phases else 0.0, amps if 2 in phases else 0.0)
+        return _on(self.phases, amps)
+
+    def on_wired_phases(self, amps: float) -> Amps3:
+        """`amps` on each phase wired here, whatever car there is."""
+        return _on(self.rotation, amps)
 
     def plug(self, car: Car, t: float) -> None:
         self.advance(t)
@@ -133,3 +136,7 @@ class Connector:
         if any(self.draw_a) or not self.car.settled:
             return "Charging"
         return "SuspendedEV"
+
+
+def _on(phases: tuple[int, ...], amps: float) -> Amps3:
+    return (amps if 0 in phases else 0.0, amps if 1 in phases else 0.0, amps if 2 in phases else 0.0)

@@ -108,6 +108,11 @@ class Plant:
         return sum(station.version for station in self._list)
 
     @property
+    def evaluations(self) -> int:
+        """Grows whenever what some station is entitled to may have changed."""
+        return sum(station.evaluations for station in self._list)
+
+    @property
     def stations_a(self) -> Amps3:
         """What all stations together draw now."""
         version = self.version

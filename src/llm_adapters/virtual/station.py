@@ -30,8 +30,8 @@ _CLOCK_STEP_S = 0.5
 class Station:
     """One virtual station; `epoch` is UTC at plant time 0, `t` the plant time it has reached.
 
-    `version` grows whenever something may have changed; `disturbances` whenever a restart or a step of its clock may
-    have moved its limits without anybody's command.
+    `version` grows whenever something may have changed, `evaluations` whenever a limit may have, `disturbances` when a
+    restart or a step of its clock may have moved limits without anybody's command.
     """
 
     def __init__(self, config: StationConfig, *, epoch: float = 0.0, seed: int = 0, t: float = 0.0) -> None:
@@ -46,8 +46,7 @@ class Station:
         self.badges = BadgeBook()
         self.calls = CallQueue(config.station_id, self.outbox)
         self.due = t
-        self.version = 0
-        self.disturbances = 0
+        self.version = self.evaluations = self.disturbances = 0
         self._epoch = epoch
         self._offset_s = config.clock_offset_s
         self._random = random.Random(f"{config.station_id}/{seed}")
@@ -198,6 +197,7 @@ class Station:
         self._limits_until = -math.inf
 
     def _evaluate(self) -> None:
+        self.evaluations += 1
         quirks, now = self.config.quirks, self.utc
         running = [c.session.seen_by_profiles() if c.session else None for c in self.connectors]
         active = max(1, sum(transaction is not None for transaction in running))
@@ -239,6 +239,7 @@ class Station:
             self._next_boot = self.t + interval if self.online else math.inf
             return
         self.accepted = True
+        self.reconsider()
         self._set_clock(answer)
         if answer.get("interval"):
             self.keys["HeartbeatInterval"] = (str(answer["interval"]), False)

@@ -1,0 +1,267 @@
+"""Judges a controller by the plant alone: what stations are entitled to by their own profiles, what cars draw, what
+the building takes. Nothing of the controller's books is believed, or even known.
+
+How each invariant is judged
+    *Entitled* is what a connector may offer now: its profiles, evaluated on its own clock, and its hardware. It counts
+    on the phases that its present car can use, on all wired ones without a car (then it is what a car that starts
+    would get). A station that has not been accepted yet is a stranger and counts with what it draws. *Load* at the
+    root in dynamic mode is the smallest building load of the last `window_s` seconds (a meter period, its lag and the
+    way of a message): a controller cannot know better. A *raise* is a rise of a connector's entitlement while a
+    message is taken in or time passes, unless a restart, a step of its clock or the end of its transaction explains it.
+
+    I1  At a raise, for every node above it and phase it can use: sum of entitled + load <= limit. Static mode, in
+        addition: the sum at a node goes above its limit without such a restart or step anywhere beneath it.
+    I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
+        for the raise is still unfollowed.
+    I3  A limit that reaches a station has at most one decimal, and one in watts names its `numberPhases`: no rounding
+        and no phase count at the station's discretion can make more of it than was decided.
+    I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
+    I5  Dynamic mode: while the meter has shown nothing true for `meter_lost_s` (`frozen_s` where it repeats itself), a
+        raise leaves the sum of entitled at the root within `fallback_a`.
+    I6  At every change: were all links lost now, what remains once every lease has run out (phase by phase the larger
+        of what the running transaction and a new one, on all wired phases, would get an hour from now) fits each
+        node; in dynamic mode at the root `fallback_a`. Not judged until `adoption_s` after the last station appeared,
+        restarted or had its clock stepped. Counted when it becomes so.
+
+    `lease_rises` counts a limit that rose by the mere passing of time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from llm_adapters.virtual.config import SITE_PHASES
+from llm_adapters.virtual.connector import NO_AMPS, Amps3, Connector, Session
+from llm_adapters.virtual.ledger import Books
+from llm_adapters.virtual.plant import Plant
+from llm_adapters.virtual.profiles import Profile
+from llm_adapters.virtual.station import Station
+
+_EPS_A = 0.01
+_HOUR_S = 3600.0
+_KEPT = 200
+
+
+@attrs.frozen
+class Terms:
+    """What the judge must be told: the mode, the fallback, and what knowledge a controller can have."""
+
+    dynamic: bool = True
+    fallback_a: Amps3 | None = None
+    min_a: float = 6.0
+    wire_s: float = 1.0
+    meter_lost_s: float = 6.0
+    frozen_s: float = 76.0
+    adoption_s: float = 60.0
+
+
+@attrs.frozen
+class Finding:
+    """One violation: when (plant seconds), of what, and the figures."""
+
+    at: float
+    invariant: str
+    text: str
+
+
+class Judge:
+    """Watches a plant from the moment it is made; `violations` counts, `findings` tells the first ones."""
+
+    def __init__(self, plant: Plant, terms: Terms | None = None) -> None:
+        self.plant = plant
+        self.terms = terms or Terms()
+        self.violations: Counter[str] = Counter({f"I{n}": 0 for n in range(1, 7)} | {"lease_rises": 0})
+        self.findings: list[Finding] = []
+        self.books = Books(plant, of_stations=not self.terms.dynamic)
+        self._limits = {str(n["id"]): _amps(n["limit_a"]) for n in plant.config.nodes}
+        self._root = str(plant.config.nodes[0]["id"])
+        self._window_s = plant.config.meter.period_s + plant.config.meter.lag_s + self.terms.wire_s
+        self._evaluations = -1
+        self._entitled: dict[Connector, tuple[float, Session | None]] = {}
+        self._disturbed: dict[str, int] = {}
+        self._profiles: dict[str, list[Profile]] = {}
+        self._over: set[tuple[str, int]] = set()
+        self._stranded: set[tuple[str, int]] = set()
+        self._known: set[str] = set()
+        self._settled_at = self._look_again_at = 0.0
+        plant.observers.append(self.observe)
+
+    # -- watching ------------------------------------------------------------------------------------------------
+
+    def observe(self, cause: str, t: float) -> None:
+        """Called by the plant after every effect."""
+        self.books.observe(t)
+        if self.plant.evaluations == self._evaluations and t < self._look_again_at:
+            return
+        self._evaluations = self.plant.evaluations
+        if t >= self._look_again_at:
+            self._look_again_at = math.inf
+        disturbed = self._disturbances(t)
+        raised = [
+            (station, connector)
+            for station, connector in self.plant.connectors()
+            if self._rose(station, connector) and station.config.station_id not in disturbed
+        ]
+        self._wire_form(t)
+        self._minimums(t)
+        self._sums(raised, disturbed, cause, t)
+        self._hypothetical_loss(t)
+
+    def _disturbances(self, t: float) -> set[str]:
+        """Stations whose entitlement may have moved by no command: new ones, restarted ones, stepped clocks."""
+        found = set()
+        for name, station in self.plant.stations.items():
+            if station.accepted and name not in self._known:
+                self._known.add(name)
+                found.add(name)
+            if self._disturbed.get(name) != station.disturbances:
+                self._disturbed[name] = station.disturbances
+                found.add(name)
+        if found:
+            self._settled_at = self._look_again_at = t + self.terms.adoption_s
+        return found
+
+    def _rose(self, station: Station, connector: Connector) -> bool:
+        before, session = self._entitled.get(connector, (math.inf, None))
+        self._entitled[connector] = (connector.entitled_a, connector.session)
+        ended = session is not None and session is not connector.session
+        risen = connector.entitled_a > before + _EPS_A
+        return risen and not ended and station.config.station_id in self._known
+
+    # -- judging -------------------------------------------------------------------------------------------------
+
+    def entitled(self, station: Station, connector: Connector) -> Amps3:
+        """What counts for I1: the entitlement of a known station, the draw of a stranger."""
+        if station.config.station_id not in self._known:
+            return connector.draw_a
+        return connector.on_site_phases(connector.entitled_a)
+
+    def _worst(self, station: Station, connector: Connector) -> Amps3:
+        entitled, drawn = self.entitled(station, connector), connector.draw_a
+        return (max(entitled[0], drawn[0]), max(entitled[1], drawn[1]), max(entitled[2], drawn[2]))
+
+    def _load(self, node: str, t: float) -> Amps3:
+        if not self.terms.dynamic or node != self._root:
+            return NO_AMPS
+        return self.plant.building.smallest_a(t, self._window_s)
+
+    def _sums(self, raised: list[tuple[Station, Connector]], disturbed: set[str], cause: str, t: float) -> None:
+        if not raised and self.terms.dynamic:
+            return
+        entitled = self.plant.by_node(self.entitled)
+        worst = self.plant.by_node(self._worst)
+        if not self.terms.dynamic:
+            self._static_excess(entitled, disturbed, t)
+        for node, phase in sorted({place for outlet in raised for place in self._places(*outlet)}):
+            load, limit = self._load(node, t)[phase], self._limits[node][phase]
+            if entitled[node][phase] + load > limit + _EPS_A:
+                self._found(t, "I1", f"raise at {node} {SITE_PHASES[phase]}", entitled[node][phase] + load, limit)
+            elif worst[node][phase] + load > limit + _EPS_A:
+                self._found(t, "I2", f"raise at {node} {SITE_PHASES[phase]}", worst[node][phase] + load, limit)
+        if raised:
+            self._blind_raise(entitled[self._root], t)
+        if raised and cause == "time":
+            names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in raised)
+            self._found(t, "lease_rises", names, max(c.entitled_a for _, c in raised), 0.0)
+
+    def _places(self, station: Station, connector: Connector) -> Iterator[tuple[str, int]]:
+        for node in self.plant.above[station.config.node]:
+            for phase in connector.phases:
+                yield node, phase
+
+    def _static_excess(self, entitled: dict[str, Amps3], disturbed: set[str], t: float) -> None:
+        over = {
+            (node, phase)
+            for node, sums in entitled.items()
+            for phase in range(3)
+            if sums[phase] > self._limits[node][phase] + _EPS_A
+        }
+        excused = {node for name in disturbed for node in self.plant.above[self.plant.stations[name].config.node]}
+        for node, phase in sorted(over - self._over):
+            if node not in excused:
+                what = f"sum at {node} {SITE_PHASES[phase]}"
+                self._found(t, "I1", what, entitled[node][phase], self._limits[node][phase])
+        self._over = over
+
+    def _blind_raise(self, entitled: Amps3, t: float) -> None:
+        meter, terms = self.plant.meter, self.terms
+        patience = terms.frozen_s if meter.frozen else terms.meter_lost_s
+        if not terms.dynamic or t - meter.last_true <= patience:
+            return
+        fallback = terms.fallback_a or NO_AMPS
+        for phase in range(3):
+            if entitled[phase] > fallback[phase] + _EPS_A:
+                self._found(t, "I5", f"raise without a meter, {SITE_PHASES[phase]}", entitled[phase], fallback[phase])
+
+    def _wire_form(self, t: float) -> None:
+        """I3, for profiles that have come since the last look."""
+        for name, station in self.plant.stations.items():
+            seen, now = self._profiles.get(name, []), station.profiles.installed
+            if now is seen:
+                continue
+            self._profiles[name] = now
+            new = [profile for profile in now if not any(profile is old for old in seen)]
+            for unit, period in ((profile.unit, period) for profile in new for period in profile.periods):
+                tenths = period.limit * 10
+                coarse = abs(tenths - round(tenths)) < 1e-6
+                if not coarse or (unit == "W" and period.number_phases is None):
+                    self._found(t, "I3", f"{name} got {period}", period.limit, math.floor(tenths) / 10)
+
+    def _minimums(self, t: float) -> None:
+        for station, connector in self.plant.connectors():
+            limit = connector.limit_a
+            if 0 < limit < self.terms.min_a - _EPS_A and station.config.station_id in self._known:
+                self._found(t, "I4", f"{station.config.station_id}/{connector.number}", limit, self.terms.min_a)
+
+    def _hypothetical_loss(self, t: float) -> None:
+        if t < self._settled_at or not self._known:
+            return
+        sums = self.plant.by_node(self._left_alone)
+        stranded = set()
+        for node, amps in sums.items():
+            at_root = self.terms.dynamic and node == self._root
+            limit = (self.terms.fallback_a or NO_AMPS) if at_root else self._limits[node]
+            stranded |= {(node, phase) for phase in range(3) if amps[phase] > limit[phase] + _EPS_A}
+            for phase in range(3):
+                if (node, phase) in stranded - self._stranded:
+                    what = f"left alone at {node} {SITE_PHASES[phase]}"
+                    self._found(t, "I6", what, amps[phase], limit[phase])
+        self._stranded = stranded
+
+    def _left_alone(self, station: Station, connector: Connector) -> Amps3:
+        """What a connector settles at when nobody speaks to it any more."""
+        if station.config.station_id not in self._known:
+            return NO_AMPS
+        if station.config.quirks.ignores_profiles:
+            return connector.on_wired_phases(connector.max_a)
+        later, phases = station.utc + _HOUR_S, len(connector.rotation)
+        floor_a = min(station.profiles.limit_a(connector.number, later, None, phases), connector.max_a)
+        held = connector.on_wired_phases(floor_a)
+        if connector.session is None:
+            return held
+        running = connector.session.seen_by_profiles()
+        last_a = min(station.profiles.limit_a(connector.number, later, running, phases), connector.max_a)
+        last = connector.on_site_phases(last_a)
+        return (max(held[0], last[0]), max(held[1], last[1]), max(held[2], last[2]))
+
+    def _found(self, t: float, invariant: str, text: str, amount: float, limit: float) -> None:
+        self.violations[invariant] += 1
+        if len(self.findings) < _KEPT:
+            self.findings.append(Finding(t, invariant, f"{text}: {amount:.2f} against {limit:.2f}"))
+
+    # -- the verdict ---------------------------------------------------------------------------------------------
+
+    def report(self) -> dict[str, Any]:
+        """Violations of each invariant and the figures of the run, ready for JSON."""
+        return {"violations": dict(self.violations), **self.books.report()}
+
+
+def _amps(limit: dict[str, float]) -> Amps3:
+    """A node's limit; a phase that is not named is not limited."""
+    a, b, c = (float(limit.get(name, math.inf)) for name in SITE_PHASES)
+    return (a, b, c)

@@ -1,0 +1,209 @@
+"""The judge on scripted misdeeds: each invariant is broken on purpose and found, and its honest twin is not."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from llm_adapters.virtual.building import BuildingConfig
+from llm_adapters.virtual.car import Car, CarModel
+from llm_adapters.virtual.config import Quirks, StationConfig
+from llm_adapters.virtual.judge import Judge, Terms
+from llm_adapters.virtual.plant import Plant, PlantConfig
+
+LIMIT = {"L1": 20.0, "L2": 20.0, "L3": 20.0}
+QUIET = BuildingConfig(shape="flat", peak_a=(0.0, 0.0, 0.0), noise=0.0, steps_per_hour=0.0)
+
+
+class Scene:
+    """Two 16 A stations under 20 A, with cars and transactions, both limited to `first_a` before the judge looks."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        first_a: float = 6.0,
+        floor_a: float = 0.0,
+        quirks: Quirks | None = None,
+        **config: Any,
+    ) -> None:
+        stations = (StationConfig("A", quirks=quirks or Quirks()), StationConfig("B"))
+        node = {"id": "site", "parent": None, "limit_a": LIMIT}
+        self.plant = Plant(PlantConfig(stations, (node,), **{"building": QUIET} | config))
+        for number, name in enumerate("AB"):
+            self.plant.link_up(name)
+            self.serve()
+            self.send(name, floor_a, purpose="TxDefaultProfile", level=0)
+            self.plant.stations[name].plug(1, Car(CarModel(reaction_s=2.0)))
+            self.plant.stations[name].present(1, f"t{number}")
+            self.serve()
+            self.send(name, first_a)
+        self.until(10)
+        self.judge = Judge(self.plant, terms)
+        self.until(80)
+
+    @property
+    def violations(self) -> dict[str, int]:
+        return {name: count for name, count in self.judge.violations.items() if count}
+
+    def serve(self) -> None:
+        for name, station in self.plant.stations.items():
+            while station.outbox:
+                frame = json.loads(station.outbox.pop(0))
+                if frame[0] == 2:
+                    now = datetime.fromtimestamp(self.plant.config.epoch + self.plant.t, UTC).isoformat()
+                    info = {"idTagInfo": {"status": "Accepted"}}
+                    answer = {
+                        "BootNotification": {"status": "Accepted", "currentTime": now, "interval": 600},
+                        "Authorize": info,
+                        "StartTransaction": info | {"transactionId": 1},
+                    }.get(frame[2], {})
+                    self.plant.receive(name, json.dumps([3, frame[1], answer]))
+
+    def until(self, t: float) -> None:
+        while self.plant.t < t:
+            self.plant.advance(min(t, self.plant.t + 1))
+            self.serve()
+
+    def send(self, name: str, *limits: float, purpose: str = "TxProfile", level: int = 1, **more: Any) -> None:
+        """A profile whose second limit, if any, begins after 120 s."""
+        start = datetime.fromtimestamp(self.plant.config.epoch + self.plant.t, UTC).isoformat()
+        periods = [{"startPeriod": 120 * i, "limit": amps} for i, amps in enumerate(limits)]
+        schedule = {"chargingRateUnit": "A", "startSchedule": start, "chargingSchedulePeriod": periods} | more
+        profile = {
+            "chargingProfileId": 10 * level + 1,
+            "stackLevel": level,
+            "chargingProfilePurpose": purpose,
+            "chargingProfileKind": "Absolute",
+            "chargingSchedule": schedule,
+        }
+        payload = {"connectorId": 1, "csChargingProfiles": profile}
+        self.plant.receive(name, json.dumps([2, f"{self.plant.t}", "SetChargingProfile", payload]))
+        self.serve()
+
+
+STATIC = Terms(dynamic=False)
+DYNAMIC = Terms(dynamic=True, fallback_a=(16.0, 16.0, 16.0))
+
+
+def test_a_raise_that_fits_breaks_nothing() -> None:
+    scene = Scene(STATIC)
+    scene.send("A", 14.0)
+    assert scene.violations == {}
+
+
+def test_a_raise_beyond_the_limit_breaks_i1() -> None:
+    scene = Scene(STATIC)
+    scene.send("A", 14.2)
+    assert scene.violations["I1"] >= 1
+    assert "20.20 against 20.00" in scene.judge.findings[0].text
+
+
+def test_the_building_counts_with_its_smallest_load_of_the_last_moments() -> None:
+    scene = Scene(DYNAMIC)
+    scene.plant.building.set_step(scene.plant.t, 1, 5.0)
+    scene.until(scene.plant.t + 1)
+    scene.send("A", 13.0, 6.0)
+    assert scene.violations == {}, "no controller can have seen the step yet"
+    scene.send("A", 6.0)
+    scene.until(scene.plant.t + 10)
+    scene.send("A", 10.0, 6.0)
+    assert scene.violations == {"I1": 1}
+
+
+def test_raising_before_the_paying_car_has_followed_breaks_i2() -> None:
+    scene = Scene(STATIC, first_a=10.0)
+    scene.send("A", 6.0)
+    scene.send("B", 14.0)
+    assert scene.violations == {"I2": 3}
+    patient = Scene(STATIC, first_a=10.0)
+    patient.send("A", 6.0)
+    patient.until(patient.plant.t + 3)
+    patient.send("B", 14.0)
+    assert patient.violations == {}
+
+
+def test_lowering_never_breaks_anything() -> None:
+    scene = Scene(STATIC, first_a=10.0)
+    scene.send("A", 6.0)
+    assert scene.violations == {}
+
+
+def test_a_limit_with_two_decimals_breaks_i3() -> None:
+    scene = Scene(STATIC)
+    scene.send("A", 7.25)
+    assert scene.violations == {"I3": 1}
+
+
+def test_watts_without_phases_break_i3() -> None:
+    scene = Scene(STATIC)
+    scene.send("A", 6900.0, chargingRateUnit="W")
+    assert scene.violations == {"I3": 1}
+
+
+def test_a_limit_between_nothing_and_the_minimum_breaks_i4() -> None:
+    scene = Scene(STATIC)
+    scene.send("A", 0.0)
+    assert scene.violations == {}
+    scene.send("A", 4.0)
+    assert scene.violations == {"I4": 1}
+
+
+@pytest.mark.parametrize("failure", ["silent", "nan", "frozen"])
+def test_raising_without_a_meter_breaks_i5(failure: str) -> None:
+    scene = Scene(DYNAMIC)
+    setattr(scene.plant.meter, failure, True)
+    scene.until(scene.plant.t + (77 if failure == "frozen" else 8))
+    scene.send("A", 9.0)
+    assert scene.violations == {}, "the fallback carries this much"
+    scene.send("A", 12.0, 6.0)
+    assert scene.violations == {"I5": 3}
+
+
+def test_leases_that_end_above_the_fallback_break_i6() -> None:
+    scene = Scene(DYNAMIC)
+    scene.send("A", 10.0, 6.0)
+    assert scene.violations == {}
+    scene.send("B", 6.0, 10.4)
+    assert scene.violations == {"I6": 3}
+
+
+def test_floors_count_for_i6_on_every_wired_phase() -> None:
+    scene = Scene(attrs.evolve(DYNAMIC, fallback_a=(12.0, 12.0, 12.0)), floor_a=8.0)
+    assert scene.violations == {"I6": 3}
+
+
+def test_a_lease_that_rises_when_it_runs_out_is_named() -> None:
+    scene = Scene(DYNAMIC)
+    scene.send("A", 6.0, 8.0)
+    scene.until(scene.plant.t + 125)
+    assert scene.violations == {"lease_rises": 1}
+
+
+def test_a_restart_that_loses_profiles_is_not_the_controllers_fault() -> None:
+    scene = Scene(STATIC, quirks=Quirks(keeps_profiles=False))
+    scene.plant.stations["A"].restart()
+    scene.until(scene.plant.t + 30)
+    assert scene.plant.stations["A"].connectors[0].entitled_a == 16
+    assert scene.violations == {}
+    scene.send("B", 7.0)
+    assert scene.violations == {"I1": 3}, "but raising another one then is"
+
+
+def test_the_report_tells_time_above_the_limit_and_energy() -> None:
+    scene = Scene(DYNAMIC, first_a=10.0)
+    scene.plant.building.set_step(scene.plant.t, 0, 5.0)
+    scene.until(scene.plant.t + 30)
+    scene.plant.building.set_step(scene.plant.t, 0, 0.0)
+    scene.until(3610)
+    report = scene.judge.report()
+    assert report["above_s"]["site"] == {"L1": 30.0, "L2": 0.0, "L3": 0.0}
+    assert report["longest_above_s"]["site"]["L1"] == 30.0
+    assert report["energy_kwh"] == pytest.approx(13.8, rel=0.01)
+    assert report["jain"] == pytest.approx(1.0, abs=1e-3)
+    assert (report["cars"], report["breaker_trips"]) == (2, 0)
+    assert report["limit_changes_per_car_minute"] == 0
+    json.dumps(report)
