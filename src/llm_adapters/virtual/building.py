@@ -109,7 +109,8 @@ class Building:
         local = datetime.fromtimestamp(self._epoch + t + self.config.utc_offset_s, UTC)
         shape = SHAPES[self.config.shape][local.weekday() >= 5]
         past = (local.minute * 60 + local.second) / 3600
-        return ((1 - past) * shape[local.hour] + past * shape[(local.hour + 1) % 24]) / 100
+        here, there = shape[local.hour], shape[(local.hour + 1) % 24]
+        return (here + past * (there - here)) / 100
 
     def _pause(self) -> float:
         rate = self.config.steps_per_hour

@@ -53,18 +53,18 @@ class Meter:
         self._energy_wh = 0.0
         self._t = t
         self._flow = NO_AMPS
-        self._next = t
+        self._next = t + config.period_s
         self._pending: deque[Reading] = deque()
         self._shown = self._measure(t)
 
     def advance(self, t: float, total_a: Amps3) -> None:
         """From the last call until `t` the flow was the one last told; from `t` on it is `total_a`."""
-        net_w = sum(self._flow) * self.config.voltage_v
-        self._energy_wh += max(0.0, net_w) * (t - self._t) / 3600
-        self._t, self._flow = t, total_a
-        while self._next <= t:
-            self._pending.append(self._measure(t))
-            self._next += self.config.period_s
+        while self._next < t:
+            self._take(self._next)
+        self._count(t)
+        self._flow = total_a
+        if self._next <= t:
+            self._take(t)
         while self._pending and self._pending[0].at + self.config.lag_s <= t:
             shown = self._pending.popleft()
             if not self.frozen:
@@ -95,6 +95,16 @@ class Meter:
         values[_IMPORT_KWH] = shown.energy_import_wh / 1000
         image = struct.pack(f">{len(values)}f", *values.values())
         return list(struct.unpack(f">{REGISTERS}H", image))
+
+    def _take(self, t: float) -> None:
+        self._count(t)
+        self._pending.append(self._measure(t))
+        self._next += self.config.period_s
+
+    def _count(self, t: float) -> None:
+        net_w = sum(self._flow) * self.config.voltage_v
+        self._energy_wh += max(0.0, net_w) * (t - self._t) / 3600
+        self._t = t
 
     def _measure(self, t: float) -> Reading:
         error = self.config.noise_a
