@@ -1,0 +1,133 @@
+"""One request on its way through the API: who asks, what was sent, and how a change is made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Protocol
+
+import attrs
+from starlette.requests import Request
+from starlette.types import Message
+
+from llm_adapters.web.api.exact import load
+from llm_adapters.web.api.problems import NOT_STORED, Refusal, refused_for
+from llm_adapters.web.auth import Principal
+from llm_adapters.web.desk import Desk
+from llm_core import (
+    Answer,
+    Badge,
+    BadgesEdited,
+    Fault,
+    NotSaved,
+    NotStored,
+    Saved,
+    Session,
+    Site,
+    SiteEdit,
+    SiteEdited,
+    State,
+)
+
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class WriteSessions(Protocol):
+    """Sessions as CSV: chunks of text."""
+
+    def __call__(
+        self, sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False
+    ) -> AsyncIterator[str]: ...
+
+
+@attrs.frozen
+class Neighbours:
+    """What other adapters know, handed over by the composition root: adapters do not import one another.
+
+    `read_badges` gets a file and the present badges; `meter_models` are the ids a meter may have (empty: any).
+    """
+
+    write_sessions: WriteSessions
+    read_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
+    badge_template: str
+    meter_models: Collection[str] = ()
+
+
+@attrs.frozen
+class Call:
+    """A request whose sender may make it."""
+
+    request: Request
+    desk: Desk
+    neighbours: Neighbours
+    principal: Principal
+
+    @property
+    def state(self) -> State:
+        return self.desk.inbox.state
+
+    @property
+    def now_ms(self) -> int:
+        return self.desk.clock.monotonic_ms()
+
+    def named(self, parameter: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[parameter])
+
+    async def json(self) -> object:
+        """The body; nothing at all counts as an empty object. Raises `Malformed`, `Refusal`."""
+        if self.principal.via == "session" and self.request.headers.get("content-type", "").startswith(FORMS):
+            raise Refusal(415, "Send JSON, with the header Content-Type: application/json.")
+        body = await self.request.body()
+        return load(body) if body else {}
+
+    async def edit(self, edit: SiteEdit, core: str, body: str = "") -> None:
+        """Change the site. `core` is where the core's pointers to this resource begin, `body` where the body's do."""
+        await self._ask(SiteEdited(self.principal.name, edit), core, body)
+
+    async def edit_badges(self, put: tuple[Badge, ...] = (), remove: tuple[str, ...] = ()) -> None:
+        await self._ask(BadgesEdited(self.principal.name, put, remove), "/badges/0", "")
+
+    async def _ask(self, event: SiteEdited | BadgesEdited, core: str, body: str) -> None:
+        answer: Answer = await self.desk.inbox.ask(event)
+        match answer:
+            case Saved():
+                return
+            case NotSaved(faults=faults):
+                raise refused_for(_in_body(fault, core, body, self.state.site) for fault in faults)
+            case NotStored():
+                raise Refusal(503, NOT_STORED)
+            case _:
+                raise TypeError(f"{answer} does not answer a change")
+
+
+def _in_body(fault: Fault, core: str, body: str, site: Site) -> Fault:
+    """The fault as seen from the request body; one that lies elsewhere in the site points to the body as a whole."""
+    if fault.pointer == core or fault.pointer.startswith(f"{core}/"):
+        return Fault(f"{body}{fault.pointer.removeprefix(core)}", fault.text)
+    match fault.pointer.split("/"):
+        case ["", "stations", index, field] if index.isdecimal() and int(index) < len(site.stations):
+            return Fault("", f"{field} of station “{site.stations[int(index)].id}” {fault.text}")
+        case _:
+            return Fault("", f"{fault.pointer.removeprefix('/')}: {fault.text}")
+
+
+def limited(request: Request, most_bytes: int) -> Request:
+    """The request with a body that ends in 413 once it is larger than this, announced or not."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most_bytes:
+        raise _too_large(most_bytes)
+    seen = 0
+
+    async def receive() -> Message:
+        nonlocal seen
+        message = await request.receive()
+        seen += len(message.get("body", b""))
+        if seen > most_bytes:
+            raise _too_large(most_bytes)
+        return message
+
+    return Request(request.scope, receive)
+
+
+def _too_large(most_bytes: int) -> Refusal:
+    return Refusal(413, f"The body is larger than {most_bytes // (1024 * 1024)} MiB.")

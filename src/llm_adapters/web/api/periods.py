@@ -1,0 +1,68 @@
+"""A span of days at the site: what an export is asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+import attrs
+
+from llm_adapters.web.api.exact import DAY, Wrong, part, wrong
+from llm_core import Fault
+
+DEFAULT_DAYS = 31
+
+
+@attrs.frozen
+class Period:
+    """Two days at the site, both inclusive."""
+
+    first: date
+    last: date
+
+    def utc(self, zone: tzinfo) -> tuple[datetime, datetime]:
+        """The instants [from, to) between the midnights of the site."""
+        return _midnight(self.first, zone), _midnight(self.last + timedelta(days=1), zone)
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def read_period(first: str | None, last: str | None, today: date) -> Period:
+    """From the texts of `from` and `to`: at most one year, the last 31 days when left out. Raises `Wrong`."""
+    faults: list[Fault] = []
+    from_day = to_day = None
+    with part("from", faults):
+        from_day = _day(first)
+    with part("to", faults):
+        to_day = _day(last)
+    if faults:
+        raise Wrong(*faults)
+    if to_day is None:
+        to_day = today if from_day is None else max(from_day, min(today, _a_year_after(from_day)))
+    if from_day is None:
+        from_day = to_day - timedelta(days=DEFAULT_DAYS - 1)
+    if to_day < from_day:
+        raise Wrong(Fault("/to", "lies before the first day"))
+    if to_day > _a_year_after(from_day):
+        raise Wrong(
+            Fault("/to", f"is more than one year after the first day; the last possible is {_a_year_after(from_day)}")
+        )
+    return Period(from_day, to_day)
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    day = DAY.read(text)
+    if not 1970 <= day.year <= 9000:
+        raise wrong("must be a day after 1970")
+    return day
+
+
+def _a_year_after(first: date) -> date:
+    """The last day of the year that begins with `first`."""
+    try:
+        return first.replace(year=first.year + 1) - timedelta(days=1)
+    except ValueError:  # 29 February
+        return date(first.year + 1, 2, 28)

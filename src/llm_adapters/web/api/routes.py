@@ -1,0 +1,91 @@
+"""The API as routes: one row per operation, one way through for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from llm_adapters.web.api import badges, configuring, live, sessions, stations, users
+from llm_adapters.web.api.call import Call, Neighbours, limited
+from llm_adapters.web.api.metrics import MEDIA_TYPE, metrics_text
+from llm_adapters.web.api.openapi import document
+from llm_adapters.web.api.operation import Operation
+from llm_adapters.web.api.problems import HANDLERS, problem
+from llm_adapters.web.auth import require
+from llm_adapters.web.desk import Desk
+from llm_core import Dashboard, Permission
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def api_routes(desk: Desk, neighbours: Neighbours) -> list[BaseRoute]:
+    """Everything under `/api`, and `/metrics` and `/healthz`; errors are problem documents (RFC 9457)."""
+    rows = operations(desk, neighbours)
+    paths = dict.fromkeys(row.path for row in rows)
+    routes = [_route(path, [row for row in rows if row.path == path], desk, neighbours) for path in paths]
+    return [
+        Mount("/api", app=Starlette(routes=routes, exception_handlers=HANDLERS)),
+        Route("/metrics", _metrics(desk)),
+        Route("/healthz", _health(desk)),
+    ]
+
+
+def operations(desk: Desk, neighbours: Neighbours) -> tuple[Operation, ...]:
+    """Every row; fixed paths stand before the patterns that they would fit."""
+
+    async def openapi(_: Call) -> Response:
+        return JSONResponse(document(rows, desk.version))
+
+    described = Operation("GET", "/openapi.json", Permission.SEE_DASHBOARD, "This document.", openapi)
+    rows = (
+        described,
+        *live.OPERATIONS,
+        *configuring.operations(neighbours.meter_models),
+        *stations.OPERATIONS,
+        *badges.OPERATIONS,
+        *sessions.OPERATIONS,
+        *users.OPERATIONS,
+    )
+    return tuple(sorted(rows, key=lambda row: "{" in row.path))
+
+
+def _route(path: str, rows: Iterable[Operation], desk: Desk, neighbours: Neighbours) -> Route:
+    by_method = {row.method: row for row in rows}
+
+    async def endpoint(request: Request) -> Response:
+        row = by_method["GET" if request.method == "HEAD" else request.method]
+        sent = limited(request, row.most_bytes)
+        principal = await require(sent, desk, row.permission)
+        response = await row.answer(Call(sent, desk, neighbours, principal))
+        if request.method == "HEAD":
+            return Response(status_code=response.status_code, headers=response.headers)
+        return response
+
+    return Route(f"/v1{path}", endpoint, methods=list(by_method))
+
+
+def _metrics(desk: Desk) -> _Endpoint:
+    async def endpoint(request: Request) -> Response:
+        state = desk.inbox.state
+        if state.site.system.dashboard is not Dashboard.PUBLIC:
+            try:
+                await require(request, desk, Permission.SEE_DASHBOARD)
+            except HTTPException as refused:
+                return problem(refused.status_code, refused.detail, headers=refused.headers)
+        text = metrics_text(state, desk.clock.monotonic_ms(), desk.version)
+        return Response(text, headers={"Content-Type": MEDIA_TYPE})
+
+    return endpoint
+
+
+def _health(desk: Desk) -> _Endpoint:
+    async def endpoint(_: Request) -> Response:
+        fault = desk.healthy()
+        return JSONResponse({"status": "ok"}) if fault is None else problem(503, fault)
+
+    return endpoint

@@ -1,0 +1,314 @@
+"""The resources of the API as tables: which field of which JSON object is which attribute of which core value.
+
+`GET` and `PUT` come from the same `Record`, so a configuration that was read can be sent back unchanged. Amps carry
+at most three decimals, so nothing is lost on the way to milliamps. Every reader raises `Wrong`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import attrs
+
+from llm_adapters.web.api.exact import (
+    AMPS,
+    BOOLEAN,
+    DAY,
+    Json,
+    Member,
+    Record,
+    Schema,
+    Shape,
+    all_or_chosen,
+    choice,
+    listed,
+    nullable,
+    on_phases,
+    per_phase,
+    text,
+    whole,
+    word,
+    wrong,
+)
+from llm_adapters.web.languages import LANGUAGES
+from llm_core import (
+    LONGEST,
+    LONGEST_TAG,
+    PHASES,
+    SITE,
+    AccessRule,
+    Badge,
+    BadgeState,
+    BadgeType,
+    Cluster,
+    CurrentTransformer,
+    Dashboard,
+    MeterSetup,
+    Mode,
+    Phase,
+    PutAccess,
+    PutClusters,
+    PutMeters,
+    PutSharing,
+    PutSupply,
+    PutSystem,
+    Role,
+    Sharing,
+    Site,
+    SiteEdit,
+    Station,
+    Strategy,
+    Supply,
+    System,
+    normalise,
+)
+
+NAME = text(100)
+ID = text(64, least=1)
+_MOST_ENTRIES = 10_000
+
+
+def _judged(shape: Shape[str], judge: Callable[[str], str | None]) -> Shape[str]:
+    """`shape`, and what else `judge` finds wrong with it."""
+
+    def read(value: object) -> str:
+        read = shape.read(value)
+        fault = judge(read)
+        if fault is not None:
+            raise wrong(fault)
+        return read
+
+    return Shape(read, shape.write, shape.schema)
+
+
+# Supply
+
+
+def _supply(phases: tuple[Phase, ...]) -> Record[Supply]:
+    amps = per_phase(phases)
+    return Record(
+        Member("mode", "mode", word(Mode)),
+        Member("phases", "phases", choice(1, 3)),
+        Member("fuse_a", "fuse_ma", amps),
+        Member("derated_a", "derated_ma", amps),
+        Member("static_max_a", "static_max_ma", amps),
+        Member("fallback_a", "fallback_ma", amps),
+        Member("lease_s", "lease_s", nullable(whole(0, 3600))),
+    )
+
+
+def read_supply(body: object) -> Supply:
+    """A whole supply; `derated_a` left out is 80 % of the protection."""
+    given: Mapping[object, object] = body if isinstance(body, dict) else {}
+    phases = PHASES[:1] if given.get("phases") == 1 else PHASES
+    supply = _supply(phases).read(body, Supply(phases=len(phases)))
+    if "derated_a" not in given:
+        supply = attrs.evolve(supply, derated_ma=supply.fuse_ma.map(lambda fuse_ma: fuse_ma * 8 // 10))
+    return attrs.evolve(
+        supply, fuse_ma=on_phases(supply.fuse_ma, phases), derated_ma=on_phases(supply.derated_ma, phases)
+    )
+
+
+def write_supply(supply: Supply) -> dict[str, Json]:
+    return _supply(supply.site_phases).write(supply)
+
+
+# Clusters, meters, and the smaller settings
+
+
+def _clusters(phases: tuple[Phase, ...]) -> Record[Site]:
+    cluster: Record[Cluster] = Record(
+        Member("id", "id", ID, required=True),
+        Member("name", "name", NAME),
+        Member("parent", "parent", nullable(ID)),
+        Member("limit_a", "limit_ma", nullable(per_phase(phases))),
+    )
+    return Record(Member("clusters", "clusters", listed(cluster.shape(Cluster("", "")), _MOST_ENTRIES)))
+
+
+def read_clusters(body: object, phases: tuple[Phase, ...]) -> tuple[Cluster, ...]:
+    """All clusters; one without a name is called by its id."""
+    clusters = _clusters(phases).read(body, Site()).clusters
+    return tuple(attrs.evolve(cluster, name=cluster.name or cluster.id) for cluster in clusters)
+
+
+_TRANSFORMER: Record[CurrentTransformer] = Record(
+    Member("primary_a", "primary_a", whole(0, 100_000), required=True),
+    Member("secondary_a", "secondary_a", whole(0, 100), required=True),
+    Member("applied_by", "applied_by", choice("meter", "manager")),
+)
+
+
+def _meters(models: Collection[str]) -> Record[Site]:
+    meter: Record[MeterSetup] = Record(
+        Member("node", "node", ID),
+        Member("model", "model", choice(*sorted(models)) if models else ID, required=True),
+        Member("transport", "transport", choice("tcp")),
+        Member("host", "host", text(255, least=1), required=True),
+        Member("port", "port", whole(1, 65_535)),
+        Member("unit", "unit", whole(0, 255)),
+        Member("includes_stations", "includes_stations", BOOLEAN),
+        Member("ct", "ct", nullable(_TRANSFORMER.shape(CurrentTransformer(0, 0)))),
+        Member("invert", "invert", BOOLEAN),
+    )
+    return Record(Member("meters", "meters", listed(meter.shape(MeterSetup(SITE, "", "")), _MOST_ENTRIES)))
+
+
+def _time_zone_fault(name: str) -> str | None:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return "is no time zone like Europe/Amsterdam"
+    return None
+
+
+SYSTEM: Record[System] = Record(
+    Member("name", "name", NAME),
+    Member("country", "country", NAME),
+    Member("time_zone", "time_zone", _judged(NAME, _time_zone_fault)),
+    Member("language", "language", choice(*LANGUAGES)),
+    Member("dashboard", "dashboard", word(Dashboard)),
+)
+STRATEGY: Record[Sharing] = Record(
+    Member("strategy", "strategy", word(Strategy)),
+    Member("minimum_first", "minimum_first", BOOLEAN),
+    Member("rotation_min", "rotation_min", whole(0, 10_000)),
+    Member("unbalance_a", "unbalance_ma", nullable(AMPS)),
+)
+ACCESS: Record[Site] = Record(Member("rule", "access", word(AccessRule)))
+
+
+@attrs.frozen
+class Setting:
+    """A part of the site that is read and replaced as a whole.
+
+    Its path, and where the core's pointers to it begin, is `/name`; `pointer` is where it begins in the body.
+    """
+
+    name: str
+    read: Callable[[object, Site], SiteEdit]
+    write: Callable[[Site], Json]
+    schema: Schema
+    pointer: str = ""
+
+
+def settings(meter_models: Collection[str]) -> tuple[Setting, ...]:
+    """Every setting; a meter must be of one of these models (empty: any)."""
+    meters = _meters(meter_models)
+    return (
+        Setting(
+            "supply",
+            lambda body, _: PutSupply(read_supply(body)),
+            lambda site: write_supply(site.supply),
+            _supply(PHASES).schema,
+        ),
+        Setting(
+            "clusters",
+            lambda body, site: PutClusters(read_clusters(body, site.supply.site_phases)),
+            lambda site: _clusters(site.supply.site_phases).write(site),
+            _clusters(PHASES).schema,
+            "/clusters",
+        ),
+        Setting(
+            "meters",
+            lambda body, _: PutMeters(meters.read(body, Site()).meters),
+            meters.write,
+            meters.schema,
+            "/meters",
+        ),
+        Setting(
+            "strategy",
+            lambda body, _: PutSharing(STRATEGY.read(body, Sharing())),
+            lambda site: STRATEGY.write(site.sharing),
+            STRATEGY.schema,
+        ),
+        Setting("access", lambda body, _: PutAccess(ACCESS.read(body, Site()).access), ACCESS.write, ACCESS.schema),
+        Setting(
+            "system",
+            lambda body, _: PutSystem(SYSTEM.read(body, System())),
+            lambda site: SYSTEM.write(site.system),
+            SYSTEM.schema,
+        ),
+    )
+
+
+# Stations
+
+
+def _read_no_password(value: object) -> None:
+    if value not in (None, ""):
+        raise wrong("stations with a password are not supported by this version")
+
+
+_NO_PASSWORD: Shape[None] = Shape(_read_no_password, lambda _: None, {"enum": [None, ""]})
+_PROFILE_0: Shape[object] = Shape(choice(0).read, lambda _: 0, {"const": 0})
+
+STATION: Record[Station] = Record(
+    Member("id", "id", _judged(ID, lambda name: "must not contain /" if "/" in name else None), required=True),
+    Member("name", "name", NAME),
+    Member("cluster", "cluster", nullable(ID)),
+    Member("phase_rotation", "phase_rotation", listed(word(Phase), 3)),
+    Member("max_a", "max_ma", AMPS),
+    Member("min_a", "min_ma", AMPS),
+    Member("fallback_a", "fallback_ma", nullable(AMPS)),
+    Member("start_alone_a", "start_alone_ma", AMPS),
+    Member("priority", "priority", whole(-1_000, 1_000)),
+    Member("feed_a", "feed_ma", nullable(AMPS)),
+    Member("out_of_service", "out_of_service", BOOLEAN),
+    Member("badges", "badges", all_or_chosen(ID, _MOST_ENTRIES)),
+    Member("security_profile", None, _PROFILE_0),
+    Member("password", None, _NO_PASSWORD),
+)
+
+
+def new_station(station_id: str, site: Site) -> Station:
+    """A station with nothing said about it yet: wired to every phase that the site has."""
+    return Station(station_id, phase_rotation=site.supply.site_phases)
+
+
+# Badges and users
+
+
+def _badge_id_fault(badge_id: str) -> str | None:
+    fits = 1 <= len(normalise(badge_id)) <= LONGEST_TAG
+    return None if fits else f"must have 1 to {LONGEST_TAG} characters, colons and blanks aside"
+
+
+def _email_fault(address: str) -> str | None:
+    name, at, host = address.partition("@")
+    good = not address or (name and at and host and not any(letter.isspace() for letter in address))
+    return None if good else "is no e-mail address"
+
+
+BADGE: Record[Badge] = Record(
+    Member("badge_id", "badge_id", _judged(ID, _badge_id_fault), required=True),
+    Member("type", "type", word(BadgeType)),
+    Member("state", "state", word(BadgeState)),
+    Member("group", "group", nullable(NAME)),
+    Member("comment", "comment", text(200)),
+    Member("email", "email", _judged(text(200), _email_fault)),
+    Member("expires_on", "expires_on", nullable(DAY)),
+    Member("stations", "stations", all_or_chosen(ID, _MOST_ENTRIES)),
+)
+
+
+@attrs.frozen
+class NewUser:
+    """A user to be: the password is temporary."""
+
+    name: str = ""
+    role: Role = Role.STANDARD
+    password: str = attrs.field(default="", repr=False)
+
+
+NEW_USER: Record[NewUser] = Record(
+    Member(
+        "name",
+        "name",
+        _judged(text(64, least=1), lambda name: None if name == name.strip() else "has blanks around"),
+        required=True,
+    ),
+    Member("role", "role", word(Role), required=True),
+    Member("password", "password", text(LONGEST, least=1), required=True),
+)

@@ -1,0 +1,231 @@
+"""What is known, as JSON: the overview, stations, sessions, decisions. Read-only; shapes as in the interface."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from llm_adapters.web.api.exact import Json, amps_of, amps_per_phase
+from llm_adapters.web.api.shapes import STATION
+from llm_adapters.web.words import Words, alarm_link
+from llm_core import (
+    SITE,
+    Alarm,
+    Binding,
+    ConnectorState,
+    ConnectorView,
+    Key,
+    NodeView,
+    Overview,
+    PerPhase,
+    Session,
+    SessionView,
+    Site,
+    State,
+    StationView,
+    normalise,
+    overview,
+)
+
+_SCRIPTS_READ = "en"  # scripts go by the codes; the texts beside them are for whoever debugs a script
+
+
+def stamp(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at is not None else None
+
+
+def overview_json(state: State, now_ms: int) -> dict[str, Json]:
+    """What the dashboard shows."""
+    seen = overview(state, now_ms)
+    return {
+        "status": "attention" if seen.alarms else "running",
+        "name": seen.name,
+        "mode": seen.mode,
+        "access": seen.access,
+        "badges": seen.badges,
+        "alarms": [_alarm(alarm, state.site) for alarm in seen.alarms],
+        "nodes": [_node(node, state) for node in seen.nodes],
+        "stations": [_station_in_overview(station, state) for station in seen.stations],
+    }
+
+
+def _alarm(alarm: Alarm, site: Site) -> Json:
+    words = Words(_SCRIPTS_READ, site.system.time_zone)
+    return {
+        "code": alarm.code,
+        "text": words.alarm(site, alarm),
+        "since": stamp(alarm.since),
+        "link": alarm_link(alarm, site),
+        "subject": alarm.subject,
+    }
+
+
+def _node(node: NodeView, state: State) -> dict[str, Json]:
+    phases = state.site.supply.site_phases
+    return {
+        "id": node.node,
+        "name": _node_name(node.node, state.site),
+        "limit_a": amps_per_phase(_limit_ma(node.node, state), phases),
+        "total_a": amps_per_phase(node.total_ma, phases) if node.total_ma is not None else None,
+        "stations_a": amps_per_phase(node.stations_ma, phases),
+    }
+
+
+def _node_name(node: str, site: Site) -> str:
+    if node == SITE:
+        return site.system.name
+    return next((cluster.name for cluster in site.clusters if cluster.id == node), node)
+
+
+def _limit_ma(node: str, state: State) -> PerPhase:
+    """The limit at a node; a cluster without one of its own has that of the node above it."""
+    cluster = next((cluster for cluster in state.site.clusters if cluster.id == node), None)
+    if cluster is not None and cluster.limit_ma is None:
+        return _limit_ma(cluster.parent or SITE, state)
+    decided = state.nodes.get(node)
+    if decided is not None:
+        return decided.limit_ma
+    return cluster.limit_ma if cluster is not None and cluster.limit_ma is not None else state.site.supply.limit_ma
+
+
+def _station_in_overview(station: StationView, state: State) -> Json:
+    return {
+        "id": station.id,
+        "name": station.name,
+        "state": station.presence,
+        "cluster": station.cluster,
+        "connectors": [_connector(connector, state) for connector in station.connectors],
+    }
+
+
+def _connector(connector: ConnectorView, state: State) -> Json:
+    current_ma = connector.current_ma
+    return {
+        "connector": connector.connector,
+        "status": connector.status,
+        "limit_a": amps_of(connector.limit_ma),
+        "reason": connector.reason,
+        "limited_by": _binding(connector.limited_by),
+        "current_a": amps_per_phase(current_ma, state.site.supply.site_phases) if current_ma is not None else None,
+        "session": _running(connector.session, state) if connector.session is not None else None,
+    }
+
+
+def _binding(binding: Binding | None) -> Json:
+    return {"node": binding.node, "phase": binding.phase} if binding is not None else None
+
+
+def _running(session: SessionView, state: State) -> Json:
+    return {
+        "transaction_id": session.transaction_id,
+        "badge_id": shown_badge_id(session.id_tag, state),
+        "user": session.user,
+        "started_at": stamp(session.started_at),
+        "energy_kwh": session.energy_wh / 1000,
+        "charging_s": session.charging_ms // 1000,
+        "idle_s": session.idle_ms // 1000,
+    }
+
+
+def shown_badge_id(id_tag: str | None, state: State) -> str | None:
+    """A badge's id as first entered; a tag that is no badge as it was presented."""
+    badge = state.badges.get(normalise(id_tag)) if id_tag is not None else None
+    return badge.badge_id if badge is not None else id_tag
+
+
+def session_json(session: Session, state: State) -> dict[str, Json]:
+    station = state.site.station(session.station_id)
+    badge = state.badges.get(normalise(session.id_tag)) if session.id_tag is not None else None
+    return {
+        "transaction_id": session.transaction_id,
+        "station_id": session.station_id,
+        "station_name": (station.name if station is not None else "") or session.station_id,
+        "connector": session.connector,
+        "started_at": stamp(session.started_at),
+        "stopped_at": stamp(session.stopped_at),
+        "badge_id": shown_badge_id(session.id_tag, state),
+        "badge_name": badge.comment if badge is not None else "",
+        "energy_kwh": session.energy_wh / 1000,
+        "meter_start_wh": session.meter_start_wh,
+        "meter_stop_wh": session.meter_stop_wh,
+        "stop_reason": session.stop_reason,
+        "state": session.state,
+        "charging_s": session.charging_ms // 1000,
+        "idle_s": session.idle_ms // 1000,
+        "flagged": session.flagged,
+    }
+
+
+def station_json(station_id: str, state: State, now_ms: int, *, configuration: bool) -> dict[str, Json] | None:
+    """A station's state, and its configuration for whom it is meant; None when nobody knows it."""
+    seen = next((station for station in overview(state, now_ms).stations if station.id == station_id), None)
+    return _station(seen, state, configuration=configuration) if seen is not None else None
+
+
+def stations_json(state: State, now_ms: int, *, configuration: bool) -> list[Json]:
+    seen: Overview = overview(state, now_ms)
+    return [_station(station, state, configuration=configuration) for station in seen.stations]
+
+
+def _station(station: StationView, state: State, *, configuration: bool) -> dict[str, Json]:
+    known = state.stations.get(station.id)
+    configured = state.site.station(station.id) if configuration else None
+    settings: dict[str, Json] = {**STATION.write(configured), "password_set": False} if configured is not None else {}
+    return {
+        **settings,
+        "id": station.id,
+        "name": station.name,
+        "state": station.presence,
+        "since_s": station.since_ms // 1000 if station.since_ms is not None else None,
+        "cluster": station.cluster,
+        "vendor": station.vendor,
+        "model": station.model,
+        "firmware": station.firmware,
+        "serial": known.serial if known is not None else "",
+        "address": station.address,
+        "connectors": [_connector(connector, state) for connector in station.connectors],
+    }
+
+
+def decisions_json(state: State, now_ms: int) -> dict[str, Json]:
+    """Why every connector has the limit it has, and what the budget of every node looks like."""
+    phases = state.site.supply.site_phases
+    return {
+        "mode": state.site.supply.mode,
+        "age_s": (now_ms - state.ticked_ms) / 1000 if state.ticked_ms is not None else None,
+        "nodes": [
+            {
+                **_node(node, state),
+                "worst_a": amps_per_phase(node.worst_ma, phases),
+                "free_a": amps_per_phase(node.free_ma, phases),
+            }
+            for node in state.nodes.values()
+        ],
+        "connectors": [_decision(key, connector, state, now_ms) for key, connector in sorted(state.connectors.items())],
+    }
+
+
+def _decision(key: Key, connector: ConnectorState, state: State, now_ms: int) -> Json:
+    phases = state.site.supply.site_phases
+    grant, ledger = connector.grant, connector.ledger
+    reading = connector.readings[-1] if connector.readings else None
+    cap_ma, used = connector.cap_ma, connector.phases
+    return {
+        "station_id": key[0],
+        "connector": key[1],
+        "status": connector.status,
+        "grant_a": amps_of(grant.limit_ma) if grant is not None else None,
+        "reason": grant.reason if grant is not None else None,
+        "limited_by": _binding(grant.limited_by) if grant is not None else None,
+        "offered_a": amps_of(connector.offered_ma),
+        "held_a": amps_of(ledger.held_ma(now_ms, decays=False)),
+        "left_alone_a": amps_of(ledger.left_alone_ma()),
+        "ceiling_a": amps_of(connector.ceiling_ma),
+        "in_flight": ledger.in_flight,
+        "refusals": ledger.refusals,
+        "car_can_use_a": amps_of(cap_ma) if cap_ma is not None else None,
+        "phases": [str(phase) for phase in used] if used is not None else None,
+        "current_a": amps_per_phase(reading.current_ma, phases) if reading is not None else None,
+        "reading_age_s": (now_ms - reading.at_ms) / 1000 if reading is not None else None,
+        "rank": connector.rank,
+    }
