@@ -552,3 +552,93 @@ def test_a_station_asks_to_be_woken_only_when_something_is_due(central: Central)
     assert central.station.due == 60
     central.charge()
     assert central.station.due > central.t + 1
+
+
+def test_a_refused_transaction_message_is_tried_again_and_in_the_end_given_up(central: Central) -> None:
+    central.charge()
+    for key, value in (("TransactionMessageAttempts", "2"), ("TransactionMessageRetryInterval", "5")):
+        assert central.ask("ChangeConfiguration", {"key": key, "value": value}) == {"status": "Accepted"}
+    central.deaf = True
+    central.station.unplug(1)
+
+    def refuse() -> dict[str, Any]:
+        frame = json.loads(central.station.outbox.pop(0))
+        assert frame[2] == "StopTransaction"
+        central.station.receive(json.dumps([4, frame[1], "InternalError", "", {}]), central.station.t)
+        payload: dict[str, Any] = frame[3]
+        return payload
+
+    first = refuse()
+    central.station.advance(central.t + 4)
+    assert central.station.outbox == []
+    central.station.advance(central.t + 6)
+    assert refuse() == first
+    assert central.station.calls.durable_waiting == 0
+
+
+def test_an_unanswered_call_is_given_up_after_thirty_seconds(central: Central) -> None:
+    central.deaf = True
+    central.connect()
+    central.until(59)
+    assert len(central.of("BootNotification")) == 1
+    central.until(61)
+    assert len(central.of("BootNotification")) == 2
+
+
+def test_a_remote_start_may_ask_for_the_badge_first(central: Central) -> None:
+    central.connect()
+    central.ask("ChangeConfiguration", {"key": "AuthorizeRemoteTxRequests", "value": "true"})
+    central.station.plug(1, Car(CarModel()))
+    assert central.ask("RemoteStartTransaction", {"idTag": "r"}) == {"status": "Accepted"}
+    assert central.of("Authorize") == [{"idTag": "r"}]
+    assert central.station.connectors[0].session is not None
+
+
+def test_triggers_send_what_they_ask_for(central: Central) -> None:
+    central.connect()
+    for message, action in (("Heartbeat", "Heartbeat"), ("MeterValues", "MeterValues")):
+        assert central.ask("TriggerMessage", {"requestedMessage": message}) == {"status": "Accepted"}
+        assert central.heard[-1][0] == action
+    assert "transactionId" not in central.of("MeterValues")[0]
+    answer = central.ask("TriggerMessage", {"requestedMessage": "DiagnosticsStatusNotification"})
+    assert answer == {"status": "NotImplemented"}
+
+
+def test_the_local_list_is_versioned_and_bounded(central: Central) -> None:
+    def update(version: int, *tags: str, full: bool = False, drop: bool = False) -> str:
+        info = {} if drop else {"idTagInfo": {"status": "Accepted"}}
+        entries = [{"idTag": tag} | info for tag in tags]
+        kind = "Full" if full else "Differential"
+        payload = {"listVersion": version, "updateType": kind, "localAuthorizationList": entries}
+        return str(central.ask("SendLocalList", payload)["status"])
+
+    central.connect()
+    assert update(2, "a", "b", full=True) == "Accepted"
+    assert update(2, "c") == "VersionMismatch"
+    assert update(3, "a", drop=True) == "Accepted"
+    assert [central.station.badges.known(tag) is not None for tag in "abc"] == [False, True, False]
+    assert update(4, *(str(n) for n in range(501))) == "Failed"
+
+
+def test_the_whole_station_is_taken_out_of_service_and_back(central: Central) -> None:
+    central.connect()
+    for kind, status in (("Inoperative", "Unavailable"), ("Operative", "Available")):
+        assert central.ask("ChangeAvailability", {"connectorId": 0, "type": kind}) == {"status": "Accepted"}
+        assert central.statuses()[-1] == status
+    assert central.ask("ChangeAvailability", {"connectorId": 7, "type": "Operative"}) == {"status": "Rejected"}
+
+
+def test_some_stations_report_one_current_and_their_meters_err() -> None:
+    central = quirky(Quirks(one_current=True, meter_gain=1.02, hides_pause=True)).connect()
+    central.ask("ChangeConfiguration", {"key": "MeterValuesSampledData", "value": "Current.Import,Current.Offered"})
+    central.charge()
+    central.ask("TriggerMessage", {"requestedMessage": "MeterValues"})
+    sampled = central.of("MeterValues")[-1]["meterValue"][0]["sampledValue"]
+    assert [(s["measurand"], s.get("phase"), s["value"]) for s in sampled] == [
+        ("Current.Import", None, "16.32"),
+        ("Current.Offered", None, "16.0"),
+    ]
+    central.limit(0)
+    central.until(central.t + 3)
+    assert central.station.connectors[0].draw_a == (0, 0, 0)
+    assert central.statuses()[-1] == "Charging"

@@ -220,7 +220,6 @@ def _send_list(station: Station, payload: Payload) -> Payload:
 
 
 _ACTIONS: dict[str, Callable[[Station, Payload], Payload]] = {
-    "CancelReservation": lambda _station, _payload: _status(False),
     "ChangeAvailability": _change_availability,
     "ChangeConfiguration": _change_configuration,
     "ClearCache": _clear_cache,

@@ -131,8 +131,8 @@ class Connector:
             return "Available" if self.available else "Unavailable"
         if self.car is None:
             return "SuspendedEV"
-        if self.pilot_a == 0 and not hides_pause:
-            return "SuspendedEVSE"
+        if self.pilot_a == 0:
+            return "Charging" if hides_pause else "SuspendedEVSE"
         if any(self.draw_a) or not self.car.settled:
             return "Charging"
         return "SuspendedEV"

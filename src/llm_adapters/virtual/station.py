@@ -118,10 +118,9 @@ class Station:
         self._settle()
 
     def _drop_link(self) -> None:
-        self.online = False
+        self.online, self._next_boot = False, math.inf
         self._late.clear()
         self.calls.lost()
-        self._next_boot = math.inf
 
     def receive(self, text: str, t: float) -> None:
         """Take one frame; what is no OCPP-J message, or comes after the link went down, is ignored."""
