@@ -1,0 +1,138 @@
+"""What is asked of a station once it is accepted: what it can do, and to report its readings as we need them.
+
+Everything here may be refused without harm. Nothing is changed that already fits, and nothing twice while this program
+runs: some stations restart on every change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+
+from llm_adapters.ocpp16.messages import text, whole_number
+from llm_adapters.ocpp16.profiles import LIVE_LEVEL, Dialect
+from llm_adapters.ocpp16.rpc import CallRefused, CallTimeout
+
+Payload: TypeAlias = dict[str, Any]
+Caller: TypeAlias = Callable[[str, Payload], Awaitable[Payload]]
+
+SAMPLE_INTERVAL_S = 10
+MEASURANDS = (
+    "Current.Import,Power.Active.Import,Energy.Active.Import.Register,Voltage",
+    "Current.Import,Power.Active.Import,Energy.Active.Import.Register",
+    "Current.Import,Energy.Active.Import.Register",
+    "Power.Active.Import,Energy.Active.Import.Register",
+    "Current.Import",
+)
+KEYS = (
+    "ChargingScheduleAllowedChargingRateUnit",
+    "ChargeProfileMaxStackLevel",
+    "ChargingScheduleMaxPeriods",
+    "MaxChargingProfilesInstalled",
+    "NumberOfConnectors",
+    "MeterValueSampleInterval",
+    "MeterValuesSampledData",
+)
+_AMPS = {"a", "amp", "amps", "ampere", "current"}
+_WATTS = {"w", "watt", "watts", "power"}
+
+
+@attrs.frozen
+class Configuration:
+    """A station's configuration keys; a key is found in any spelling of its case."""
+
+    values: Mapping[str, str]
+
+    def text(self, key: str) -> str:
+        return self.values.get(key.lower(), "")
+
+    def number(self, key: str) -> int | None:
+        return whole_number(self.text(key))
+
+    @property
+    def max_level(self) -> int | None:
+        return self.number("ChargeProfileMaxStackLevel")
+
+    @property
+    def units(self) -> frozenset[str]:
+        """ "A" and "W" as far as the station names them; told as `Current,Power`, `W` and whatever else."""
+        words = set(re.split(r"[^a-z]+", self.text("ChargingScheduleAllowedChargingRateUnit").lower()))
+        return frozenset(unit for unit, names in (("A", _AMPS), ("W", _WATTS)) if words & names)
+
+
+def read_configuration(answer: Payload) -> Configuration:
+    """The keys in a GetConfiguration.conf, however incomplete its entries are."""
+    listed = answer.get("configurationKey")
+    entries = listed if isinstance(listed, list) else [listed]
+    return Configuration(
+        {
+            text(entry.get("key")).lower(): str(entry.get("value") or "")
+            for entry in entries
+            if isinstance(entry, dict) and text(entry.get("key"))
+        }
+    )
+
+
+def dialect_of(configuration: Configuration, known: Dialect) -> Dialect:
+    """How to word limits for a station with this configuration, beginning from what is known of it.
+
+    Stacking needs level 1 and, for each connector, room for the floor and a live limit, for one more while a
+    transaction begins, and one to spare: some refuse even a replacement when full.
+    """
+    room = configuration.number("MaxChargingProfilesInstalled")
+    needed = 2 * max(1, configuration.number("NumberOfConnectors") or 1) + 2
+    stacks = configuration.max_level is None or configuration.max_level >= LIVE_LEVEL
+    units = configuration.units
+    return attrs.evolve(
+        known,
+        in_watts="A" not in units if units else known.in_watts,
+        stacks=stacks and (room is None or room >= needed),
+        takes_periods=known.takes_periods and configuration.number("ChargingScheduleMaxPeriods") != 1,
+    )
+
+
+def changes_wanted(configuration: Configuration) -> Iterator[list[tuple[str, str]]]:
+    """For each key that does not fit, the changes to try until one is accepted."""
+    interval_s = configuration.number("MeterValueSampleInterval")
+    if interval_s is None or not 0 < interval_s <= SAMPLE_INTERVAL_S:
+        yield [("MeterValueSampleInterval", str(SAMPLE_INTERVAL_S))]
+    reported = {name.strip() for name in configuration.text("MeterValuesSampledData").split(",")}
+    if not reported >= set(MEASURANDS[1].split(",")):
+        yield [("MeterValuesSampledData", measurands) for measurands in MEASURANDS]
+
+
+async def configuration_of(call: Caller) -> Configuration:
+    """What the station tells of itself; empty where it does not answer. Raises `LinkLost`."""
+    answer = await _try(call, "GetConfiguration", {"key": list(KEYS)})
+    found = read_configuration(answer or {})
+    if not found.values:
+        # Some know no list of keys, only all of them.
+        found = read_configuration(await _try(call, "GetConfiguration", {}) or {})
+    return found
+
+
+async def set_up_readings(call: Caller, configuration: Configuration, changed: set[tuple[str, str]]) -> None:
+    """Ask for readings every 10 s with currents in them, then for the state of things now. Raises `LinkLost`.
+
+    `changed` remembers what was tried, so that a station that restarts on a change does so once.
+    """
+    for choices in changes_wanted(configuration):
+        for key, value in choices:
+            if (key, value) in changed:
+                continue
+            changed.add((key, value))
+            answer = await _try(call, "ChangeConfiguration", {"key": key, "value": value})
+            if answer is not None and answer.get("status") in ("Accepted", "RebootRequired"):
+                break
+    for message in ("StatusNotification", "MeterValues"):
+        await _try(call, "TriggerMessage", {"requestedMessage": message})
+
+
+async def _try(call: Caller, action: str, payload: Payload) -> Payload | None:
+    try:
+        return await call(action, payload)
+    except (CallRefused, CallTimeout):
+        return None

@@ -1,0 +1,304 @@
+"""One link to one station, from its first message to its last, whatever carries the frames.
+
+Theory of operation
+    What the station says becomes facts for the core, and the core's answers go back. A boot that is accepted starts
+    the adoption: read what the station can do, ask for the readings we need. A station that does not boot by itself
+    (it kept its link for granted, or was adopted just now) is invited to; where it cannot be, we boot it in our
+    books, with what it told of itself before, so that control begins from the worst case either way.
+
+    Time is the loop's and the clock's; nothing here reads another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
+from typing import TypeAlias, assert_never
+
+from llm_adapters.ocpp16 import messages
+from llm_adapters.ocpp16.adoption import configuration_of, dialect_of, set_up_readings
+from llm_adapters.ocpp16.frames import ErrorCode
+from llm_adapters.ocpp16.limits import LimitWriter
+from llm_adapters.ocpp16.memory import Memory, tell_capabilities
+from llm_adapters.ocpp16.profiles import Payload
+from llm_adapters.ocpp16.readings import latest_stamp, meter_events
+from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
+from llm_core import (
+    Answer,
+    Authorised,
+    BootAnswer,
+    ClearLimit,
+    Clock,
+    Inbox,
+    InviteBoot,
+    NotStored,
+    Request,
+    SetLimit,
+    Started,
+    StationBooted,
+    StationClockRead,
+    StationCommand,
+    StationState,
+    Stopped,
+    StopRemotely,
+)
+
+_log = logging.getLogger("llm.ocpp")
+
+BOOT_WITHIN_S = 10.0
+CALL_S = 10.0
+CLOCK_STEP_MS = 1_000
+ACKNOWLEDGED = (
+    "DiagnosticsStatusNotification",
+    "FirmwareStatusNotification",
+    "LogStatusNotification",
+    "SecurityEventNotification",
+    "SignedFirmwareStatusNotification",
+)
+_Act: TypeAlias = Callable[[Payload], Awaitable[Payload]]
+
+
+class _Over(Exception):
+    """The session ended, so the tasks around it have to."""
+
+
+class Conversation:
+    """Serves one link until it ends; `address` is where the station calls from."""
+
+    def __init__(
+        self, link: Link, memory: Memory, address: str, inbox: Inbox, clock: Clock, bounds: Bounds | None = None
+    ) -> None:
+        self.address = address
+        self._link = link
+        self._memory = memory
+        self._inbox = inbox
+        self._clock = clock
+        self._session = Session(link, self._handle, bounds)
+        self._turn = asyncio.Lock()
+        self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._serving: asyncio.Task[str] | None = None
+        self._adopting: asyncio.Task[None] | None = None
+        self._boots = asyncio.Event()
+        self._acts: dict[str, _Act] = {
+            "Authorize": self._authorize,
+            "BootNotification": self._boot,
+            "DataTransfer": self._data_transfer,
+            "Heartbeat": self._heartbeat,
+            "MeterValues": self._meter_values,
+            "StartTransaction": self._start_transaction,
+            "StatusNotification": self._status,
+            "StopTransaction": self._stop_transaction,
+            **dict.fromkeys(ACKNOWLEDGED, self._acknowledge),
+        }
+
+    @property
+    def station_id(self) -> str:
+        return self._memory.station_id
+
+    async def run(self) -> str:
+        """Serve until the link ends or `retire`; returns why it did. Every command has its outcome by then."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                serving = self._serving = tasks.create_task(self._session.run())
+                tasks.create_task(self._writer.run())
+                tasks.create_task(self._expect_boot())
+                await asyncio.wait((serving,))
+                raise _Over
+        except* _Over:
+            why = "replaced by a newer link" if serving.cancelled() else serving.result()
+        finally:
+            self._writer.close()
+        return why
+
+    def retire(self) -> None:
+        """End this conversation: a newer link to the same station takes its place."""
+        if self._serving is not None:
+            self._serving.cancel()
+
+    async def answers(self, within_s: float) -> bool:
+        """Whether the station still gives a sign of life on this link."""
+        heard_before = self._session.last_heard
+        signs: list[asyncio.Task[object]] = [asyncio.create_task(self._heartbeat_triggered(within_s))]
+        if (ping := getattr(self._link, "ping", None)) is not None:
+            signs.append(asyncio.create_task(_pong(ping)))
+        await asyncio.wait(signs, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        for sign in signs:
+            sign.cancel()
+        outcomes = await asyncio.gather(*signs, return_exceptions=True)
+        answered = any(not isinstance(outcome, BaseException) for outcome in outcomes)
+        return answered or self._session.last_heard > heard_before
+
+    def perform(self, command: StationCommand) -> None:
+        """Queue a command; returns at once."""
+        match command:
+            case SetLimit() | ClearLimit():
+                self._writer.submit(command)
+            case StopRemotely():
+                self._start(self._stop_remotely(command))
+            case InviteBoot():
+                self._start(self._invite_boot())
+            case _:
+                assert_never(command)
+
+    # -- what the station says ---------------------------------------------------------------------------------------
+
+    async def _handle(self, action: str, payload: Payload) -> Payload:
+        act = self._acts.get(action)
+        if act is None:
+            raise Refuse(ErrorCode.NOT_IMPLEMENTED, "this action is not known here")
+        return await act(payload)
+
+    async def _boot(self, payload: Payload) -> Payload:
+        answer = await self._book_boot(messages.parse_boot(self.station_id, payload))
+        return messages.boot_payload(answer, self._clock.utc())
+
+    async def _heartbeat(self, _payload: Payload) -> Payload:
+        return messages.heartbeat_payload(self._clock.utc())
+
+    async def _status(self, payload: Payload) -> Payload:
+        self._heard(messages.parse_stamp(payload.get("timestamp")))
+        event = messages.parse_status(self.station_id, payload, self._clock.utc())
+        if event is None:
+            _log.info("%s: a status that OCPP does not know", self.station_id)
+        else:
+            self._inbox.post(event)
+        return {}
+
+    async def _meter_values(self, payload: Payload) -> Payload:
+        self._heard(latest_stamp(payload))
+        station = self._inbox.state.site.station(self.station_id)
+        phases = 3 if station is None else len(station.phase_rotation)
+        for event in meter_events(self.station_id, payload, self._clock.utc(), phases):
+            self._inbox.post(event)
+        return {}
+
+    async def _authorize(self, payload: Payload) -> Payload:
+        match await self._ask(messages.parse_authorize(self.station_id, payload)):
+            case Authorised() as answer:
+                return messages.authorize_payload(answer)
+            case other:
+                raise TypeError(f"{type(other).__name__} answers no Authorize")
+
+    async def _start_transaction(self, payload: Payload) -> Payload:
+        match await self._ask(messages.parse_start(self.station_id, payload, self._clock.utc())):
+            case Started() as answer:
+                return messages.start_payload(answer)
+            case other:
+                raise TypeError(f"{type(other).__name__} answers no StartTransaction")
+
+    async def _stop_transaction(self, payload: Payload) -> Payload:
+        match await self._ask(messages.parse_stop(self.station_id, payload, self._clock.utc())):
+            case Stopped() as answer:
+                return messages.stop_payload(answer)
+            case other:
+                raise TypeError(f"{type(other).__name__} answers no StopTransaction")
+
+    async def _data_transfer(self, _payload: Payload) -> Payload:
+        return {"status": "UnknownVendorId"}
+
+    async def _acknowledge(self, _payload: Payload) -> Payload:
+        return {}
+
+    async def _ask(self, event: Request) -> Answer:
+        """The core's answer; where the disk did not take it, the station has to try again."""
+        answer = await self._inbox.ask(event)
+        if isinstance(answer, NotStored):
+            raise Refuse(ErrorCode.INTERNAL_ERROR, "could not be stored, try again")
+        return answer
+
+    def _heard(self, stamp: datetime | None) -> None:
+        """Judge the station's clock by a stamp, and tell the core where that changed."""
+        if stamp is None:
+            return
+        memory, utc, monotonic_ms = self._memory, self._clock.utc(), self._clock.monotonic_ms()
+        memory.time = memory.time.heard(stamp, utc, monotonic_ms)
+        ahead_ms = memory.time.ahead_ms(utc, monotonic_ms)
+        if ahead_ms is None:
+            return
+        if memory.ahead_told_ms is None or abs(ahead_ms - memory.ahead_told_ms) > CLOCK_STEP_MS:
+            memory.ahead_told_ms = ahead_ms
+            self._inbox.post(StationClockRead(self.station_id, ahead_ms))
+
+    # -- what we ask of it -------------------------------------------------------------------------------------------
+
+    async def _call(self, action: str, payload: Payload) -> Payload:
+        """A call that can wait."""
+        async with self._turn:
+            return await self._session.call(action, payload, deadline_s=CALL_S)
+
+    async def _book_boot(self, event: StationBooted) -> BootAnswer:
+        self._memory.booted(event)
+        match await self._ask(event):
+            case BootAnswer() as answer:
+                self._boots.set()
+                if self._adopting is not None:
+                    self._adopting.cancel()
+                self._adopting = self._start(self._adopt()) if answer.accepted else None
+                return answer
+            case other:
+                raise TypeError(f"{type(other).__name__} answers no BootNotification")
+
+    async def _expect_boot(self) -> None:
+        """A station that comes back without a boot is taken at its word where we know it, else it is invited."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOOT_WITHIN_S):
+                await self._boots.wait()
+            return
+        if not self._known.accepted:
+            await self._invite_boot()
+        elif self._adopting is None:
+            self._adopting = self._start(self._adopt())
+
+    async def _invite_boot(self) -> None:
+        """Have the station boot, or boot it in our books where it cannot be asked to."""
+        self._boots.clear()
+        with contextlib.suppress(CallFailed, TimeoutError):
+            answer = await self._call("TriggerMessage", {"requestedMessage": "BootNotification"})
+            if answer.get("status") == "Accepted":
+                async with asyncio.timeout(BOOT_WITHIN_S):
+                    await self._boots.wait()
+        if not self._boots.is_set():
+            with contextlib.suppress(Refuse):
+                await self._book_boot(self._memory.boot)
+
+    async def _adopt(self) -> None:
+        """Learn what the station can do, and have it report as we need it."""
+        memory = self._memory
+        with contextlib.suppress(LinkLost):
+            configuration = await configuration_of(self._call)
+            memory.speaks(dialect_of(configuration, memory.dialect))
+            memory.unit_known = bool(configuration.units)
+            memory.max_level = configuration.max_level
+            tell_capabilities(memory, self._inbox)
+            await set_up_readings(self._call, configuration, memory.changed)
+
+    async def _heartbeat_triggered(self, within_s: float) -> None:
+        """Returns once the station answers, whatever it answers."""
+        with contextlib.suppress(CallRefused):
+            await self._session.call("TriggerMessage", {"requestedMessage": "Heartbeat"}, deadline_s=within_s)
+
+    async def _stop_remotely(self, command: StopRemotely) -> None:
+        try:
+            await self._call("RemoteStopTransaction", {"transactionId": command.transaction_id})
+        except CallFailed as failure:
+            _log.warning("%s: transaction %d was not stopped: %s", self.station_id, command.transaction_id, failure)
+
+    @property
+    def _known(self) -> StationState:
+        return self._inbox.state.stations.get(self.station_id, StationState())
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
+        """Do it beside, for as long as the link lasts."""
+        if self._tasks is None or self._serving is None or self._serving.done():
+            work.close()
+            return None
+        return self._tasks.create_task(work)
+
+
+async def _pong(ping: Callable[[], Awaitable[Awaitable[float]]]) -> None:
+    await (await ping())

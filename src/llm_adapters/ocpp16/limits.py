@@ -1,0 +1,252 @@
+"""The commands of the core on their way into one station.
+
+Theory of operation
+    Two lanes lead to the station. A decrease goes out at once and as an urgent call; the session gives up whatever
+    else is out after one more second. Everything else waits its turn in one line, where a newer command for the same
+    place supersedes an older one that was not sent yet. Each command ends in exactly one fact for the core:
+    `LimitConfirmed`; `LimitRefused` where the station cannot hold it (it said so, or was never told);
+    `LimitUnanswered` where nobody knows.
+
+    Stations differ in what they take (`Dialect`). A limit that is refused is offered once, after each boot and for
+    each purpose, in every other wording; what is taken then is remembered, and the core told.
+
+    A first floor is confirmed only when others' profiles above it are gone as well, since it limits nothing beneath
+    them. They go one place at a time, so that a charging car is never without a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from itertools import product
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from llm_adapters.ocpp16.memory import Memory, tell_capabilities
+from llm_adapters.ocpp16.messages import text
+from llm_adapters.ocpp16.profiles import (
+    Dialect,
+    Payload,
+    clear_charging_profile,
+    clear_foreign_profiles,
+    set_charging_profile,
+)
+from llm_adapters.ocpp16.rpc import CallRefused, CallTimeout, LinkLost
+from llm_core import (
+    ClearLimit,
+    Clock,
+    Inbox,
+    LimitConfirmed,
+    LimitRefused,
+    LimitUnanswered,
+    Purpose,
+    SetLimit,
+)
+
+LimitCommand: TypeAlias = SetLimit | ClearLimit
+Outcome: TypeAlias = LimitConfirmed | LimitRefused | LimitUnanswered
+
+DEADLINE_S = 10.0
+USUAL_MAX_LEVEL = 8
+HIGHEST_LEVEL_CLEARED = 20
+_WHOLE_AMPS_MA = 1_000
+_LIVE = frozenset((Purpose.DEFAULT, Purpose.TRANSACTION))
+_NO = ("rejected", "notsupported", "notimplemented", "unknown")
+
+
+class Call(Protocol):
+    """A call to the station; raises as `Session.call` does."""
+
+    async def __call__(self, action: str, payload: Payload, *, deadline_s: float, urgent: bool = False) -> Payload: ...
+
+
+class Unclear(Exception):
+    """An answer that says neither yes nor no."""
+
+
+class LimitWriter:
+    """Writes limits into one station over one link and posts what became of each.
+
+    `turn` is held while a command that is not urgent is out, so that a command is known to be sent or not.
+    """
+
+    def __init__(self, memory: Memory, call: Call, turn: asyncio.Lock, inbox: Inbox, clock: Clock) -> None:
+        self._memory = memory
+        self._call = call
+        self._turn = turn
+        self._inbox = inbox
+        self._clock = clock
+        self._waiting: list[LimitCommand] = []  # not sent
+        self._decreases: asyncio.Queue[SetLimit] = asyncio.Queue()
+        self._filled = asyncio.Event()
+        self._closed = False
+
+    def submit(self, command: LimitCommand) -> None:
+        """Take a command; returns at once."""
+        if self._closed:
+            self._inbox.post(refused(command, "not sent: link lost"))
+            return
+        for older in [older for older in self._waiting if _supersedes(command, older)]:
+            self._waiting.remove(older)
+            self._inbox.post(refused(older, "superseded"))
+        self._waiting.append(command)
+        if isinstance(command, SetLimit) and command.lowers:
+            self._decreases.put_nowait(command)
+        else:
+            self._filled.set()
+
+    async def run(self) -> None:
+        """Write until cancelled; what is out then is posted as unanswered."""
+        async with asyncio.TaskGroup() as writing:
+            writing.create_task(self._write_in_turn())
+            while True:
+                writing.create_task(self._write(await self._decreases.get(), urgent=True))
+
+    def close(self) -> None:
+        """Refuse what was not sent, now and later; called once the link is gone and `run` is over."""
+        self._closed = True
+        for command in self._waiting:
+            self._inbox.post(refused(command, "not sent: link lost"))
+        self._waiting.clear()
+
+    async def _write_in_turn(self) -> None:
+        while True:
+            await self._filled.wait()
+            async with self._turn:
+                ordinary = (c for c in self._waiting if not (isinstance(c, SetLimit) and c.lowers))
+                command = next(ordinary, None)
+                if command is None:
+                    self._filled.clear()
+                else:
+                    await self._write(command, urgent=False)
+
+    async def _write(self, command: LimitCommand, *, urgent: bool) -> None:
+        """See one command through, to exactly one outcome."""
+        if command not in self._waiting:
+            return  # superseded before its turn came
+        self._waiting.remove(command)
+        outcome: Outcome = LimitUnanswered(command.station_id, command.connector, command.seq)
+        try:
+            with contextlib.suppress(TimeoutError, CallTimeout, LinkLost, Unclear):
+                async with asyncio.timeout(DEADLINE_S):
+                    match command:
+                        case SetLimit():
+                            reason = await self._set(command, urgent)
+                        case ClearLimit():
+                            reason = await self._clear(command)
+                if reason is None:
+                    outcome = LimitConfirmed(command.station_id, command.connector, command.seq)
+                else:
+                    outcome = refused(command, reason)
+        finally:
+            self._inbox.post(outcome)
+
+    async def _set(self, command: SetLimit, urgent: bool) -> str | None:
+        """Have the station take the limit, in one wording or another; returns why it did not."""
+        memory = self._memory
+        reason = await self._offer(command, memory.dialect, urgent)
+        if reason is not None and command.purpose not in memory.explored:
+            memory.explored.add(command.purpose)
+            for dialect in other_wordings(command, memory.dialect, unit_known=memory.unit_known):
+                if await self._offer(command, dialect, urgent) is None:
+                    memory.speaks(dialect)
+                    tell_capabilities(memory, self._inbox)
+                    reason = None
+                    break
+        return await self._settle(command) if reason is None else reason
+
+    async def _settle(self, command: SetLimit) -> str | None:
+        """Keep what the accepted command means for later ones; a first floor clears the way above it."""
+        memory = self._memory
+        if not memory.dialect.stacks:
+            memory.single[command.connector] = command.purpose
+        if command.purpose is not Purpose.FLOOR:
+            return None
+        memory.floors[command.connector] = command
+        if not await self._clear_foreign(command.connector):
+            return None
+        # A station that reads a clear too broadly may have dropped the floor with the rest.
+        return await self._offer(command, memory.dialect, urgent=False)
+
+    async def _clear_foreign(self, connector: int) -> bool:
+        """Clear others' profiles on a connector, once; after a time-out it goes on from there. Tells if any was."""
+        memory = self._memory
+        if connector not in memory.foreign:
+            level = USUAL_MAX_LEVEL if memory.max_level is None else min(memory.max_level, HIGHEST_LEVEL_CLEARED)
+            memory.foreign[connector] = list(clear_foreign_profiles(connector, level, memory.dialect))
+        places = memory.foreign[connector]
+        cleared = False
+        while places:
+            cleared |= await self._ask("ClearChargingProfile", places[0]) is None
+            del places[0]
+        return cleared
+
+    async def _clear(self, command: ClearLimit) -> str | None:
+        """Have the live limits cleared; where the one place is shared with the floor, the floor is written again."""
+        memory = self._memory
+        reason = await self._ask("ClearChargingProfile", clear_charging_profile(command, memory.dialect))
+        if reason not in (None, "unknown"):  # "Unknown": there was nothing to clear
+            return reason
+        if memory.dialect.stacks:
+            return None
+        lies = memory.single.get(command.connector)
+        if lies is Purpose.FLOOR or (lies is not None and command.purpose not in (None, lies)):
+            return None
+        floor = memory.floors.get(command.connector)
+        if floor is None:
+            return "no floor to put in its place"
+        memory.single[command.connector] = Purpose.FLOOR
+        return await self._offer(floor, memory.dialect, urgent=False)
+
+    async def _offer(self, command: SetLimit, dialect: Dialect, urgent: bool) -> str | None:
+        payload = set_charging_profile(command, dialect, self._memory.utc(self._clock))
+        return await self._ask("SetChargingProfile", payload, urgent=urgent)
+
+    async def _ask(self, action: str, payload: Payload, *, urgent: bool = False) -> str | None:
+        """None where the station accepts, else the word or error it refuses with; `Unclear` where it does neither."""
+        try:
+            answer = await self._call(action, payload, deadline_s=DEADLINE_S, urgent=urgent)
+        except CallRefused as refusal:
+            return text(str(refusal)) or "refused"
+        status = text(answer.get("status")).lower()
+        if status == "accepted":
+            return None
+        if status not in _NO:
+            raise Unclear
+        return status
+
+
+def refused(command: LimitCommand, reason: str) -> LimitRefused:
+    """The station does not hold `command`."""
+    return LimitRefused(command.station_id, command.connector, command.seq, reason)
+
+
+def other_wordings(command: SetLimit, dialect: Dialect, *, unit_known: bool) -> Iterator[Dialect]:
+    """The dialects in which a refused `command` may still be taken, those nearest to `dialect` first."""
+    permanent = command.lease_ms is None
+    whole = command.limit_ma % _WHOLE_AMPS_MA == command.then_ma % _WHOLE_AMPS_MA == 0
+    choices = product(
+        (dialect.in_watts,) if unit_known else (dialect.in_watts, not dialect.in_watts),
+        (True, False) if permanent and dialect.takes_relative else (dialect.takes_relative,),
+        (True, False) if not permanent and dialect.takes_periods else (dialect.takes_periods,),
+        (dialect.step_ma,) if whole else (dialect.step_ma, _WHOLE_AMPS_MA),
+    )
+    wordings = {
+        attrs.evolve(dialect, in_watts=in_watts, takes_relative=relative, takes_periods=periods, step_ma=step_ma)
+        for in_watts, relative, periods, step_ma in choices
+    }
+    yield from sorted(wordings - {dialect}, key=lambda other: (_changes(other, dialect), str(other)))
+
+
+def _changes(one: Dialect, other: Dialect) -> int:
+    return sum(a != b for a, b in zip(attrs.astuple(one), attrs.astuple(other), strict=True))
+
+
+def _supersedes(newer: LimitCommand, older: LimitCommand) -> bool:
+    return newer.connector == older.connector and _places(older) <= _places(newer)
+
+
+def _places(command: LimitCommand) -> frozenset[Purpose]:
+    return _LIVE if command.purpose is None else frozenset((command.purpose,))
