@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Protocol
 
 import attrs
 
-from llm_core import Accounts, Archive, Clock, Inbox
+from llm_core import Accounts, Archive, Badge, Clock, Inbox, NotSaved, Session, State
+
+
+class WriteSessions(Protocol):
+    """Sessions as CSV: chunks of text, in constant memory."""
+
+    def __call__(
+        self, sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False
+    ) -> AsyncIterator[str]: ...
 
 
 @attrs.frozen
@@ -15,6 +24,9 @@ class Desk:
 
     `station_url` is what an installer types into a station. `allowed_hosts` are the names and addresses this
     controller answers to, without a port. `healthy` tells why the controller is not (None: it is).
+
+    The last three come from other adapters, which do not import one another: the ids of the meters that can be
+    chosen, the writer of session files, and the reader of badge files, which is given the present badges.
     """
 
     inbox: Inbox
@@ -25,3 +37,6 @@ class Desk:
     version: str
     allowed_hosts: frozenset[str]
     healthy: Callable[[], str | None]
+    meter_models: Collection[str]
+    write_sessions: WriteSessions
+    parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 import attrs
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,7 +30,7 @@ SAFE_FETCH_SITES = frozenset({"same-origin", "none"})
 class Gate:
     """Refuses foreign host names (a rebound DNS name) and changes asked for by foreign pages; adds security headers.
 
-    Nothing is stored by caches but what lies under `/static/`.
+    Caches may keep what lies under `/static/` if they ask whether it is still good, and nothing else.
     """
 
     app: ASGIApp
@@ -47,7 +47,8 @@ class Gate:
                 outgoing = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     outgoing[name] = value
-                outgoing.setdefault("Cache-Control", "no-store")
+                cached = "no-cache" if scope["path"].startswith("/static/") else "no-store"
+                outgoing.setdefault("Cache-Control", cached)
             await send(message)
 
         host = headers.get("host", "")
@@ -63,10 +64,8 @@ class Gate:
 
 def host_name(host: str) -> str:
     """The name or address of a `Host` header, in lower case, without port and brackets; empty when malformed."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    match = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^\s:@/?#\[\]]+))(?::\d{1,5})?", host.lower())
+    return (match[1] or match[2]) if match is not None else ""
 
 
 def _is_own(headers: Headers, host: str) -> bool:
@@ -74,4 +73,4 @@ def _is_own(headers: Headers, host: str) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in SAFE_FETCH_SITES:
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    return origin is None or origin.partition("://")[2].lower() == host.lower()

@@ -6,7 +6,7 @@ marked with `N_`, so that the extractor finds them, and translated when they are
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -168,6 +168,10 @@ class Words:
         """Amps with a decimal only where there is one, for sentences and fields' help."""
         return format_decimal(Decimal(value_ma) / 1000, "#,##0.#", locale=self.language)
 
+    def amps_exact(self, value_ma: int) -> str:
+        """Amps to the milliamp, as a field shows what it will read back."""
+        return format_decimal(Decimal(value_ma) / 1000, "0.###", locale=self.language)
+
     def kwh(self, energy_wh: int) -> str:
         return format_decimal(Decimal(energy_wh) / 1000, "#,##0.0", locale=self.language)
 
@@ -186,6 +190,9 @@ class Words:
         local = at.astimezone(ZoneInfo(self.time_zone))
         return f"{format_date(local, 'medium', locale=self._region)} {self.time(at)}"
 
+    def day(self, day: date) -> str:
+        return format_date(day, "medium", locale=self._region)
+
     def since(self, at: datetime, now: datetime) -> str:
         """The time of day, with its date when that is long ago."""
         return self.time(at) if now - at < timedelta(hours=18) else self.stamp(at)
@@ -202,10 +209,10 @@ class Words:
         if node_id == SITE:
             return self("the building")
         if node_id.startswith("station:"):
-            return self._station(site, node_id.removeprefix("station:"))
+            return self.station(site, node_id.removeprefix("station:"))
         return next((cluster.name for cluster in site.clusters if cluster.id == node_id), node_id)
 
-    def _station(self, site: Site, station_id: str) -> str:
+    def station(self, site: Site, station_id: str) -> str:
         station = site.station(station_id)
         return (station.name if station is not None else "") or station_id
 
@@ -233,15 +240,21 @@ class Words:
         return self._reason(state, connector, connector.reason, utc)
 
     def _lost(self, station: StationView, connector: ConnectorView | None, utc: datetime) -> str:
-        if station.since_ms is None:
+        since = self.seen_since(station, utc)
+        if since is None:
             return self("Has never connected.")
-        since = self.since(utc - timedelta(milliseconds=station.since_ms), utc)
         kept_ma = connector.limit_ma if connector is not None else 0
         if kept_ma:
             return self(
                 "Station offline since %(since)s; %(limit)s A kept for it.", since=since, limit=self.amps_short(kept_ma)
             )
         return self("Station offline since %(since)s.", since=since)
+
+    def seen_since(self, station: StationView, utc: datetime) -> str | None:
+        """Since when a station is what it is; None when it has never connected."""
+        if station.since_ms is None:
+            return None
+        return self.since(utc - timedelta(milliseconds=station.since_ms), utc)
 
     def _reason(self, state: State, connector: ConnectorView, reason: GrantReason, utc: datetime) -> str:
         site = state.site
@@ -270,6 +283,27 @@ class Words:
             )
         return self(REASONS[reason], **values)
 
+    def role(self, role: Role) -> str:
+        return self(ROLES[role])
+
+    def mode(self, mode: Mode) -> str:
+        return self(MODES[mode])
+
+    def access_rule(self, rule: AccessRule) -> str:
+        return self(ACCESS_RULES[rule])
+
+    def badge_type(self, kind: BadgeType) -> str:
+        return self(BADGE_TYPES[kind])
+
+    def badge_state(self, state: BadgeState) -> str:
+        return self(BADGE_STATES[state])
+
+    def verdict(self, verdict: Verdict) -> str:
+        return self(VERDICTS[verdict])
+
+    def password_rule(self, rule: PasswordRule) -> str:
+        return self(PASSWORD_RULES[rule])
+
     def alarm(self, site: Site, alarm: Alarm) -> str:
         """What needs attention; names the station or node it is about."""
         return self(ALARMS[alarm.code], name=self.alarm_subject(site, alarm))
@@ -278,7 +312,7 @@ class Words:
         if not alarm.subject:
             return self("a station")
         if site.station(alarm.subject) is not None:
-            return self._station(site, alarm.subject)
+            return self.station(site, alarm.subject)
         return self.node(site, alarm.subject)
 
 
@@ -287,7 +321,12 @@ def alarm_link(alarm: Alarm, site: Site) -> str:
     if alarm.code in METER_ALARMS:
         return "/settings#meter"
     if site.station(alarm.subject) is not None:
-        return f"/stations/{quote(alarm.subject, safe='')}"
+        return station_path(alarm.subject)
     if alarm.code is AlarmCode.STRANGER_DRAWS:
         return "/stations"
     return "/"
+
+
+def station_path(station_id: str) -> str:
+    """The page of a station, whatever characters its id has."""
+    return f"/stations/{quote(station_id, safe='')}"

@@ -1,0 +1,66 @@
+"""The whole web application: pages, JSON API, static files, behind one gate."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from llm_adapters.web.api import api_routes
+from llm_adapters.web.auth import identify
+from llm_adapters.web.badges import badge_routes
+from llm_adapters.web.dashboard import dashboard_routes
+from llm_adapters.web.desk import Desk
+from llm_adapters.web.gate import SECURITY_HEADERS, Gate
+from llm_adapters.web.pages import page
+from llm_adapters.web.sessions import session_routes
+from llm_adapters.web.settings import settings_routes
+from llm_adapters.web.sign_in import sign_in_routes
+from llm_adapters.web.stations import station_routes
+from llm_adapters.web.words import N_
+
+ERRORS = {
+    400: N_("This request could not be understood."),
+    403: N_("Your account may not do this."),
+    404: N_("There is no such page."),
+    405: N_("There is no such page."),
+    503: N_("Too much is going on here at the moment. Try again in a minute."),
+}
+log = logging.getLogger(__name__)
+
+
+def create_app(desk: Desk) -> Starlette:
+    """An ASGI application that serves `desk`."""
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        headers = error.headers if isinstance(error, HTTPException) else None
+        if status < 500:
+            log.info("%s %s refused with %s", request.method, request.url.path, status)
+        text = ERRORS.get(status, N_("Something went wrong here. It is in the log of this controller."))
+        principal = await identify(request, desk) if status < 500 else None
+        response = page(request, desk, "error.html", principal, status_code=status, text=text)
+        response.headers.update(headers or SECURITY_HEADERS)  # an error of ours is answered outside the gate
+        return response
+
+    return Starlette(
+        routes=[
+            *sign_in_routes(desk),
+            *dashboard_routes(desk),
+            *station_routes(desk),
+            *session_routes(desk),
+            *badge_routes(desk),
+            *settings_routes(desk),
+            *api_routes(desk),
+            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+        ],
+        middleware=[Middleware(Gate, allowed_hosts=desk.allowed_hosts)],
+        exception_handlers={HTTPException: refuse, Exception: refuse},
+    )

@@ -1,0 +1,122 @@
+"""How a page is made: who may see it, in which language, and the frame that all pages share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from llm_adapters.web.auth import Principal, identify, refuse_forged
+from llm_adapters.web.desk import Desk
+from llm_adapters.web.languages import LANGUAGES, choose_language
+from llm_adapters.web.words import N_, Words, station_path
+from llm_core import Permission
+
+MOST_BODY_BYTES = 1 << 20
+LANGUAGE_COOKIE = "llm_language"
+MENU = (
+    ("/", N_("Overview"), Permission.SEE_DASHBOARD),
+    ("/stations", N_("Charging stations"), Permission.ADMINISTER),
+    ("/sessions", N_("Sessions"), Permission.SEE_DASHBOARD),
+    ("/badges", N_("Badges"), Permission.MANAGE_BADGES),
+    ("/settings", N_("General settings"), Permission.ADMINISTER),
+)
+TOASTS = {
+    "saved": N_("Saved."),
+    "adopted": N_("The station is adopted."),
+    "removed": N_("The station is removed."),
+    "badge": N_("The badge is saved."),
+    "password": N_("The new password holds from now on."),
+}
+Endpoint = Callable[[Request], Awaitable[Response]]
+View = Callable[[Request, Principal], Awaitable[Response]]
+
+_templates = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals["station_path"] = station_path
+
+
+def words_for(request: Request, desk: Desk) -> Words:
+    """The words for this reader, with times of the site's zone."""
+    system = desk.inbox.state.site.system
+    accepted = request.headers.get("accept-language", "")
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    return Words(choose_language(chosen, accepted, system.language), system.time_zone)
+
+
+def render(template: str, words: Words, **values: object) -> str:
+    """A template in the reader's words: `_` and `n_` translate, `w` formats."""
+    return _templates.get_template(template).render(_=words, n_=words.many, w=words, **values)
+
+
+def page(
+    request: Request,
+    desk: Desk,
+    template: str,
+    principal: Principal | None,
+    *,
+    status_code: int = 200,
+    **values: object,
+) -> HTMLResponse:
+    """A whole page. `principal` None: nobody is signed in, so the frame shows no menu."""
+    state = desk.inbox.state
+    menu = [(href, text) for href, text, permission in MENU if principal is not None and principal.may(permission)]
+    html = render(
+        template,
+        words_for(request, desk),
+        site=state.site,
+        alarm_count=len(state.alarms),
+        principal=principal,
+        menu=menu,
+        path=request.url.path,
+        languages=LANGUAGES,
+        version=desk.version,
+        toast=TOASTS.get(request.query_params.get("done", "")),
+        **values,
+    )
+    return HTMLResponse(html, status_code)
+
+
+def page_route(path: str, endpoint: Endpoint, methods: list[str] | None = None) -> Route:
+    """A route for people, whose forms are small."""
+    return Route(path, endpoint, methods=methods or ["GET"], max_body_size=MOST_BODY_BYTES)
+
+
+def guarded(desk: Desk, path: str, permission: Permission, view: View, methods: list[str] | None = None) -> Route:
+    """A route for those who may: others are led to the sign-in page, or told calmly that they may not."""
+
+    async def endpoint(request: Request) -> Response:
+        principal = await identify(request, desk)
+        if principal is None or await desk.accounts.is_factory():
+            return to_sign_in(request)
+        if principal.temporary:
+            return RedirectResponse("/set-password", 303)
+        if not principal.may(permission):
+            raise HTTPException(403)
+        await refuse_forged(request, principal)
+        return await view(request, principal)
+
+    return page_route(path, endpoint, methods)
+
+
+def to_sign_in(request: Request) -> Response:
+    """To the sign-in page, and back here afterwards."""
+    back = f"?next={quote(request.url.path)}" if request.method == "GET" and request.url.path != "/" else ""
+    return RedirectResponse(f"/login{back}", 303)
+
+
+def own_path(wanted: str) -> str:
+    """`wanted` if it is a path on this very host, else the overview: nobody is led elsewhere after signing in."""
+    return wanted if re.fullmatch(r"/(?![/\\])[\w\-./~%]*", wanted, re.ASCII) else "/"

@@ -1,0 +1,461 @@
+"""A controller to look at: the real web application over states made by hand, on a loopback port.
+
+`python tests/integration/web_scene.py busy` serves one for a person to look at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+
+import attrs
+import uvicorn
+
+from llm_adapters.web.app import create_app
+from llm_adapters.web.desk import Desk
+from llm_core import (
+    AccessRule,
+    Alarm,
+    AlarmCode,
+    Answer,
+    AuditEntry,
+    Badge,
+    BadgesEdited,
+    BadgeState,
+    BadgeType,
+    Binding,
+    Cluster,
+    ConnectorState,
+    Dashboard,
+    Event,
+    Grant,
+    GrantReason,
+    Ledger,
+    MeterSetup,
+    Mode,
+    NodeView,
+    NotSaved,
+    PerPhase,
+    Phase,
+    Reading,
+    RefusedStart,
+    Request,
+    Role,
+    Saved,
+    Session,
+    SetUpDone,
+    Site,
+    SiteEdited,
+    State,
+    Station,
+    StationState,
+    Status,
+    Supply,
+    System,
+    TryLater,
+    User,
+    Verdict,
+    WebSession,
+    WrongPassword,
+    normalise,
+)
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+STARTED_S = time.monotonic()
+PASSWORD = "Correct-Horse1"
+STRANGER_TAG = "04:A2:19:FF"
+
+
+class Clock:
+    """Real time that began at noon of a certain day, after the controller had run for a day."""
+
+    def monotonic_ms(self) -> int:
+        return 86_400_000 + int((time.monotonic() - STARTED_S) * 1000)
+
+    def utc(self) -> datetime:
+        return NOON + timedelta(seconds=time.monotonic() - STARTED_S)
+
+
+@attrs.define
+class Book:
+    """An inbox that writes down what it is told and answers as told; `state` is whatever the test sets."""
+
+    state: State
+    answer: Answer = Saved()
+    posted: list[Event] = attrs.field(factory=list)
+    asked: list[Request] = attrs.field(factory=list)
+
+    def post(self, event: Event) -> None:
+        self.posted.append(event)
+        if isinstance(event, SetUpDone):
+            self.state = attrs.evolve(self.state, factory=False)
+
+    async def ask(self, event: Request) -> Answer:
+        assert isinstance(event, SiteEdited | BadgesEdited)
+        self.asked.append(event)
+        return self.answer
+
+
+@attrs.define
+class People:
+    """Accounts in memory: one user per role, and the factory's administrator while `factory` holds."""
+
+    factory: bool = False
+    passwords: dict[str, str] = attrs.field(factory=dict)
+    roles: dict[str, User] = attrs.field(factory=dict)
+    sessions: dict[str, WebSession] = attrs.field(factory=dict)
+    tokens: dict[str, Role] = attrs.field(factory=dict)
+    failures: int = 0
+
+    @classmethod
+    def new(cls, *, factory: bool = False) -> People:
+        if factory:
+            admin = User("admin", Role.ADMINISTRATOR, temporary=True)
+            return cls(factory=True, passwords={"admin": "1234"}, roles={"admin": admin})
+        users = {role.value: User(role.value, role) for role in Role}
+        users["newcomer"] = User("newcomer", Role.ADVANCED, temporary=True)
+        tokens = {f"llm_{role.value}": role for role in Role}
+        return cls(passwords=dict.fromkeys(users, PASSWORD), roles=users, tokens=tokens)
+
+    async def is_factory(self) -> bool:
+        return self.factory
+
+    async def sign_in(self, name: str, password: str, address: str) -> WebSession | WrongPassword | TryLater:
+        assert address == "127.0.0.1"
+        if self.failures >= 5:
+            return TryLater(30)
+        if self.passwords.get(name) != password:
+            self.failures += 1
+            return WrongPassword()
+        session = WebSession(self.roles[name], secrets.token_urlsafe(), secrets.token_urlsafe())
+        self.sessions[session.cookie] = session
+        return session
+
+    async def web_session(self, cookie: str) -> WebSession | None:
+        return self.sessions.get(cookie)
+
+    async def sign_out(self, cookie: str) -> None:
+        self.sessions.pop(cookie, None)
+
+    async def set_password(self, name: str, password: str, by: str, *, temporary: bool = False) -> None:
+        assert by
+        self.factory = False
+        self.passwords[name] = password
+        self.roles[name] = attrs.evolve(self.roles[name], temporary=temporary)
+        self.sessions = {cookie: kept for cookie, kept in self.sessions.items() if kept.user.name != name}
+
+    async def check_password(self, name: str, password: str) -> bool:
+        return self.passwords.get(name) == password
+
+    async def users(self) -> tuple[User, ...]:
+        return tuple(self.roles.values())
+
+    async def add_user(self, user: User, password: str, by: str) -> bool:
+        raise NotImplementedError
+
+    async def remove_user(self, name: str, by: str) -> bool:
+        raise NotImplementedError
+
+    async def token_role(self, token: str) -> Role | None:
+        return self.tokens.get(token)
+
+    async def create_token(self, role: Role, label: str, by: str) -> str:
+        raise NotImplementedError
+
+    async def revoke_token(self, label: str, by: str) -> bool:
+        raise NotImplementedError
+
+
+@attrs.define
+class Shelf:
+    """An archive of a few sessions."""
+
+    kept: tuple[Session, ...] = ()
+
+    async def sessions(self, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Session]:
+        for session in self.kept:
+            if from_utc <= session.started_at < to_utc:
+                yield session
+
+    async def audit(self, limit: int) -> AsyncIterator[AuditEntry]:
+        entries: tuple[AuditEntry, ...] = ()
+        for entry in entries[:limit]:
+            yield entry
+
+
+async def no_csv(sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False) -> AsyncIterator[str]:
+    assert state is not None
+    yield f"{decimal_comma}"
+    async for session in sessions:
+        yield f"{session.transaction_id}"
+
+
+def no_import(data: bytes, known: Mapping[str, Badge]) -> tuple[Badge, ...] | NotSaved:
+    raise NotImplementedError(f"{len(data)} bytes, {len(known)} badges")
+
+
+# States
+
+
+@attrs.frozen
+class Bay:
+    """One connector of a scene, in short."""
+
+    name: str
+    status: Status
+    reason: GrantReason | None = None
+    limit_ma: int = 0
+    current_ma: tuple[int, int, int] | None = None
+    tag: str | None = None
+    minutes: int = 0
+    idle_minutes: int = 0
+    energy_wh: int = 0
+    cluster: str | None = "default"
+    online: bool = True
+
+
+BUSY = (
+    Bay("Bay 1", Status.CHARGING, GrantReason.SHARED_LIMIT, 10_200, (10_200, 10_100, 10_200), "A1B2C3", 72, 3, 7_420),
+    Bay("Bay 2", Status.SUSPENDED_EVSE, GrantReason.WAITING, 0, (0, 0, 0), "0455AA", 12, 4, 1_130),
+    Bay("Bay 3", Status.CHARGING, GrantReason.VEHICLE, 16_000, (9_800, 0, 0), "C0FFEE", 43, 0, 1_610),
+    Bay("Bay 4", Status.AVAILABLE),
+    Bay(
+        "Bay 5",
+        Status.CHARGING,
+        GrantReason.OWN_MAXIMUM,
+        16_000,
+        (15_900, 15_800, 15_900),
+        "BEEF01",
+        181,
+        0,
+        31_870,
+        "c2",
+    ),
+    Bay("Bay 6", Status.SUSPENDED_EV, GrantReason.VEHICLE, 6_000, (0, 0, 0), "BEEF02", 240, 96, 38_055, "c2"),
+    Bay(
+        "Bay 7",
+        Status.CHARGING,
+        GrantReason.STATION_LOST,
+        6_000,
+        (6_000, 6_000, 6_000),
+        "F00D11",
+        25,
+        0,
+        2_000,
+        "c2",
+        False,
+    ),
+    Bay("Bay 8", Status.FAULTED, None, 0, None, None, 0, 0, 0, None),
+)
+PEOPLE = {
+    "A1B2C3": "Müller",
+    "0455AA": "Jansen",
+    "C0FFEE": "Pool car 4",
+    "BEEF01": "De Vries",
+    "BEEF02": "Lefèvre",
+    "F00D11": "Visitor",
+}
+NAMES_TO_ESCAPE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "';alert(3)//",
+    "{{ 7 * 7 }}",
+    "</table><h1>pwned</h1>",
+    "javascript:alert(4)",
+)
+
+
+def busy(*, alarms: bool = True, dashboard: Dashboard = Dashboard.RESTRICTED) -> State:
+    """Eight stations in two clusters, in all conditions."""
+    state = scene(BUSY, dashboard=dashboard)
+    waiting = {"EV-NEW-01": StationState(True, 0, vendor="Alfen", model="ICU Eve Mini", address="192.168.10.61")}
+    raised = Alarm(AlarmCode.STATION_OFFLINE, "ST7", NOON - timedelta(minutes=58))
+    silent = Alarm(AlarmCode.METER_SILENT, "site", NOON - timedelta(minutes=2))
+    refused = RefusedStart(NOON - timedelta(minutes=5), "ST4", STRANGER_TAG, Verdict.INVALID)
+    return attrs.evolve(
+        state,
+        stations={**state.stations, **waiting},
+        alarms={(alarm.code, alarm.subject): alarm for alarm in (raised, silent)} if alarms else {},
+        refusals=(refused,),
+    )
+
+
+def twenty() -> State:
+    names = [attrs.evolve(BUSY[i % 8], name=f"Tiefgarage Stellplatz {i + 1}") for i in range(20)]
+    return scene(tuple(names), dashboard=Dashboard.RESTRICTED)
+
+
+def hostile() -> State:
+    bays = tuple(attrs.evolve(BUSY[0], name=name, tag=name[:20]) for name in NAMES_TO_ESCAPE)
+    state = scene(bays, dashboard=Dashboard.RESTRICTED)
+    waiting = {name: StationState(True, 0, vendor=name, model=name, address=name) for name in NAMES_TO_ESCAPE}
+    badges = {normalise(name): Badge(name, comment=name) for name in NAMES_TO_ESCAPE}
+    refused = tuple(RefusedStart(NOON, name, f"{name}x", Verdict.INVALID) for name in NAMES_TO_ESCAPE)
+    site = attrs.evolve(state.site, system=attrs.evolve(state.site.system, name=NAMES_TO_ESCAPE[0]))
+    return attrs.evolve(state, site=site, stations={**state.stations, **waiting}, badges=badges, refusals=refused)
+
+
+def empty(*, factory: bool = False) -> State:
+    return State(site=Site(system=System(name="Kerkstraat 12")), factory=factory)
+
+
+def scene(bays: tuple[Bay, ...], *, dashboard: Dashboard) -> State:
+    ids = [f"ST{i + 1}" for i in range(len(bays))]
+    stations = tuple(
+        Station(station_id, bay.name, cluster=bay.cluster, fallback_ma=6_000 if i == 6 else None)
+        for i, (station_id, bay) in enumerate(zip(ids, bays, strict=True))
+    )
+    site = Site(
+        system=System("Parking Kerkstraat", "NL", dashboard=dashboard),
+        supply=Supply(mode=Mode.DYNAMIC, fallback_ma=PerPhase.same(16_000), static_max_ma=PerPhase.same(40_000)),
+        clusters=(
+            Cluster("default", "Cluster #1", limit_ma=PerPhase.same(32_000)),
+            Cluster("c2", "Cluster #2", limit_ma=PerPhase.same(25_000)),
+        ),
+        stations=stations,
+        meters=(MeterSetup("site", "eastron_sdm630", "192.168.10.20"),),
+        access=AccessRule.BADGE,
+    )
+    now_ms = Clock().monotonic_ms()
+    return State(
+        site=site,
+        factory=False,
+        stations={
+            station_id: StationState(
+                bay.online, now_ms - 3_480_000, True, "192.168.10.5", vendor="Hager", model="witty"
+            )
+            for station_id, bay in zip(ids, bays, strict=True)
+        },
+        connectors={
+            (station_id, 1): _connector(i, station_id, bay)
+            for i, (station_id, bay) in enumerate(zip(ids, bays, strict=True))
+        },
+        badges={
+            tag.lower(): Badge(
+                tag,
+                BadgeType.SUPER if tag == "A1B2C3" else BadgeType.STANDARD,
+                BadgeState.INACTIVE if tag == "F00D11" else BadgeState.ACTIVE,
+                comment=name,
+                expires_on=date(2026, 12, 31) if tag == "F00D11" else None,
+            )
+            for tag, name in PEOPLE.items()
+        },
+        nodes=_nodes(),
+    )
+
+
+def _connector(index: int, station_id: str, bay: Bay) -> ConnectorState:
+    session = None
+    if bay.tag is not None:
+        session = Session(
+            index + 41,
+            station_id,
+            1,
+            bay.tag,
+            NOON - timedelta(minutes=bay.minutes),
+            1_000,
+            1_000 + bay.energy_wh,
+            bay.energy_wh,
+            (bay.minutes - bay.idle_minutes) * 60_000,
+            bay.idle_minutes * 60_000,
+        )
+    shared = bay.reason in (GrantReason.SHARED_LIMIT, GrantReason.WAITING)
+    binding = Binding("default", Phase.L1) if shared else None
+    return ConnectorState(
+        Ledger(None),
+        status=bay.status,
+        session=session,
+        readings=(Reading(0, PerPhase(*bay.current_ma)),) if bay.current_ma is not None else (),
+        rank=index,
+        offered_ma=bay.limit_ma,
+        grant=Grant(f"{station_id}/1", bay.limit_ma, bay.reason, binding) if bay.reason is not None else None,
+    )
+
+
+def _nodes() -> dict[str, NodeView]:
+    def view(node: str, limit: int, total: PerPhase | None, stations: PerPhase) -> NodeView:
+        limits = PerPhase.same(limit)
+        free = (limits - (total or stations)).map(lambda value: max(value, 0))
+        return NodeView(node, limits, total, stations, stations, free)
+
+    return {
+        "site": view("site", 50_400, PerPhase(50_100, 41_300, 33_900), PerPhase(31_900, 25_900, 26_100)),
+        "default": view("default", 32_000, None, PerPhase(20_000, 10_100, 10_200)),
+        "c2": view("c2", 25_000, None, PerPhase(11_900, 15_800, 15_900)),
+    }
+
+
+def ended_sessions(count: int = 24) -> tuple[Session, ...]:
+    """Sessions of the days before, oldest first, the newest one open."""
+    ended = [
+        attrs.evolve(
+            Session(i, f"ST{i % 8 + 1}", 1, [*PEOPLE][i % 6], NOON - timedelta(hours=7 * (count - i)), 1_000, 9_000),
+            energy_wh=8_000 + 517 * i,
+            stopped_at=NOON - timedelta(hours=7 * (count - i) - 2, minutes=i),
+            meter_stop_wh=9_000 + 517 * i,
+        )
+        for i in range(count)
+    ]
+    return (*ended, Session(count, "ST1", 1, "A1B2C3", NOON - timedelta(minutes=72), 1_000, 8_420, 7_420))
+
+
+# Serving
+
+
+@attrs.frozen
+class Served:
+    """A running web application and what stands behind it."""
+
+    url: str
+    book: Book
+    people: People
+    desk: Desk
+
+
+@contextlib.contextmanager
+def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[Served]:
+    """The real application under a real server on a loopback port, until the block ends."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    book, people = Book(state), People.new(factory=factory)
+    desk = Desk(
+        inbox=book,
+        accounts=people,
+        archive=Shelf(ended_sessions()),
+        clock=Clock(),
+        station_url="ws://192.168.10.2:9000/ocpp/",
+        version="0.1.0",
+        allowed_hosts=frozenset({"127.0.0.1", "localhost"}),
+        healthy=lambda: None,
+        meter_models=("eastron_sdm630", "shelly_pro_3em"),
+        write_sessions=no_csv,
+        parse_badges=no_import,
+    )
+    app = create_app(desk)
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", book, people, desk)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+if __name__ == "__main__":
+    SCENES = {"busy": busy, "twenty": twenty, "hostile": hostile, "empty": empty}
+    with serving(SCENES[sys.argv[1]](), port=8099) as served:
+        print(served.url, PASSWORD)
+        threading.Event().wait()
