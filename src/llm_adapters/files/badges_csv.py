@@ -18,7 +18,6 @@ import attrs
 from llm_core import LONGEST_TAG, Badge, BadgeState, BadgeType, Fault, NotSaved, normalise
 
 COLUMNS = ("badgeId", "type", "comment", "expirationDate", "email")
-TEMPLATE = "badgeId,type,comment,expirationDate,email\r\na1b2c3,STANDARD,example,30.01.2030,someone@example.org\r\n"
 MOST_BYTES = 5 * 1024 * 1024
 MOST_LINES = 100_000
 _MOST_FAULTS = 100
@@ -38,7 +37,7 @@ class _Unreadable(ValueError):
         self.fault = Fault(f"/{line}", f"line {line}: {text}")
 
 
-def read_badges(data: bytes, known: Mapping[str, Badge]) -> tuple[Badge, ...] | NotSaved:
+def parse_badges(data: bytes, known: Mapping[str, Badge]) -> tuple[Badge, ...] | NotSaved:
     """The badges of a file, or what is wrong with it, line by line.
 
     `known` are the present badges by `normalise(badge_id)`: one that comes again keeps what the file does not say

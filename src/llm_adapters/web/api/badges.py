@@ -15,6 +15,8 @@ from llm_adapters.web.api.problems import Refusal, refused_for
 from llm_adapters.web.api.shapes import BADGE
 from llm_core import Badge, Fault, NotSaved, Permission, normalise
 
+TEMPLATE = "badgeId,type,comment,expirationDate,email\r\na1b2c3,STANDARD,example,30.01.2030,someone@example.org\r\n"
+
 
 async def _list(call: Call) -> Response:
     return JSONResponse([BADGE.write(badge) for badge in call.state.badges.values()])
@@ -36,7 +38,7 @@ async def _change(call: Call) -> Response:
     if normalise(badge.badge_id) != normalise(before.badge_id):
         raise Wrong(Fault("/badge_id", "cannot become another badge's; add that one instead"))
     await call.edit_badges((badge,))
-    return JSONResponse(BADGE.write(badge))
+    return JSONResponse(BADGE.write(_known(call)))
 
 
 async def _remove(call: Call) -> Response:
@@ -54,7 +56,7 @@ def _known(call: Call) -> Badge:
 async def _import(call: Call) -> Response:
     """All lines or none; judged in a thread, because a long file must not delay anybody's limit."""
     before = call.state.badges
-    badges = await asyncio.to_thread(call.neighbours.read_badges, await _file(call), before)
+    badges = await asyncio.to_thread(call.neighbours.parse_badges, await _file(call), before)
     if isinstance(badges, NotSaved):
         raise refused_for(badges.faults)
     await call.edit_badges(badges)
@@ -73,9 +75,9 @@ async def _file(call: Call) -> bytes:
     return await uploads[0].read()
 
 
-async def _template(call: Call) -> Response:
+async def _template(_: Call) -> Response:
     headers = {"Content-Disposition": 'attachment; filename="badges.csv"'}
-    return Response(call.neighbours.badge_template, headers=headers, media_type="text/csv")
+    return Response(TEMPLATE, headers=headers, media_type="text/csv")
 
 
 _MANAGE = Permission.MANAGE_BADGES

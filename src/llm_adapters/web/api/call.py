@@ -32,7 +32,7 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class WriteSessions(Protocol):
-    """Sessions as CSV: chunks of text."""
+    """Sessions as CSV: chunks of text, names and time zone from the state."""
 
     def __call__(
         self, sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False
@@ -43,12 +43,11 @@ class WriteSessions(Protocol):
 class Neighbours:
     """What other adapters know, handed over by the composition root: adapters do not import one another.
 
-    `read_badges` gets a file and the present badges; `meter_models` are the ids a meter may have (empty: any).
+    `parse_badges` gets a file and the present badges; `meter_models` are the ids a meter may have (empty: any).
     """
 
     write_sessions: WriteSessions
-    read_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
-    badge_template: str
+    parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
     meter_models: Collection[str] = ()
 
 
@@ -85,7 +84,7 @@ class Call:
         await self._ask(SiteEdited(self.principal.name, edit), core, body)
 
     async def edit_badges(self, put: tuple[Badge, ...] = (), remove: tuple[str, ...] = ()) -> None:
-        await self._ask(BadgesEdited(self.principal.name, put, remove), "/badges/0", "")
+        await self._ask(BadgesEdited(self.principal.name, put, remove), "/0", "")
 
     async def _ask(self, event: SiteEdited | BadgesEdited, core: str, body: str) -> None:
         answer: Answer = await self.desk.inbox.ask(event)

@@ -22,6 +22,7 @@ from llm_core import (
     Site,
     State,
     StationView,
+    decays,
     normalise,
     overview,
 )
@@ -218,7 +219,7 @@ def _decision(key: Key, connector: ConnectorState, state: State, now_ms: int) ->
         "reason": grant.reason if grant is not None else None,
         "limited_by": _binding(grant.limited_by) if grant is not None else None,
         "offered_a": amps_of(connector.offered_ma),
-        "held_a": amps_of(ledger.held_ma(now_ms, decays=False)),
+        "held_a": amps_of(ledger.held_ma(now_ms, key[0] in state.stations and decays(state, key[0]))),
         "left_alone_a": amps_of(ledger.left_alone_ma()),
         "ceiling_a": amps_of(connector.ceiling_ma),
         "in_flight": ledger.in_flight,
