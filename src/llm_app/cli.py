@@ -1,0 +1,357 @@
+"""The command line: reads arguments, calls the wiring, prints. Exit codes: 0 done, 1 failed, 2 wrong usage or input."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import tomllib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import date, datetime, time, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import typer
+from llm_adapters.sqlite.accounts import SqliteAccounts
+
+from llm_adapters.files.problems import solve_text
+from llm_adapters.files.sessions_csv import write_sessions
+from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.store import SqliteStore
+from llm_app.clock import SystemClock
+from llm_app.faults import Failure, WrongInput
+from llm_app.wiring import Address, Options, serving
+from llm_core import (
+    Now,
+    PasswordRule,
+    ProblemError,
+    Role,
+    StoreError,
+    User,
+    broken_rules,
+    recover,
+)
+
+app = typer.Typer(
+    name="llm-app",
+    help="The Local Load Manager: shares the current a building has left over its charging stations.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+sessions_app = typer.Typer(help="Charging sessions.", no_args_is_help=True)
+user_app = typer.Typer(help="Users.", no_args_is_help=True)
+token_app = typer.Typer(help="API tokens.", no_args_is_help=True)
+app.add_typer(sessions_app, name="sessions")
+app.add_typer(user_app, name="user")
+app.add_typer(token_app, name="token")
+
+T = TypeVar("T")
+Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
+RULES = {
+    PasswordRule.CAPITAL: "a capital letter",
+    PasswordRule.LOWER_CASE: "a lower case letter",
+    PasswordRule.NUMBER: "a number",
+    PasswordRule.LENGTH: "at least 8 characters",
+    PasswordRule.SYMBOL: "a symbol",
+}
+CONFIG_KEYS = {"http": str, "ocpp": str, "log": str, "allowed_hosts": list}
+
+
+def main() -> None:
+    """The entry point: every fault of the user ends as one readable line and the right exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except WrongInput as error:
+        return _say(str(error), 2)
+    except Failure as error:
+        return _say(str(error), 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left
+        return 1
+    except Exception as error:
+        if hasattr(error, "format_message"):  # what typer says of wrong usage
+            return _say(error.format_message(), 2)
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write("".join(f"llm-app: {line}\n" for line in text.splitlines() or [""]))
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if show_version:
+        sys.stdout.write(version("local-load-manager") + "\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise WrongInput("say what to do: llm-app --help lists the commands")
+
+
+# The server
+
+
+@app.command()
+def server(
+    data: Data,
+    http: Annotated[str | None, typer.Option(help="HOST:PORT of pages and API. [default: 0.0.0.0:8080]")] = None,
+    ocpp: Annotated[str | None, typer.Option(help="HOST:PORT for stations. [default: 0.0.0.0:9000]")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with http, ocpp, log, allowed_hosts.")] = None,
+) -> None:
+    """Run the controller until it is told to stop."""
+    settings = _settings(config)
+    for name, given in (("http", http), ("ocpp", ocpp)):
+        if given is not None and name in settings:
+            raise WrongInput(f"{name} is given twice: on the command line and in {config}")
+    options = Options(
+        data=data,
+        http=_address(http or str(settings.get("http", "0.0.0.0:8080")), "--http"),
+        ocpp=_address(ocpp or str(settings.get("ocpp", "0.0.0.0:9000")), "--ocpp"),
+        allowed_hosts=frozenset(str(name) for name in settings.get("allowed_hosts", [])),
+    )
+    _log(str(settings.get("log", "info")))
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: Options) -> None:
+    async with serving(options) as running:
+        sys.stdout.write(f"Pages on http://{running.http}, stations on ws://{running.ocpp}/ocpp/<station id>\n")
+        sys.stdout.flush()
+        await until_stopped()
+
+
+async def until_stopped() -> None:
+    """Return at the first SIGTERM or SIGINT."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+@app.command()
+def demo(
+    stations: Annotated[int, typer.Option(min=1, max=100, help="How many virtual stations.")] = 8,
+    seed: Annotated[int, typer.Option(help="The seed of everything that happens by chance.")] = 1,
+    http: Annotated[str, typer.Option(help="HOST:PORT of pages and API.")] = "127.0.0.1:8080",
+    ocpp: Annotated[str, typer.Option(help="HOST:PORT for stations.")] = "127.0.0.1:9000",
+    data: Annotated[Path | None, typer.Option(help="Keep the data here instead of in a new folder.")] = None,
+) -> None:
+    """Run the complete product with a virtual building, meter, stations and cars, in real time, until Ctrl-C."""
+    from llm_app.demo import run_demo  # pays for the plant only where it is used
+
+    _log("warning")
+    asyncio.run(run_demo(stations, seed, _address(http, "--http"), _address(ocpp, "--ocpp"), data, until_stopped))
+
+
+def _settings(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WrongInput(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongInput(f"{path} is not valid TOML: {error}") from error
+    faults = [f"{path}: unknown key “{key}”" for key in settings if key not in CONFIG_KEYS]
+    faults += [
+        f"{path}: “{key}” must be a {'list of names' if kind is list else 'text'}"
+        for key, kind in CONFIG_KEYS.items()
+        if key in settings and not isinstance(settings[key], kind)
+    ]
+    if faults:
+        raise WrongInput("\n".join(faults))
+    return settings
+
+
+def _address(text: str, option: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise WrongInput(f"{option}: {error}") from error
+
+
+def _log(level: str) -> None:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise WrongInput(f"log: “{level}” is no level; debug, info, warning or error")
+    logging.basicConfig(level=number, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a silent meter is told once, by the adapter
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+
+
+# Planning
+
+
+@app.command()
+def allocate(
+    problem: Annotated[str, typer.Argument(help="A file with a problem or an array of them; - is stdin.")],
+) -> None:
+    """Solve an allocation problem and print the grants with their reasons, as JSON."""
+    try:
+        text = sys.stdin.read() if problem == "-" else Path(problem).read_text(encoding="utf-8")
+    except OSError as error:
+        raise WrongInput(f"cannot read {problem}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise WrongInput(f"{problem} is not UTF-8 text") from error
+    try:
+        answer = solve_text(text)
+    except ProblemError as error:
+        raise WrongInput("\n".join(str(fault) for fault in error.faults)) from error
+    sys.stdout.write(answer + "\n")
+
+
+@app.command()
+def simulate(
+    stations: Annotated[int, typer.Option(min=1, max=2000, help="How many stations.")] = 8,
+    hours: Annotated[float, typer.Option(min=0.01, max=10_000, help="Simulated time.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The seed: the same seed gives the same run.")] = 1,
+    supply_a: Annotated[float, typer.Option(min=6, help="The building's protection, A per phase.")] = 63.0,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Run the controller against the virtual site in virtual time, and let the site judge it."""
+    from llm_app.simulate import report, simulation
+
+    _log("error")
+    result = simulation(stations, hours, seed, supply_a)
+    sys.stdout.write(report(result, as_json=json_output) + "\n")
+
+
+# The data directory, with the server running or not
+
+
+@asynccontextmanager
+async def _open(data: Path) -> AsyncIterator[Database]:
+    try:
+        database = await Database.open(data, SystemClock(), repair=False)
+    except StoreError as error:
+        raise Failure(f"cannot open the database in {data}: {error}") from error
+    try:
+        yield database
+    except StoreError as error:
+        raise Failure(f"the database in {data} does not answer: {error}") from error
+    finally:
+        await database.close()
+
+
+def _with_accounts(data: Path, work: Callable[[SqliteAccounts], Coroutine[Any, Any, T]]) -> T:
+    async def inside() -> T:
+        async with _open(data) as database:
+            return await work(SqliteAccounts(database))
+
+    return asyncio.run(inside())
+
+
+def _new_password(from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
+    else:
+        raise WrongInput("no terminal to ask for a password: give it with --password-stdin")
+    missing = [RULES[rule] for rule in broken_rules(password)]
+    if missing:
+        raise WrongInput(f"the password needs {', '.join(missing)}")
+    return password
+
+
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+
+
+@user_app.command("reset-password")
+def reset_password(name: str, data: Data, password_stdin: PasswordStdin = False) -> None:
+    """Set a user's password; ends the factory state. Who has a shell on the controller is trusted."""
+    password = _new_password(password_stdin)
+
+    async def work(accounts: SqliteAccounts) -> None:
+        if name != "admin" and name not in {user.name for user in await accounts.users()}:
+            raise WrongInput(f"there is no user “{name}”")
+        await accounts.set_password(name, password, by="command line")
+
+    _with_accounts(data, work)
+
+
+@user_app.command("add")
+def add_user(name: str, data: Data, role: Role, password_stdin: PasswordStdin = False) -> None:
+    """Add a user with a temporary password, to be changed at the first login."""
+    password = _new_password(password_stdin)
+    user = User(name, role, temporary=True)
+    if not _with_accounts(data, lambda accounts: accounts.add_user(user, password, by="command line")):
+        raise WrongInput(f"there is already a user “{name}”")
+
+
+@user_app.command("list")
+def list_users(data: Data) -> None:
+    """One line per user: name, role, and whether the password is temporary."""
+    for user in _with_accounts(data, lambda accounts: accounts.users()):
+        sys.stdout.write("\t".join([user.name, user.role.value, *(["temporary"] if user.temporary else [])]) + "\n")
+
+
+@token_app.command("create")
+def create_token(
+    data: Data,
+    role: Annotated[Role, typer.Option(help="What the token may do.")],
+    label: Annotated[str, typer.Option(help="What it is for; revoke it by this name.")] = "command line",
+) -> None:
+    """Create an API token and print it, alone: it is shown once."""
+    token = _with_accounts(data, lambda accounts: accounts.create_token(role, label, by="command line"))
+    sys.stdout.write(token + "\n")
+
+
+@token_app.command("revoke")
+def revoke_token(label: str, data: Data) -> None:
+    """Make every token of this label useless."""
+    if not _with_accounts(data, lambda accounts: accounts.revoke_token(label, by="command line")):
+        raise WrongInput(f"there is no token “{label}”")
+
+
+@sessions_app.command("export")
+def export_sessions(
+    data: Data,
+    first: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD, in the site's time zone.")],
+    last: Annotated[str, typer.Option("--to", help="The last day, inclusive; at most one year.")],
+    decimal: Annotated[str, typer.Option(help="point or comma; comma puts ; between fields.")] = "point",
+) -> None:
+    """Print the sessions that started in a period as CSV, open ones included."""
+    start, end = _day(first, "--from"), _day(last, "--to")
+    if end < start:
+        raise WrongInput("--to lies before --from")
+    if end - start > timedelta(days=366):
+        raise WrongInput("the period is longer than one year")
+    if decimal not in ("point", "comma"):
+        raise WrongInput("--decimal must be point or comma")
+    asyncio.run(_export(data, start, end, decimal_comma=decimal == "comma"))
+
+
+async def _export(data: Path, start: date, end: date, *, decimal_comma: bool) -> None:
+    async with _open(data) as database:
+        store, clock = SqliteStore(database), SystemClock()
+        state, _ = recover(await store.load(), Now(clock.monotonic_ms(), clock.utc()), factory=False)
+        zone = ZoneInfo(state.site.system.time_zone)
+        from_utc = datetime.combine(start, time(), zone)
+        to_utc = datetime.combine(end + timedelta(days=1), time(), zone)
+        async for chunk in write_sessions(store.sessions(from_utc, to_utc), state, decimal_comma=decimal_comma):
+            sys.stdout.write(chunk)
+
+
+def _day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise WrongInput(f"{option}: “{text}” is no day; write it as 2026-01-31") from error

@@ -1,0 +1,83 @@
+"""`llm-app demo`: the product as it is, with a virtual building, meter, stations and cars on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+from llm_adapters.sqlite.accounts import SqliteAccounts
+
+from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.store import SqliteStore
+from llm_adapters.virtual.demo import demo_site
+from llm_adapters.virtual.plant import Plant
+from llm_adapters.virtual.shell import Shell
+from llm_adapters.virtual.sockets import modbus_meter, websocket_links
+from llm_app.clock import SystemClock
+from llm_app.virtual_site import badges_of, site_of
+from llm_app.wiring import Address, Options, serving
+from llm_core import BadgeRecord, Save, normalise
+
+USER = "admin"
+FALLBACK_A = 16
+
+
+async def run_demo(
+    stations: int,
+    seed: int,
+    http: Address,
+    ocpp: Address,
+    data: Path | None,
+    until: Callable[[], Awaitable[None]],
+) -> None:
+    """Run until `until` returns. A data directory that already holds a site keeps its users and history."""
+    plant = Plant(demo_site(stations, seed, epoch=time.time()), seed)
+    with ExitStack() as stack:
+        folder = (
+            data if data is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-demo-")))
+        )
+        async with modbus_meter(plant.meter, "127.0.0.1", 0) as meter_port:
+            password = await _prepared(folder, plant, meter_port)
+            async with serving(Options(folder, http, ocpp)) as running:
+                _tell(running.http, password)
+                shell = Shell(plant, websocket_links(f"ws://{running.ocpp}/ocpp"))
+                plant_task = asyncio.create_task(shell.run(), name="plant")
+                try:
+                    await until()
+                finally:
+                    plant_task.cancel()
+                    await asyncio.gather(plant_task, return_exceptions=True)
+
+
+async def _prepared(data: Path, plant: Plant, meter_port: int) -> str | None:
+    """The site in the database; a password for `admin` where there is none yet."""
+    clock = SystemClock()
+    database = await Database.open(data, clock)
+    try:
+        store, accounts = SqliteStore(database), SqliteAccounts(database)
+        stored = await store.load()
+        site = site_of(plant.config, fallback_a=FALLBACK_A, meter_port=meter_port)
+        if stored.site is not None:  # the stations and settings of before, the meter at its new port
+            site = attrs.evolve(stored.site, meters=site.meters)
+        badges = [Save(BadgeRecord(normalise(badge.badge_id), badge)) for badge in badges_of(plant.config)]
+        await store.commit([site, *(save.record for save in badges if stored.site is None)])
+        if not await accounts.is_factory():
+            return None
+        password = f"Demo-{secrets.token_hex(3)}1"
+        await accounts.set_password(USER, password, by="demo")
+        return password
+    finally:
+        await database.close()
+
+
+def _tell(http: Address, password: str | None) -> None:
+    login = f"sign in as {USER} with {password}" if password is not None else "sign in as before"
+    sys.stdout.write(f"\n  Dashboard  http://{http}\n  Login      {login}\n\n  Ctrl-C ends the demo.\n\n")
+    sys.stdout.flush()
