@@ -10,6 +10,7 @@ from llm_adapters.web.api.exact import DAY, Wrong, part, wrong
 from llm_core import Fault
 
 DEFAULT_DAYS = 31
+_YEARS = range(2000, 3000)
 
 
 @attrs.frozen
@@ -55,8 +56,8 @@ def _day(text: str | None) -> date | None:
     if text is None:
         return None
     day = DAY.read(text)
-    if not 1970 <= day.year <= 9000:
-        raise wrong("must be a day after 1970")
+    if day.year not in _YEARS:
+        raise wrong(f"must lie between {_YEARS[0]} and {_YEARS[-1]}")
     return day
 
 
