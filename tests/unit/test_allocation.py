@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from max_min_by_definition import assert_feasible, assert_reasons_are_true, optimum
 
 from llm_core.allocation import (
     Binding,
@@ -50,141 +50,15 @@ def amps(*demands: Demand, nodes: Iterable[LimitNode], **rules: Any) -> list[flo
     return [grant.limit_ma / A for grant in allocate(Problem(tuple(nodes), demands, **rules))]
 
 
-# The judge: every definition written out, nothing clever
-
-
-@attrs.frozen
-class Constraint:
-    """One limit on one phase and the numbers of the demands that it holds."""
-
-    name: str
-    phase: Phase
-    limit_ma: int
-    users: frozenset[int]
-
-
-def constraints(problem: Problem) -> list[Constraint]:
-    parents = {node.id: node.parent for node in problem.nodes}
-
-    def under(node: str | None, top: str) -> bool:
-        return node is not None and (node == top or under(parents[node], top))
-
-    def users(phase: Phase, belongs: Mapping[int, bool]) -> frozenset[int]:
-        return frozenset(i for i, d in enumerate(problem.demands) if belongs[i] and phase in d.phases)
-
-    found = []
-    for node in problem.nodes:
-        inside = {i: under(d.node, node.id) for i, d in enumerate(problem.demands)}
-        found += [Constraint(node.id, p, node.limit_ma[p], users(p, inside)) for p in PHASES]
-    for group in problem.groups:
-        inside = {i: d.id in group.members for i, d in enumerate(problem.demands)}
-        found += [Constraint(group.id, p, group.limit_ma, users(p, inside)) for p in PHASES]
-    return found
-
-
-def tiers(problem: Problem) -> list[list[int]]:
-    def before(i: int) -> tuple[int, int, str]:
-        demand = problem.demands[i]
-        first = {"equal": 0, "first_come": demand.since, "priority": -demand.priority}[problem.strategy.value]
-        return (first, demand.rank, demand.id)
-
-    order = sorted(range(len(problem.demands)), key=before)
-    if problem.strategy is Strategy.FIRST_COME:
-        return [[i] for i in order]
-    return [list(tier) for _, tier in groupby(order, key=lambda i: before(i)[0])]
-
-
-def optimum(problem: Problem) -> list[Fraction | None]:
-    """Progressive filling by the book; None is a paused demand."""
-    held: dict[int, Fraction] = {}
-    limits = constraints(problem)
-
-    def admit(tier: list[int]) -> None:
-        for i in tier:
-            trial = held | {i: Fraction(problem.demands[i].min_ma)}
-            if all(sum(trial.get(u, 0) for u in c.users) <= c.limit_ma for c in limits if i in c.users):
-                held.update(trial)
-
-    def fill(tier: list[int]) -> None:
-        free = {i for i in tier if i in held}
-        while free:
-            level = min([top_level(c, free) for c in limits if c.users & free] + [highest(free)])
-            for i in free:
-                held[i] = clamped(i, level)
-            full = [c for c in limits if sum(held.get(u, 0) for u in c.users) == c.limit_ma]
-            stopped = {i for i in free if held[i] == problem.demands[i].max_ma or any(i in c.users for c in full)}
-            assert stopped
-            free -= stopped
-
-    def clamped(i: int, level: Fraction) -> Fraction:
-        demand = problem.demands[i]
-        return min(max(level * demand.weight, Fraction(demand.min_ma)), Fraction(demand.max_ma))
-
-    def highest(free: set[int]) -> Fraction:
-        return max(Fraction(problem.demands[i].max_ma, problem.demands[i].weight) for i in free)
-
-    def top_level(c: Constraint, free: set[int]) -> Fraction:
-        """The highest level at which the constraint holds: between two corners of its usage, which is a line."""
-
-        def used(level: Fraction) -> Fraction:
-            return sum((clamped(u, level) if u in free else held.get(u, Fraction(0)) for u in c.users), Fraction(0))
-
-        ds = [problem.demands[u] for u in c.users & free]
-        corners = sorted({Fraction(a, d.weight) for d in ds for a in (0, d.min_ma, d.max_ma)})
-        fitting = [corner for corner in corners if used(corner) <= c.limit_ma]
-        if len(fitting) == len(corners):
-            return highest(free)
-        low, high = fitting[-1], corners[len(fitting)]
-        return low + (high - low) * (c.limit_ma - used(low)) / (used(high) - used(low))
-
-    todo = tiers(problem)
-    for together in [todo] if problem.minimum_first else [[tier] for tier in todo]:
-        for tier in together:
-            admit(tier)
-        for tier in together:
-            fill(tier)
-    return [held.get(i) for i in range(len(problem.demands))]
-
-
-def assert_feasible(problem: Problem, grants: tuple[Grant, ...], paused: set[int]) -> None:
-    for c in constraints(problem):
-        used = sum(grants[u].limit_ma for u in c.users)
-        assert used <= c.limit_ma or c.users <= paused, f"{c.name} {c.phase} carries {used} of {c.limit_ma}"
-
-
-def assert_reasons_are_true(problem: Problem, grants: tuple[Grant, ...], paused: set[int]) -> None:
-    """Each reason is checked against the limits; so no step stays idle that someone could use."""
-    by_place = {Binding(c.name, c.phase): c for c in constraints(problem)}
-    groups = {group.id for group in problem.groups}
-    for i, (demand, grant) in enumerate(zip(problem.demands, grants, strict=True)):
-        rise = demand.step_ma - grant.limit_ma % demand.step_ma
-        assert grant.id == demand.id
-        if i in paused:
-            assert grant.reason is GrantReason.WAITING
-            assert grant.limit_ma == 0
-        elif grant.reason is GrantReason.OWN_MAXIMUM:
-            assert grant.limit_ma + rise > demand.max_ma
-            assert grant.limited_by is None
-            continue
-        assert grant.limited_by is not None
-        place = by_place[grant.limited_by]
-        assert i in place.users
-        if i not in paused:
-            assert grant.limit_ma + rise <= demand.max_ma
-            assert sum(grants[u].limit_ma for u in place.users) + rise > place.limit_ma
-            assert (grant.reason is GrantReason.UNBALANCE) == (place.name in groups)
-            assert grant.reason in (GrantReason.UNBALANCE, GrantReason.SHARED_LIMIT)
-
-
 # Any problem
 
-steps_ma = st.sampled_from([100, 1_000, 250])
+steps_ma = st.sampled_from([100, 1_000, 250, 1])
 
 
 @st.composite
 def problems(draw: st.DrawFn, step_ma: st.SearchStrategy[int] = steps_ma) -> Problem:
     def limit(top: int) -> st.SearchStrategy[int]:
-        return st.integers(-10, top * 10).map(lambda tenths: tenths * 100)
+        return st.builds(lambda a, ma: a * 100 + ma, st.integers(-10, top * 10), st.sampled_from([0, 0, 1, -1]))
 
     names = ["site", *(f"c{i}" for i in range(draw(st.integers(0, 4))))]
     nodes = []
@@ -320,7 +194,7 @@ def test_problems_solved_by_linear_programming_come_out_the_same(vector: dict[st
             assert abs(grant.limit_ma - best) <= 2 * demand.step_ma
 
 
-# The behaviours of the brief, in its numbering
+# The behaviours that must hold, by their numbers
 
 
 def test_1_a_negative_limit_admits_nobody_on_that_phase_and_leaves_the_others_alone() -> None:
@@ -443,6 +317,27 @@ def test_less_than_a_minimum_left_by_a_fraction_of_a_milliamp_admits_nobody() ->
     first += [car(name, "sub", (L2,), priority=1, min_ma=0) for name in "bc"]
     grants = amps(*first, car("d"), nodes=nodes, strategy=Strategy.PRIORITY, minimum_first=False)
     assert grants == [5.4, 5.3, 5.3, 0]
+
+
+def test_a_limit_that_fills_up_just_above_a_minimum_counts_all_who_start_there() -> None:
+    """18.001 A for three minimums of 6 A: a third of a milliamp each, whatever else the three cars pass."""
+    cars = car("a", phases=(L1,)), car("b", phases=(L1, L2)), car("c", phases=(L1, L3))
+    assert set(continuous(Problem((site(18.001, 15, 15),), cars)).values()) == {Fraction(18_001, 3)}
+
+
+def test_a_limit_just_below_all_maxima_still_holds() -> None:
+    assert amps(car("a"), car("b"), nodes=[site(31.999)]) == [16, 15.9]
+
+
+def test_a_share_just_below_a_step_does_not_get_it_by_rounding() -> None:
+    assert amps(car("a"), car("b"), car("c"), nodes=[site(23.999)]) == [8, 8, 7.9]
+
+
+def test_of_two_groups_that_both_stop_a_car_the_same_is_named_in_any_order() -> None:
+    groups = Group("g1", frozenset("a"), 10 * A), Group("g2", frozenset("a"), 10 * A)
+    for order in (groups, groups[::-1]):
+        problem = Problem((site(63),), (car("a"),), groups=order)
+        assert allocate(problem) == (Grant("a", 10 * A, GrantReason.UNBALANCE, Binding("g1", L1)),)
 
 
 def test_a_minimum_off_the_grid_is_kept_and_the_next_step_is_on_it() -> None:
