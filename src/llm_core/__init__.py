@@ -28,6 +28,7 @@ from llm_core.authorisation import (
     may_stop,
     normalise,
 )
+from llm_core.budget import decays
 from llm_core.effects import (
     Alarm,
     AlarmCode,
@@ -127,6 +128,7 @@ from llm_core.quantities import (
     ma_down,
     ma_up,
 )
+from llm_core.recovery import recover
 from llm_core.sessions import (
     Session,
     SessionState,
@@ -166,6 +168,7 @@ from llm_core.state import (
     State,
     StationState,
 )
+from llm_core.step import Step, step
 from llm_core.users import (
     LEAST_LENGTH,
     LONGEST,
@@ -295,6 +298,7 @@ __all__ = [
     "Stations",
     "Status",
     "StatusChanged",
+    "Step",
     "StopRemotely",
     "StopRequested",
     "Stopped",
@@ -318,6 +322,7 @@ __all__ = [
     "check",
     "clock_session",
     "close_session",
+    "decays",
     "interrupt_session",
     "ma_down",
     "ma_up",
@@ -328,4 +333,6 @@ __all__ = [
     "normalise",
     "open_session",
     "overview",
+    "recover",
+    "step",
 ]

@@ -81,6 +81,9 @@ class Store(Protocol):
 
     async def commit(self, records: Iterable[Record]) -> None: ...
 
+    async def probe(self) -> None:
+        """A small durable write: returns when the disk works, else raises `StoreError`."""
+
     async def close(self) -> None: ...
 
 
