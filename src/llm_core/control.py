@@ -139,7 +139,6 @@ def _commanded(connector: ConnectorState, command: Command, now_ms: int) -> Conn
         offered_ma=command.limit_ma,
         changed_ms=now_ms,
         settled_from_ms=now_ms + books.FOLLOW_MS,
-        mean_ma=None,
         lowering_ms=lowering_ms if command.limit_ma < connector.offered_ma else None,
     )
 

@@ -90,12 +90,13 @@ def demand_id(key: Key) -> str:
 
 
 def _mean(connector: ConnectorState, reading: Reading) -> PerPhase | None:
-    """A running mean over 60 s of the readings since the last command settled."""
+    """A running mean over 60 s. After a change of the limit the old one counts until a settled reading replaces it."""
     if reading.at_ms < connector.settled_from_ms:
-        return None
-    if connector.mean_ma is None or not connector.readings:
+        return connector.mean_ma
+    before = connector.readings[-1] if connector.readings else None
+    if connector.mean_ma is None or before is None or before.at_ms < connector.settled_from_ms:
         return reading.current_ma
-    weight_ms = min(reading.at_ms - connector.readings[-1].at_ms, MEAN_MS)
+    weight_ms = min(reading.at_ms - before.at_ms, MEAN_MS)
     old, new = connector.mean_ma, reading.current_ma
     return PerPhase(*(o + (n - o) * weight_ms // MEAN_MS for o, n in zip(old, new, strict=True)))
 
