@@ -40,7 +40,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         """CREATE TABLE refused_starts (
             id INTEGER PRIMARY KEY,
-            at TEXT NOT NULL, station_id TEXT NOT NULL, id_tag TEXT NOT NULL, verdict TEXT NOT NULL
+            at TEXT NOT NULL, station_id TEXT NOT NULL, id_tag TEXT NOT NULL, verdict TEXT NOT NULL,
+            transaction_id INTEGER
         )""",
         """CREATE TABLE users (
             name TEXT PRIMARY KEY COLLATE NOCASE,

@@ -106,12 +106,13 @@ class SqliteStore:
         """Badges that were not let in, the newest first; the last thousand are kept."""
         rows = await self._database.read(
             lambda connection: connection.execute(
-                "SELECT at, station_id, id_tag, verdict FROM refused_starts ORDER BY id DESC LIMIT ?", (limit,)
+                "SELECT at, station_id, id_tag, verdict, transaction_id FROM refused_starts ORDER BY id DESC LIMIT ?",
+                (limit,),
             ).fetchall()
         )
         return tuple(
-            RefusedStart(datetime.fromisoformat(at), station_id, id_tag, Verdict(verdict))
-            for at, station_id, id_tag, verdict in rows
+            RefusedStart(datetime.fromisoformat(at), station_id, id_tag, Verdict(verdict), transaction_id)
+            for at, station_id, id_tag, verdict, transaction_id in rows
         )
 
 
@@ -129,9 +130,7 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
     match record:
         case Session():
             connection.execute(UPSERT_SESSION, _session_row(record))
-            connection.execute(
-                "UPDATE facts SET value = max(value, ?) WHERE name = 'last_transaction_id'", (record.transaction_id,)
-            )
+            _never_again(connection, record.transaction_id)
         case Ceiling(station_id, connector, limit_ma):
             station = storable(station_id)
             connection.execute(
@@ -147,14 +146,19 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
             connection.execute("INSERT OR REPLACE INTO badges VALUES (?, ?)", (storable(key), to_json(badge)))
         case AuditEntry():
             append_audit(connection, record)
-        case RefusedStart(at, station_id, id_tag, verdict):
+        case RefusedStart(at, station_id, id_tag, verdict, transaction_id):
+            _never_again(connection, transaction_id or 0)
             added = connection.execute(
-                "INSERT INTO refused_starts (at, station_id, id_tag, verdict) VALUES (?, ?, ?, ?)",
-                (utc_text(at), storable(station_id), storable(id_tag), verdict.value),
+                "INSERT INTO refused_starts (at, station_id, id_tag, verdict, transaction_id) VALUES (?, ?, ?, ?, ?)",
+                (utc_text(at), storable(station_id), storable(id_tag), verdict.value, transaction_id),
             ).lastrowid
             connection.execute("DELETE FROM refused_starts WHERE id <= ?", ((added or 0) - REFUSED_STARTS_KEPT,))
         case _:
             assert_never(record)
+
+
+def _never_again(connection: sqlite3.Connection, transaction_id: int) -> None:
+    connection.execute("UPDATE facts SET value = max(value, ?) WHERE name = 'last_transaction_id'", (transaction_id,))
 
 
 def append_audit(connection: sqlite3.Connection, entry: AuditEntry) -> None:
