@@ -112,7 +112,7 @@ class LimitWriter:
         self._waiting.clear()
 
     async def _write_in_turn(self) -> None:
-        while True:
+        while not self._closed:
             await self._filled.wait()
             async with self._turn:
                 ordinary = (c for c in self._waiting if not (isinstance(c, SetLimit) and c.lowers))
@@ -124,12 +124,12 @@ class LimitWriter:
 
     async def _write(self, command: LimitCommand, *, urgent: bool) -> None:
         """See one command through, to exactly one outcome."""
-        if command not in self._waiting:
-            return  # superseded before its turn came
+        if self._closed or command not in self._waiting:
+            return  # the link is gone, or it was superseded before its turn came
         self._waiting.remove(command)
         outcome: Outcome = LimitUnanswered(command.station_id, command.connector, command.seq)
         try:
-            with contextlib.suppress(TimeoutError, CallTimeout, LinkLost, Unclear):
+            with contextlib.suppress(TimeoutError, CallTimeout, Unclear):
                 async with asyncio.timeout(DEADLINE_S):
                     match command:
                         case SetLimit():
@@ -140,6 +140,8 @@ class LimitWriter:
                     outcome = LimitConfirmed(command.station_id, command.connector, command.seq)
                 else:
                     outcome = refused(command, reason)
+        except LinkLost:
+            self._closed = True  # what still waits is not sent any more
         finally:
             self._inbox.post(outcome)
 

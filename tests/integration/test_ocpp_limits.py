@@ -1,0 +1,444 @@
+"""One link and its limits in virtual time: a scripted station in memory, deadlines to the second, quirks one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import selectors
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+from memory_inbox import EPOCH, LoopClock, MemoryInbox
+from websockets.exceptions import ConnectionClosedError
+
+from llm_adapters.ocpp16.stations import StationServer
+from llm_core import (
+    CapabilitiesFound,
+    ClearLimit,
+    InviteBoot,
+    LimitConfirmed,
+    LimitRefused,
+    LimitUnanswered,
+    Purpose,
+    SetLimit,
+    StationBooted,
+    StationClockRead,
+    StationConnected,
+    StationDisconnected,
+)
+
+Payload = dict[str, Any]
+Answer = Payload | None  # None: no answer
+FLOOR = SetLimit(1, "CP", 1, Purpose.FLOOR, 0, 0, None, None, 3, lowers=False)
+RAISE = SetLimit(2, "CP", 1, Purpose.TRANSACTION, 16_000, 6_000, 120_000, 17, 3, lowers=False)
+DECREASE = SetLimit(3, "CP", 2, Purpose.TRANSACTION, 6_000, 6_000, 120_000, 18, 3, lowers=True)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps where it would wait."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        return self.now_s
+
+
+class _Jumping(selectors.SelectSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise RuntimeError("nothing left that could happen")
+        self._loop.now_s += timeout
+        return super().select(0)
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        await scenario()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(whole())
+
+
+class Script:
+    """A station in memory: `answers` by action, `asked` with the seconds since the start."""
+
+    def __init__(self, **answers: Answer | Callable[[Payload], Answer]) -> None:
+        self.answers: dict[str, Any] = {
+            "SetChargingProfile": {"status": "Accepted"},
+            "ClearChargingProfile": {"status": "Unknown"},
+            "TriggerMessage": {"status": "Accepted"},
+            "GetConfiguration": {"configurationKey": [{"key": "ChargeProfileMaxStackLevel", "value": "1"}]},
+            "ChangeConfiguration": {"status": "Accepted"},
+        } | answers
+        self.asked: list[tuple[float, str, Payload]] = []
+        self.heard: list[Any] = []
+        self.is_closed = False
+        self._frames: asyncio.Queue[str | None] = asyncio.Queue()
+        self._calls = 0
+
+    # the link, as the server sees it
+
+    async def send(self, message: str, /) -> None:
+        if self.is_closed:
+            raise ConnectionClosedError(None, None)
+        frame = json.loads(message)
+        if frame[0] != 2:
+            self.heard.append(frame)
+            return
+        _, unique_id, action, payload = frame
+        self.asked.append((asyncio.get_running_loop().time() - 1_000, action, payload))
+        answer = self.answers.get(action)
+        answer = answer(payload) if callable(answer) else answer
+        if answer is not None:
+            kind = [4, unique_id, answer["error"], "", {}] if "error" in answer else [3, unique_id, answer]
+            self._frames.put_nowait(json.dumps(kind))
+
+    async def recv(self) -> str:
+        frame = None if self.is_closed else await self._frames.get()
+        if frame is None:
+            self.is_closed = True
+            raise ConnectionClosedError(None, None)
+        return frame
+
+    async def close(self, _code: int, _reason: str, /) -> None:
+        self.hang_up()
+
+    # the station
+
+    def hang_up(self) -> None:
+        self.is_closed = True
+        self._frames.put_nowait(None)
+
+    def say(self, action: str, **payload: Any) -> None:
+        self._calls += 1
+        self._frames.put_nowait(json.dumps([2, f"s{self._calls}", action, payload]))
+
+    def profiles(self) -> list[Payload]:
+        return [p["csChargingProfiles"] for _, action, p in self.asked if action == "SetChargingProfile"]
+
+    def cleared(self) -> list[Payload]:
+        return [payload for _, action, payload in self.asked if action == "ClearChargingProfile"]
+
+    def when(self, action: str) -> list[float]:
+        return [at for at, asked, _ in self.asked if asked == action]
+
+
+@asynccontextmanager
+async def linked(script: Script, *, accepted: bool = True) -> AsyncIterator[tuple[MemoryInbox, StationServer]]:
+    inbox = MemoryInbox("CP")
+    if accepted:
+        inbox.accept("CP")
+    server = StationServer(inbox, LoopClock())
+    serving = asyncio.create_task(server.attach(script, "CP", "10.0.0.1", "/CP"))
+    await asyncio.sleep(0)
+    try:
+        yield inbox, server
+    finally:
+        script.hang_up()
+        await serving
+
+
+def now_limit(profile: Payload) -> float:
+    limit: float = profile["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"]
+    return limit
+
+
+async def outcome(inbox: MemoryInbox, seq: int) -> LimitConfirmed | LimitRefused | LimitUnanswered:
+    kinds = LimitConfirmed | LimitRefused | LimitUnanswered
+    found = await inbox.until(kinds, lambda event: event.seq == seq)  # type: ignore[arg-type]
+    assert len([event for event in inbox.events if isinstance(event, kinds) and event.seq == seq]) == 1
+    return found
+
+
+def test_a_limit_without_an_answer_is_unanswered_after_10_seconds() -> None:
+    async def scenario() -> None:
+        async with linked(Script(SetChargingProfile=None)) as (inbox, server):
+            server.perform(RAISE)
+            started = asyncio.get_running_loop().time()
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitUnanswered)
+            assert asyncio.get_running_loop().time() - started == pytest.approx(10, abs=0.1)
+
+    run(scenario)
+
+
+def test_a_decrease_waits_one_second_for_a_call_that_hangs() -> None:
+    async def scenario() -> None:
+        script = Script(SetChargingProfile=lambda p: None if p["connectorId"] == 1 else {"status": "Accepted"})
+        async with linked(script) as (inbox, server):
+            server.perform(RAISE)
+            await asyncio.sleep(0.1)
+            server.perform(DECREASE)
+            assert isinstance(await outcome(inbox, DECREASE.seq), LimitConfirmed)
+            assert script.when("SetChargingProfile") == [0, pytest.approx(1.1, abs=0.05)]
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitUnanswered)
+
+    run(scenario)
+
+
+def test_only_the_latest_of_several_unsent_limits_goes_out() -> None:
+    async def scenario() -> None:
+        script = Script()
+        async with linked(script) as (inbox, server):
+            script.answers["SetChargingProfile"] = None
+            server.perform(RAISE)
+            await asyncio.sleep(0.1)
+            for seq, limit_ma in ((10, 8_000), (11, 9_000), (12, 10_000)):
+                server.perform(attrs.evolve(RAISE, seq=seq, limit_ma=limit_ma))
+            script.answers["SetChargingProfile"] = {"status": "Accepted"}
+            assert isinstance(await outcome(inbox, 12), LimitConfirmed)
+            superseded = inbox.all(LimitRefused)
+            assert [(event.seq, event.reason) for event in superseded] == [(10, "superseded"), (11, "superseded")]
+            limits = [now_limit(profile) for profile in script.profiles()]
+            assert limits == [16, 10]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("answer", [{"status": "Rejected"}, {"status": "NotSupported"}, {"error": "InternalError"}])
+def test_a_station_that_says_no_refuses(answer: Payload) -> None:
+    async def scenario() -> None:
+        async with linked(Script(SetChargingProfile=answer)) as (inbox, server):
+            server.perform(RAISE)
+            told = await outcome(inbox, RAISE.seq)
+            assert isinstance(told, LimitRefused)
+            assert told.reason
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("answer", [{}, {"status": "Maybe"}, {"status": 5}])
+def test_an_answer_that_says_nothing_leaves_it_open(answer: Payload) -> None:
+    async def scenario() -> None:
+        async with linked(Script(SetChargingProfile=answer)) as (inbox, server):
+            server.perform(RAISE)
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitUnanswered)
+
+    run(scenario)
+
+
+def takes(wanted: Callable[[Payload], bool]) -> Callable[[Payload], Answer]:
+    def answer(payload: Payload) -> Answer:
+        return {"status": "Accepted" if wanted(payload["csChargingProfiles"]) else "Rejected"}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("command", "wants", "found"),
+    [
+        (RAISE, lambda p: p["chargingSchedule"]["chargingRateUnit"] == "W", {"in_watts": True}),
+        (RAISE, lambda p: len(p["chargingSchedule"]["chargingSchedulePeriod"]) == 1, {"decays": False}),
+        (
+            attrs.evolve(RAISE, limit_ma=13_500),
+            lambda p: now_limit(p) == 13,
+            {"step_ma": 1_000},
+        ),
+        (FLOOR, lambda p: p["chargingProfileKind"] == "Absolute", {}),
+    ],
+)
+def test_a_refused_limit_is_worded_otherwise_and_that_is_remembered(
+    command: SetLimit, wants: Callable[[Payload], bool], found: dict[str, Any]
+) -> None:
+    async def scenario() -> None:
+        script = Script(SetChargingProfile=takes(wants))
+        async with linked(script) as (inbox, server):
+            server.perform(command)
+            assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            told = inbox.all(CapabilitiesFound)[0].capabilities
+            assert {name: getattr(told, name) for name in found} == found
+            tried = len(script.profiles())
+            assert tried > 1
+            server.perform(attrs.evolve(command, seq=99))
+            assert isinstance(await outcome(inbox, 99), LimitConfirmed)
+            assert len(script.profiles()) == tried + 1
+
+    run(scenario)
+
+
+def test_other_wordings_are_tried_once_until_the_next_boot() -> None:
+    async def scenario() -> None:
+        script = Script(SetChargingProfile={"status": "Rejected"})
+        async with linked(script) as (inbox, server):
+            tries = []
+            for seq in (20, 21):
+                server.perform(attrs.evolve(RAISE, seq=seq))
+                await outcome(inbox, seq)
+                tries.append(len(script.profiles()))
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(StationBooted)
+            server.perform(attrs.evolve(RAISE, seq=22))
+            await outcome(inbox, 22)
+            tries.append(len(script.profiles()))
+            assert tries == [4, 5, 9]
+
+    run(scenario)
+
+
+def test_a_first_floor_is_confirmed_once_nothing_foreign_lies_above_it() -> None:
+    async def scenario() -> None:
+        script = Script(ClearChargingProfile=lambda p: {"status": "Accepted" if p["stackLevel"] == 2 else "Unknown"})
+        script.answers["GetConfiguration"] = {"configurationKey": {"key": "chargeprofilemaxstacklevel", "value": 2}}
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            server.perform(FLOOR)
+            assert isinstance(await outcome(inbox, FLOOR.seq), LimitConfirmed)
+            places = [(p["chargingProfilePurpose"], p["stackLevel"]) for p in script.cleared()]
+            assert sorted(places) == [("TxDefaultProfile", 2), ("TxProfile", 0), ("TxProfile", 2)]
+            order = [action for _, action, _ in script.asked if "ChargingProfile" in action]
+            assert order[0] == order[-1] == "SetChargingProfile"  # written again: a clear may have taken it along
+            server.perform(attrs.evolve(FLOOR, seq=9))
+            await outcome(inbox, 9)
+            assert len(script.cleared()) == 3
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("status", ["Accepted", "Unknown"])
+def test_nothing_to_clear_is_cleared(status: str) -> None:
+    async def scenario() -> None:
+        script = Script(ClearChargingProfile={"status": status})
+        async with linked(script) as (inbox, server):
+            server.perform(ClearLimit(5, "CP", 1))
+            assert isinstance(await outcome(inbox, 5), LimitConfirmed)
+            assert script.cleared() == [{"connectorId": 1, "stackLevel": 1}]
+
+    run(scenario)
+
+
+def test_a_station_without_room_keeps_one_profile_and_clearing_brings_the_floor_back() -> None:
+    async def scenario() -> None:
+        script = Script()
+        script.answers["GetConfiguration"] = {
+            "configurationKey": [
+                {"key": "ChargeProfileMaxStackLevel", "readonly": True, "value": "0"},
+                {"key": "ChargingScheduleAllowedChargingRateUnit", "value": "Power"},
+                {"key": "ChargingScheduleMaxPeriods"},
+            ]
+        }
+        async with linked(script) as (inbox, server):
+            found = (await inbox.until(CapabilitiesFound)).capabilities
+            assert (found.stacks, found.in_watts, found.decays) == (False, True, True)
+            for command in (FLOOR, RAISE, ClearLimit(4, "CP", 1, Purpose.DEFAULT), ClearLimit(5, "CP", 1)):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            told = [
+                (
+                    p["stackLevel"],
+                    p["chargingProfilePurpose"],
+                    p["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"],
+                )
+                for p in script.profiles()
+            ]
+            assert told == [(0, "TxDefaultProfile", 0), (0, "TxDefaultProfile", 11_040), (0, "TxDefaultProfile", 0)]
+
+    run(scenario)
+
+
+def test_a_lease_starts_on_the_clock_of_the_station() -> None:
+    async def scenario() -> None:
+        script = Script()
+        async with linked(script) as (inbox, server):
+            fast = timedelta(seconds=40)
+            for _ in range(2):
+                stamp = (LoopClock().utc() + fast).isoformat()
+                script.say("StatusNotification", connectorId=1, errorCode="NoError", status="Charging", timestamp=stamp)
+                await asyncio.sleep(5)
+            assert [event.ahead_ms for event in inbox.all(StationClockRead)] == [40_000]
+            server.perform(RAISE)
+            await outcome(inbox, RAISE.seq)
+            start = datetime.fromisoformat(script.profiles()[0]["chargingSchedule"]["startSchedule"])
+            assert abs(start - (LoopClock().utc() + fast - timedelta(seconds=60))) <= timedelta(seconds=1)
+
+    run(scenario)
+
+
+def test_a_station_that_comes_back_without_a_boot_is_invited_and_else_booted_in_our_books() -> None:
+    async def scenario() -> None:
+        script = Script(TriggerMessage={"status": "NotImplemented"})
+        async with linked(script, accepted=False) as (inbox, _):
+            assert await inbox.until(StationBooted) == StationBooted("CP")
+            assert script.when("TriggerMessage")[0] == pytest.approx(10)
+            await inbox.until(CapabilitiesFound)
+
+    run(scenario)
+
+
+def test_a_station_that_is_known_to_have_booted_is_not_asked_to_again() -> None:
+    async def scenario() -> None:
+        async with linked(Script()) as (inbox, _):
+            await inbox.until(CapabilitiesFound)
+            assert inbox.all(StationBooted) == []
+
+    run(scenario)
+
+
+def test_an_invited_station_that_does_not_boot_is_booted_with_what_it_told_before() -> None:
+    async def scenario() -> None:
+        script = Script()
+        async with linked(script) as (inbox, server):
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(StationBooted)
+            server.perform(InviteBoot("CP"))
+            assert await inbox.until(StationBooted, count=2) == StationBooted("CP", "V", "M")
+            assert LoopClock().utc() - EPOCH >= timedelta(seconds=1_010)
+
+    run(scenario)
+
+
+def test_a_refused_change_of_the_configuration_is_not_repeated_after_the_next_boot() -> None:
+    async def scenario() -> None:
+        script = Script(ChangeConfiguration={"status": "NotSupported"})
+        async with linked(script) as (inbox, _):
+            for count in (1, 2):
+                script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+                await inbox.until(CapabilitiesFound, count=count)
+                await asyncio.sleep(1)
+            tried = [(p["key"], p["value"]) for _, action, p in script.asked if action == "ChangeConfiguration"]
+            assert len(tried) == len(set(tried)) > 2
+
+    run(scenario)
+
+
+def test_from_another_address_a_station_that_answers_is_not_displaced() -> None:
+    async def scenario() -> None:
+        async with linked(Script()) as (inbox, server):
+            stranger = Script()
+            assert await server.attach(stranger, "CP", "10.9.9.9", "/CP") == "its id is in use"
+            assert stranger.is_closed
+            assert server.contested == {"CP": "10.9.9.9"}
+            assert len(inbox.all(StationConnected)) == 1
+            assert inbox.all(StationDisconnected) == []
+
+    run(scenario)
+
+
+def test_from_another_address_a_station_replaces_a_dead_link_after_two_seconds() -> None:
+    async def scenario() -> None:
+        async with linked(Script(TriggerMessage=None, SetChargingProfile=None)) as (inbox, server):
+            server.perform(RAISE)
+            await asyncio.sleep(0.5)
+            again = Script()
+            serving = asyncio.create_task(server.attach(again, "CP", "10.0.0.2", "/CP"))
+            started = asyncio.get_running_loop().time()
+            await inbox.until(StationConnected, count=2)
+            assert asyncio.get_running_loop().time() - started == pytest.approx(2, abs=0.1)
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitUnanswered)
+            server.perform(DECREASE)
+            assert isinstance(await outcome(inbox, DECREASE.seq), LimitConfirmed)
+            assert len(again.profiles()) == 1
+            assert len(inbox.all(StationDisconnected)) == 1
+            again.hang_up()
+            await serving
+
+    run(scenario)
