@@ -49,6 +49,7 @@ from llm_core import (
     Role,
     Saved,
     Session,
+    SessionState,
     SetUpDone,
     Site,
     SiteEdited,
@@ -224,7 +225,7 @@ BUSY = (
     Bay("Bay 1", Status.CHARGING, GrantReason.SHARED_LIMIT, 10_200, (10_200, 10_100, 10_200), "A1B2C3", 72, 3, 7_420),
     Bay("Bay 2", Status.SUSPENDED_EVSE, GrantReason.WAITING, 0, (0, 0, 0), "0455AA", 12, 4, 1_130),
     Bay("Bay 3", Status.CHARGING, GrantReason.VEHICLE, 16_000, (9_800, 0, 0), "C0FFEE", 43, 0, 1_610),
-    Bay("Bay 4", Status.AVAILABLE),
+    Bay("Bay 4", Status.CHARGING, GrantReason.SHARED_LIMIT, 10_200, (0, 9_900, 0), None, 8, 0, 120),
     Bay(
         "Bay 5",
         Status.CHARGING,
@@ -251,7 +252,9 @@ BUSY = (
         "c2",
         False,
     ),
-    Bay("Bay 8", Status.FAULTED, None, 0, None, None, 0, 0, 0, None),
+    Bay("Bay 8", Status.FAULTED, cluster=None),
+    Bay("Bay 9", Status.AVAILABLE),
+    Bay("Bay 10", Status.PREPARING, GrantReason.NOT_AUTHORISED),
 )
 PEOPLE = {
     "A1B2C3": "Müller",
@@ -272,7 +275,7 @@ NAMES_TO_ESCAPE = (
 
 
 def busy(*, alarms: bool = True, dashboard: Dashboard = Dashboard.RESTRICTED) -> State:
-    """Eight stations in two clusters, in all conditions."""
+    """Ten stations in two clusters, in all conditions."""
     state = scene(BUSY, dashboard=dashboard)
     waiting = {"EV-NEW-01": StationState(True, 0, vendor="Alfen", model="ICU Eve Mini", address="192.168.10.61")}
     raised = Alarm(AlarmCode.STATION_OFFLINE, "ST7", NOON - timedelta(minutes=58))
@@ -287,7 +290,7 @@ def busy(*, alarms: bool = True, dashboard: Dashboard = Dashboard.RESTRICTED) ->
 
 
 def twenty() -> State:
-    names = [attrs.evolve(BUSY[i % 8], name=f"Tiefgarage Stellplatz {i + 1}") for i in range(20)]
+    names = [attrs.evolve(BUSY[i % 10], name=f"Tiefgarage Stellplatz {i + 1}") for i in range(20)]
     return scene(tuple(names), dashboard=Dashboard.RESTRICTED)
 
 
@@ -352,7 +355,7 @@ def scene(bays: tuple[Bay, ...], *, dashboard: Dashboard) -> State:
 
 def _connector(index: int, station_id: str, bay: Bay) -> ConnectorState:
     session = None
-    if bay.tag is not None:
+    if bay.minutes:
         session = Session(
             index + 41,
             station_id,
@@ -399,6 +402,7 @@ def ended_sessions(count: int = 24) -> tuple[Session, ...]:
             energy_wh=8_000 + 517 * i,
             stopped_at=NOON - timedelta(hours=7 * (count - i) - 2, minutes=i),
             meter_stop_wh=9_000 + 517 * i,
+            state=SessionState.CLOSED,
         )
         for i in range(count)
     ]

@@ -85,6 +85,7 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
         "links": variant.role is not None and may(variant.role, Permission.ADMINISTER),
         "phases": supply.site_phases,
         "limit": shown_per_phase(variant.words, supply.limit_ma, supply.site_phases),
+        "is_unset": not any(supply.limit_ma),
         "fuse": shown_per_phase(variant.words, supply.fuse_ma, supply.site_phases),
         "stations": len(adopted),
         "online": sum(station.presence is Presence.ONLINE for station in adopted),
@@ -97,7 +98,7 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
             )
             for alarm in seen.alarms
         ],
-        "nodes": [(variant.words.node(state.site, node.node), node) for node in node_bars(state)],
+        "nodes": [(variant.words.node_title(state.site, node.node), node) for node in node_bars(state)],
         "listing": variant.listing,
         "rows": cut(list(matching(rows, variant.listing.query)), variant.listing),
         "old_s": age_ms // 1000 if age_ms > OLD_MS else None,

@@ -104,7 +104,7 @@ VERDICTS = {
 REASONS = {
     GrantReason.OWN_MAXIMUM: N_("Gets all this station may give (%(limit)s A)."),
     GrantReason.SHARED_LIMIT: N_("%(phase)s of %(node)s has no more to give."),
-    GrantReason.WAITING: N_("Waiting for current; turns change every %(minutes)s min."),
+    GrantReason.WAITING: N_("Waiting for current; turns every %(minutes)s min."),
     GrantReason.UNBALANCE: N_("Held at %(limit)s A so that the phases stay in balance."),
     GrantReason.VEHICLE: N_("The car takes what it wants (%(current)s A)."),
     GrantReason.HOLDING: N_("Rises soon: the current was free only for a moment."),
@@ -212,6 +212,10 @@ class Words:
             return self.station(site, node_id.removeprefix("station:"))
         return next((cluster.name for cluster in site.clusters if cluster.id == node_id), node_id)
 
+    def node_title(self, site: Site, node_id: str) -> str:
+        """A node as a heading."""
+        return self("Whole building") if node_id == SITE else self.node(site, node_id)
+
     def station(self, site: Site, station_id: str) -> str:
         station = site.station(station_id)
         return (station.name if station is not None else "") or station_id
@@ -222,7 +226,7 @@ class Words:
         if station.presence is Presence.PENDING:
             return StatusWord(self(PRESENCES[Presence.PENDING]), "new")
         if connector is None or connector.status is None:
-            return StatusWord(self(PRESENCES[Presence.ONLINE]), "free")
+            return StatusWord(self(PRESENCES[Presence.ONLINE]), "running")
         if connector.reason is GrantReason.WAITING:
             return StatusWord(self(STATUSES[Status.SUSPENDED_EVSE]), "waiting")
         return StatusWord(self(STATUSES[connector.status]), KINDS[connector.status])
@@ -233,9 +237,11 @@ class Words:
             return self("Waits to be adopted.")
         if station.presence is Presence.OFFLINE:
             return self._lost(station, connector, utc)
-        if connector is None or connector.reason is None:
+        if connector is None or (connector.status is Status.AVAILABLE and connector.session is None):
             return ""
-        if connector.status is Status.AVAILABLE and connector.session is None:
+        if connector.status is Status.FAULTED:
+            return self("Reports a fault; its own display tells more.")
+        if connector.reason is None:
             return ""
         return self._reason(state, connector, connector.reason, utc)
 
@@ -265,13 +271,15 @@ class Words:
             "phase": connector.limited_by.phase if connector.limited_by is not None else "",
             "node": self.node(site, connector.limited_by.node) if connector.limited_by is not None else "",
         }
+        if reason is GrantReason.VEHICLE and not max(connector.current_ma or (0,)):
+            return self("The car takes nothing at present; it may take %(limit)s A.", **values)
         silent_since = min((alarm.since for alarm in state.alarms.values() if alarm.code in METER_ALARMS), default=None)
         if reason is GrantReason.METER_LOST and silent_since is not None:
             text = N_("Building meter silent since %(since)s; safe limit until it answers.")
             return self(text, since=self.since(silent_since, utc))
         if reason is GrantReason.WAITING and connector.turn is not None:
             n, total = connector.turn
-            text = N_("Waiting, number %(n)s of %(total)s; turns change every %(minutes)s min.")
+            text = N_("Waiting, number %(n)s of %(total)s; turns every %(minutes)s min.")
             return self(text, n=n, total=total, **values)
         if reason is GrantReason.SHARED_LIMIT and connector.sharing > 1:
             others = connector.sharing - 1
