@@ -12,7 +12,8 @@ How each invariant is judged
     I1  At a raise, for every node above it and phase it can use: sum of entitled + load <= limit. Static mode, in
         addition: the sum at a node goes above its limit without such a restart or step anywhere beneath it.
     I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
-        for the raise is still unfollowed.
+        for the raise is still unfollowed. What a car takes that ignores its limit counts from when it can be known:
+        after `window_s` where a meter shows it, after `unmetered_s` where only the station's own readings do.
     I3  A limit that reaches a station has at most one decimal, and one in watts names its `numberPhases`: no rounding
         and no phase count at the station's discretion can make more of it than was decided.
     I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
@@ -58,6 +59,7 @@ class Terms:
     meter_lost_s: float = 6.0
     frozen_s: float = 76.0
     adoption_s: float = 60.0
+    unmetered_s: float = 35.0
 
 
 @attrs.frozen
@@ -83,6 +85,7 @@ class Judge:
         self._window_s = plant.config.meter.period_s + plant.config.meter.lag_s + self.terms.wire_s
         self._evaluations = -1
         self._entitled: dict[Connector, tuple[float, Session | None]] = {}
+        self._ignoring: dict[Connector, float] = {}
         self._disturbed: dict[str, int] = {}
         self._profiles: dict[str, list[Profile]] = {}
         self._over: set[tuple[str, int]] = set()
@@ -96,6 +99,7 @@ class Judge:
     def observe(self, cause: str, t: float) -> None:
         """Called by the plant after every effect."""
         self.books.observe(t)
+        self._notice(t)
         if self.plant.evaluations == self._evaluations and t < self._look_again_at:
             return
         self._evaluations = self.plant.evaluations
@@ -141,8 +145,20 @@ class Judge:
             return connector.draw_a
         return connector.on_site_phases(connector.entitled_a)
 
+    def _notice(self, t: float) -> None:
+        """Since when each car that ignores its limit takes more than it may."""
+        for station, connector in self.plant.connectors():
+            ignores = connector.car is not None and connector.car.model.ignores_limit
+            if not ignores or max(connector.draw_a) <= max(self.entitled(station, connector)) + _EPS_A:
+                self._ignoring.pop(connector, None)
+            else:
+                self._ignoring.setdefault(connector, t)
+
     def _worst(self, station: Station, connector: Connector) -> Amps3:
         entitled, drawn = self.entitled(station, connector), connector.draw_a
+        known_after_s = self._window_s if self.terms.dynamic else self.terms.unmetered_s
+        if self.plant.t - self._ignoring.get(connector, -math.inf) < known_after_s:
+            return entitled
         return (max(entitled[0], drawn[0]), max(entitled[1], drawn[1]), max(entitled[2], drawn[2]))
 
     def _load(self, node: str, t: float) -> Amps3:
