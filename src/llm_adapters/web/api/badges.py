@@ -56,7 +56,7 @@ def _known(call: Call) -> Badge:
 async def _import(call: Call) -> Response:
     """All lines or none; judged in a thread, because a long file must not delay anybody's limit."""
     before = call.state.badges
-    badges = await asyncio.to_thread(call.neighbours.parse_badges, await _file(call), before)
+    badges = await asyncio.to_thread(call.desk.parse_badges, await _file(call), before)
     if isinstance(badges, NotSaved):
         raise refused_for(badges.faults)
     await call.edit_badges(badges)
@@ -69,10 +69,11 @@ async def _file(call: Call) -> bytes:
     """The file as the whole body, or as the one upload of a form."""
     if not call.request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await call.request.body()
-    uploads = [part for part in (await call.request.form()).values() if isinstance(part, UploadFile)]
-    if len(uploads) != 1:
-        raise Refusal(422, "Send exactly one file.")
-    return await uploads[0].read()
+    async with call.request.form() as form:
+        uploads = [part for part in form.values() if isinstance(part, UploadFile)]
+        if len(uploads) != 1:
+            raise Refusal(422, "Send exactly one file.")
+        return await uploads[0].read()
 
 
 async def _template(_: Call) -> Response:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Protocol
-
 import attrs
 from starlette.requests import Request
 from starlette.types import Message
@@ -21,7 +18,6 @@ from llm_core import (
     NotSaved,
     NotStored,
     Saved,
-    Session,
     Site,
     SiteEdit,
     SiteEdited,
@@ -31,33 +27,12 @@ from llm_core import (
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-class WriteSessions(Protocol):
-    """Sessions as CSV: chunks of text, names and time zone from the state."""
-
-    def __call__(
-        self, sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False
-    ) -> AsyncIterator[str]: ...
-
-
-@attrs.frozen
-class Neighbours:
-    """What other adapters know, handed over by the composition root: adapters do not import one another.
-
-    `parse_badges` gets a file and the present badges; `meter_models` are the ids a meter may have (empty: any).
-    """
-
-    write_sessions: WriteSessions
-    parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
-    meter_models: Collection[str] = ()
-
-
 @attrs.frozen
 class Call:
     """A request whose sender may make it."""
 
     request: Request
     desk: Desk
-    neighbours: Neighbours
     principal: Principal
 
     @property

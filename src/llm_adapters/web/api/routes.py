@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from llm_adapters.web.api import badges, configuring, live, sessions, stations, users
-from llm_adapters.web.api.call import Call, Neighbours, limited
+from llm_adapters.web.api.call import Call, limited
 from llm_adapters.web.api.metrics import MEDIA_TYPE, metrics_text
 from llm_adapters.web.api.openapi import document
 from llm_adapters.web.api.operation import Operation
@@ -23,11 +23,11 @@ from llm_core import Dashboard, Permission
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def api_routes(desk: Desk, neighbours: Neighbours) -> list[BaseRoute]:
+def api_routes(desk: Desk) -> list[BaseRoute]:
     """Everything under `/api`, and `/metrics` and `/healthz`; errors are problem documents (RFC 9457)."""
-    rows = operations(desk, neighbours)
+    rows = operations(desk)
     paths = dict.fromkeys(row.path for row in rows)
-    routes = [_route(path, [row for row in rows if row.path == path], desk, neighbours) for path in paths]
+    routes = [_route(path, [row for row in rows if row.path == path], desk) for path in paths]
     return [
         Mount("/api", app=Starlette(routes=routes, exception_handlers=HANDLERS)),
         Route("/metrics", _metrics(desk)),
@@ -35,7 +35,7 @@ def api_routes(desk: Desk, neighbours: Neighbours) -> list[BaseRoute]:
     ]
 
 
-def operations(desk: Desk, neighbours: Neighbours) -> tuple[Operation, ...]:
+def operations(desk: Desk) -> tuple[Operation, ...]:
     """Every row; fixed paths stand before the patterns that they would fit."""
 
     async def openapi(_: Call) -> Response:
@@ -45,7 +45,7 @@ def operations(desk: Desk, neighbours: Neighbours) -> tuple[Operation, ...]:
     rows = (
         described,
         *live.OPERATIONS,
-        *configuring.operations(neighbours.meter_models),
+        *configuring.operations(desk.meter_models),
         *stations.OPERATIONS,
         *badges.OPERATIONS,
         *sessions.OPERATIONS,
@@ -54,14 +54,14 @@ def operations(desk: Desk, neighbours: Neighbours) -> tuple[Operation, ...]:
     return tuple(sorted(rows, key=lambda row: "{" in row.path))
 
 
-def _route(path: str, rows: Iterable[Operation], desk: Desk, neighbours: Neighbours) -> Route:
+def _route(path: str, rows: Iterable[Operation], desk: Desk) -> Route:
     by_method = {row.method: row for row in rows}
 
     async def endpoint(request: Request) -> Response:
         row = by_method["GET" if request.method == "HEAD" else request.method]
         sent = limited(request, row.most_bytes)
         principal = await require(sent, desk, row.permission)
-        response = await row.answer(Call(sent, desk, neighbours, principal))
+        response = await row.answer(Call(sent, desk, principal))
         if request.method == "HEAD":
             return Response(status_code=response.status_code, headers=response.headers)
         return response

@@ -40,7 +40,7 @@ async def _export(call: Call) -> Response:
     found = call.desk.archive.sessions(*period.utc(zone))
     if form == "json":
         return StreamingResponse(_as_json(found, call.state), media_type="application/json")
-    chunks = call.neighbours.write_sessions(found, call.state, decimal_comma=decimal == "comma")
+    chunks = call.desk.write_sessions(found, call.state, decimal_comma=decimal == "comma")
     name = f"sessions_{period.first}_{period.last}.csv"
     return StreamingResponse(
         chunks, headers={"Content-Disposition": f'attachment; filename="{name}"'}, media_type="text/csv"
