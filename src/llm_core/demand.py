@@ -21,11 +21,10 @@ MEAN_MS = 60_000
 PREPARING_MS = 120_000  # so long is a share kept for a car that does not start
 WAKE_EVERY_MS = 3_600_000
 WAKE_MS = 180_000
-JUDGED_AFTER_MS = 10_000  # a reading so long after the acknowledgement shows whether a station obeys
 
 
 def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
-    """The connector after a live reading of its draw."""
+    """The connector after a live reading of its draw; `reading.held_ma` is what it might hold when it was taken."""
     after = attrs.evolve(connector, readings=(*connector.readings[-1:], reading), mean_ma=_mean(connector, reading))
     after = _with_phases(after, reading, wired)
     after = _with_cap(after, reading)
@@ -90,14 +89,15 @@ def demand_id(key: Key) -> str:
 
 
 def _mean(connector: ConnectorState, reading: Reading) -> PerPhase | None:
-    """A running mean over 60 s. After a change of the limit the old one counts until a settled reading replaces it."""
-    if reading.at_ms < connector.settled_from_ms:
-        return connector.mean_ma
-    before = connector.readings[-1] if connector.readings else None
-    if connector.mean_ma is None or before is None or before.at_ms < connector.settled_from_ms:
-        return reading.current_ma
-    weight_ms = min(reading.at_ms - before.at_ms, MEAN_MS)
+    """A running mean over 60 s. After a change of the limit the old one counts until a settled reading replaces it;
+    what lies above the books counts at once."""
     old, new = connector.mean_ma, reading.current_ma
+    if reading.at_ms < connector.settled_from_ms:
+        return old if max(new) <= _tolerated(reading.held_ma) else new if old is None else old.larger(new)
+    before = connector.readings[-1] if connector.readings else None
+    if old is None or before is None or before.at_ms < connector.settled_from_ms:
+        return new
+    weight_ms = min(reading.at_ms - before.at_ms, MEAN_MS)
     return PerPhase(*(o + (n - o) * weight_ms // MEAN_MS for o, n in zip(old, new, strict=True)))
 
 
@@ -136,14 +136,16 @@ def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
 
 
 def _with_obedience(connector: ConnectorState, reading: Reading) -> ConnectorState:
-    """Two readings in a row more than 10 % and 1 A above the limit, long enough after it was acknowledged."""
-    judged_from_ms = connector.settled_from_ms + JUDGED_AFTER_MS
-    if reading.at_ms < judged_from_ms or connector.changed_ms is None:
-        return connector
-    limit_ma = connector.offered_ma
-    if max(reading.current_ma) <= limit_ma + limit_ma // 10 + 1_000:
+    """Two readings in a row above all that it might hold since the one before: a change of the limit excuses nobody."""
+    before = connector.readings[0]  # `reading` is the last of the two
+    if max(reading.current_ma) <= _tolerated(max(reading.held_ma, before.held_ma)):
         return attrs.evolve(connector, disobeyed=0, disobeys_ms=None, stop_asked_ms=None)
     disobeys_ms = connector.disobeys_ms
     if connector.disobeyed >= 1 and disobeys_ms is None:
         disobeys_ms = reading.at_ms
     return attrs.evolve(connector, disobeyed=connector.disobeyed + 1, disobeys_ms=disobeys_ms)
+
+
+def _tolerated(limit_ma: int) -> int:
+    """What a car may be read to draw at a limit: a tenth and 1 A more (it follows late, and meters differ)."""
+    return limit_ma + limit_ma // 10 + 1_000

@@ -223,7 +223,8 @@ def metered(state: State, event: MeterValuesReceived, now: Now) -> State:
             return state
         return attrs.evolve(state, strangers={**state.strangers, key: reading})
     if reading is not None:
-        connector = observed(connector, reading, station.phase_rotation)
+        held_ma = connector.ledger.held_ma(now.monotonic_ms, decays(state, event.station_id))
+        connector = observed(connector, attrs.evolve(reading, held_ma=held_ma), station.phase_rotation)
     session = connector.session
     if session is not None and event.register_wh is not None and event.transaction_id in (None, session.transaction_id):
         connector = attrs.evolve(connector, session=meter_session(session, event.register_wh))

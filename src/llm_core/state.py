@@ -21,10 +21,11 @@ Key = tuple[str, int]  # station id, connector: the address of a connector
 
 @attrs.frozen
 class Reading:
-    """What a connector drew, on the phases of the site, as reported at `at_ms`."""
+    """What a connector drew, on the phases of the site, as reported at `at_ms`, and the most that it might hold."""
 
     at_ms: int
     current_ma: PerPhase
+    held_ma: int = 0
 
 
 @attrs.frozen
