@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import tomllib
@@ -65,6 +66,7 @@ CONFIG_KEYS = {"http": str, "ocpp": str, "log": str, "allowed_hosts": list}
 
 def main() -> None:
     """The entry point: every fault of the user ends as one readable line and the right exit code."""
+    os.umask(0o077)  # what is kept holds badges and hashes: nobody else on this machine reads it
     sys.exit(run(sys.argv[1:]))
 
 

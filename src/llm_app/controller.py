@@ -52,6 +52,7 @@ from llm_core import (
 log = logging.getLogger("llm.controller")
 
 TICK_MS = 1_000
+SAMPLE_GRACE_MS = 500  # while a meter gives the beat, its next sample is waited for a little
 COMMIT_S = 2.0  # a disk that takes longer counts as failing: control must go on
 PROBE_S = 5.0
 FLUSH_MS = 60_000
@@ -73,6 +74,7 @@ class Controller:
         self._watchers: list[Watcher] = []
         self._inbox: deque[Event] = deque()
         self._wake = asyncio.Event()
+        self._beat_ms = TICK_MS
         self._replies: dict[int, asyncio.Future[Answer]] = {}
         self._next_request = 1
         self._notes: dict[object, Record] = {}
@@ -140,6 +142,9 @@ class Controller:
                     ticked = True
             if not ticked and self._ms_to_tick() <= 0:
                 await self._process(Tick())
+                self._beat_ms = TICK_MS
+            elif ticked:
+                self._beat_ms = TICK_MS + SAMPLE_GRACE_MS
             self.ticks += 1
             await self._flush_if_due()
 
@@ -162,7 +167,7 @@ class Controller:
 
     def _ms_to_tick(self) -> int:
         ticked_ms = self._state.ticked_ms
-        return 0 if ticked_ms is None else ticked_ms + TICK_MS - self._clock.monotonic_ms()
+        return 0 if ticked_ms is None else ticked_ms + self._beat_ms - self._clock.monotonic_ms()
 
     def now(self) -> Now:
         """The present instant, with the site's own offset from UTC."""

@@ -79,12 +79,12 @@ async def _simulated(config: PlantConfig, seconds: float, seed: int) -> dict[str
 
     shell = Shell(plant, connect, tick_s=STATION_TICK_S)
     parts = (controller.run(), shell.run(), _meter(plant.meter, controller, clock))
-    tasks = [asyncio.create_task(part) for part in parts]
+    tasks: list[asyncio.Task[None]] = [asyncio.create_task(part) for part in parts]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()  # none of the parts may end by itself
-    for task in (*tasks, *links):
-        task.cancel()
+    for running in (*tasks, *links):
+        running.cancel()
     await asyncio.gather(*tasks, *links, return_exceptions=True)
     return {"seed": seed, "hours": seconds / 3600, **judge.report()}
 

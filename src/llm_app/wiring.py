@@ -29,7 +29,6 @@ from llm_adapters.modbus.poller import poll
 from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
-from llm_adapters.web.api import Neighbours
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
 from llm_app.clock import SystemClock
@@ -243,6 +242,9 @@ def _desk(options: Options, running: Running, store: SqliteStore, clock: SystemC
         version=version("local-load-manager"),
         allowed_hosts=frozenset(names) | options.allowed_hosts,
         healthy=running.controller.why_unhealthy,
+        meter_models=known_models(),
+        write_sessions=write_sessions,
+        parse_badges=parse_badges,
     )
 
 
@@ -273,9 +275,8 @@ class _WebServer(uvicorn.Server):
 
 
 def _web_server(options: Options, running: Running, store: SqliteStore, clock: SystemClock) -> _WebServer:
-    neighbours = Neighbours(write_sessions=write_sessions, parse_badges=parse_badges, meter_models=known_models())
     config = uvicorn.Config(
-        create_app(_desk(options, running, store, clock), neighbours),
+        create_app(_desk(options, running, store, clock)),
         log_config=None,
         access_log=False,
         lifespan="off",
