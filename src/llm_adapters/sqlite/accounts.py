@@ -88,13 +88,10 @@ class SqliteAccounts:
         """A new browser session. While nobody has set a password, admin/1234 opens one from a private address, for
         a user whose password is temporary. Takes as long for a user who does not exist."""
         key = (name.casefold(), address)
-        if wait_s := self._attempts.wait_s(key, self._clock.monotonic_ms()):
-            return TryLater(wait_s)
-        if self._scrypt.is_busy:
-            return TryLater(1)
-        self._attempts.begin(key, self._clock.monotonic_ms())
         row = await self._database.read(lambda connection: _find(connection, name))
-        matches = await self._scrypt.matches(password, row and row.password)
+        matches = await self._compare(key, password, row)
+        if isinstance(matches, TryLater):
+            return matches
         if row is not None and row.factory:
             matches = row.user.name == FACTORY_NAME and _is_same(password, FACTORY_PASSWORD) and is_near(address)
         if row is None or not matches:
@@ -156,11 +153,8 @@ class SqliteAccounts:
         """Whether this is the user's password, for changes that ask again; guessing here is slowed down too, and
         while it is, the right one is refused."""
         key = (name.casefold(), "asked again")
-        if self._attempts.wait_s(key, self._clock.monotonic_ms()) or self._scrypt.is_busy:
-            return False
-        self._attempts.begin(key, self._clock.monotonic_ms())
         row = await self._database.read(lambda connection: _find(connection, name))
-        matches = await self._scrypt.matches(password, row and row.password)
+        matches = await self._compare(key, password, row) is True
         if matches:
             self._attempts.succeed(key)
         return matches
@@ -250,6 +244,16 @@ class SqliteAccounts:
 
         return await self._database.write(revoke)
 
+    async def _compare(self, key: tuple[str, str], password: str, row: _Row | None) -> bool | TryLater:
+        """Whether the password is this user's. Between looking for a free turn and taking it nobody else runs."""
+        now_ms = self._clock.monotonic_ms()
+        if wait_s := self._attempts.wait_s(key, now_ms):
+            return TryLater(wait_s)
+        if self._scrypt.is_busy:
+            return TryLater(1)
+        self._attempts.begin(key, now_ms)
+        return await self._scrypt.matches(password, row.password if row is not None else None)
+
     def _begin_session(self, connection: sqlite3.Connection, row: _Row, cookie: str) -> bool:
         if _find(connection, row.user.name) != row:
             return False
@@ -302,7 +306,7 @@ def _find(connection: sqlite3.Connection, name: str) -> _Row | None:
 
 
 def _is_factory(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT value FROM facts WHERE name = 'factory'").fetchone() == (1,)
+    return bool(connection.execute("SELECT value FROM facts WHERE name = 'factory'").fetchone()[0])
 
 
 def _end_factory(connection: sqlite3.Connection) -> None:

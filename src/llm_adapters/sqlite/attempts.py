@@ -23,8 +23,8 @@ class Attempts:
         count, last_ms = self._failed.get(key, (0, now_ms))
         if count < FREE:
             return 0
-        delay_ms = 1000 * min(LONGEST_S, 2 ** min(count - FREE + 1, 20))
-        return max(0, -(-(last_ms + delay_ms - now_ms) // 1000))
+        delay_s = min(LONGEST_S, 1 << min(count - FREE + 1, 20))
+        return max(0, -((now_ms - last_ms) // 1000 - delay_s))
 
     def begin(self, key: Key, now_ms: int) -> None:
         """Count an attempt before its outcome is known, so that a hundred at once are not a hundred free ones."""

@@ -1,4 +1,4 @@
-"""Passwords at rest: scrypt, from the standard library. Slow on purpose, so never on the loop or the database thread."""
+"""Passwords at rest: the standard library's scrypt. Slow on purpose, so it runs beside the loop and the database."""
 
 from __future__ import annotations
 
