@@ -284,9 +284,11 @@ class Conversation:
 
     async def _stop_remotely(self, command: StopRemotely) -> None:
         try:
-            await self._call("RemoteStopTransaction", {"transactionId": command.transaction_id})
+            answer = await self._call("RemoteStopTransaction", {"transactionId": command.transaction_id})
+            outcome = messages.text(answer.get("status"))
         except CallFailed as failure:
-            _log.warning("%s: transaction %d was not stopped: %s", self.station_id, command.transaction_id, failure)
+            outcome = str(failure)
+        _log.info("%s: asked to stop transaction %d: %s", self.station_id, command.transaction_id, outcome)
 
     @property
     def _known(self) -> StationState:

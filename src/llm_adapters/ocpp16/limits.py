@@ -49,6 +49,7 @@ LimitCommand: TypeAlias = SetLimit | ClearLimit
 Outcome: TypeAlias = LimitConfirmed | LimitRefused | LimitUnanswered
 
 DEADLINE_S = 10.0
+CLEARING_S = 60.0  # for others' profiles, at a first floor
 USUAL_MAX_LEVEL = 8
 HIGHEST_LEVEL_CLEARED = 20
 _WHOLE_AMPS_MA = 1_000
@@ -130,10 +131,13 @@ class LimitWriter:
         outcome: Outcome = LimitUnanswered(command.station_id, command.connector, command.seq)
         try:
             with contextlib.suppress(TimeoutError, CallTimeout, Unclear):
-                async with asyncio.timeout(DEADLINE_S):
+                async with asyncio.timeout(DEADLINE_S) as deadline:
                     match command:
                         case SetLimit():
                             reason = await self._set(command, urgent)
+                            if reason is None and command.purpose is Purpose.FLOOR:
+                                deadline.reschedule(asyncio.get_running_loop().time() + CLEARING_S)
+                                reason = await self._clear_the_way(command)
                         case ClearLimit():
                             reason = await self._clear(command)
                 if reason is None:
@@ -157,24 +161,14 @@ class LimitWriter:
                     tell_capabilities(memory, self._inbox)
                     reason = None
                     break
-        return await self._settle(command) if reason is None else reason
-
-    async def _settle(self, command: SetLimit) -> str | None:
-        """Keep what the accepted command means for later ones; a first floor clears the way above it."""
-        memory = self._memory
-        if not memory.dialect.stacks:
+        if reason is None and not memory.dialect.stacks:
             memory.single[command.connector] = command.purpose
-        if command.purpose is not Purpose.FLOOR:
-            return None
-        memory.floors[command.connector] = command
-        if not await self._clear_foreign(command.connector):
-            return None
-        # A station that reads a clear too broadly may have dropped the floor with the rest.
-        return await self._offer(command, memory.dialect, urgent=False)
+        return reason
 
-    async def _clear_foreign(self, connector: int) -> bool:
-        """Clear others' profiles on a connector, once; after a time-out it goes on from there. Tells if any was."""
-        memory = self._memory
+    async def _clear_the_way(self, floor: SetLimit) -> str | None:
+        """Clear others' profiles from above a floor, once for each connector; after a time-out it goes on there."""
+        memory, connector = self._memory, floor.connector
+        memory.floors[connector] = floor
         if connector not in memory.foreign:
             level = USUAL_MAX_LEVEL if memory.max_level is None else min(memory.max_level, HIGHEST_LEVEL_CLEARED)
             memory.foreign[connector] = list(clear_foreign_profiles(connector, level, memory.dialect))
@@ -183,7 +177,10 @@ class LimitWriter:
         while places:
             cleared |= await self._ask("ClearChargingProfile", places[0]) is None
             del places[0]
-        return cleared
+        if not cleared:
+            return None
+        # A station that reads a clear too broadly may have dropped the floor with the rest.
+        return await self._offer(floor, memory.dialect, urgent=False)
 
     async def _clear(self, command: ClearLimit) -> str | None:
         """Have the live limits cleared; where the one place is shared with the floor, the floor is written again."""
