@@ -66,7 +66,7 @@ from llm_core import (
 
 NAME = text(100)
 ID = text(64, least=1)
-_MOST_ENTRIES = 10_000
+MOST_ENTRIES = 10_000
 
 
 def _judged(shape: Shape[str], judge: Callable[[str], str | None]) -> Shape[str]:
@@ -114,23 +114,26 @@ def write_supply(supply: Supply) -> dict[str, Json]:
     return _supply(supply.site_phases).write(supply)
 
 
+SUPPLY: Shape[Supply] = Shape(read_supply, write_supply, _supply(PHASES).schema)
+
+
 # Clusters, meters, and the smaller settings
 
 
-def _clusters(phases: tuple[Phase, ...]) -> Record[Site]:
-    cluster: Record[Cluster] = Record(
+def clusters(phases: tuple[Phase, ...]) -> Shape[tuple[Cluster, ...]]:
+    """All clusters; one without a name is called by its id."""
+    record: Record[Cluster] = Record(
         Member("id", "id", ID, required=True),
         Member("name", "name", NAME),
         Member("parent", "parent", nullable(ID)),
         Member("limit_a", "limit_ma", nullable(per_phase(phases))),
     )
-    return Record(Member("clusters", "clusters", listed(cluster.shape(Cluster("", "")), _MOST_ENTRIES)))
 
+    def read(value: object) -> Cluster:
+        cluster = record.read(value, Cluster("", ""))
+        return attrs.evolve(cluster, name=cluster.name or cluster.id)
 
-def read_clusters(body: object, phases: tuple[Phase, ...]) -> tuple[Cluster, ...]:
-    """All clusters; one without a name is called by its id."""
-    clusters = _clusters(phases).read(body, Site()).clusters
-    return tuple(attrs.evolve(cluster, name=cluster.name or cluster.id) for cluster in clusters)
+    return listed(Shape(read, record.write, record.schema), MOST_ENTRIES)
 
 
 _TRANSFORMER: Record[CurrentTransformer] = Record(
@@ -140,8 +143,9 @@ _TRANSFORMER: Record[CurrentTransformer] = Record(
 )
 
 
-def _meters(models: Collection[str]) -> Record[Site]:
-    meter: Record[MeterSetup] = Record(
+def meters(models: Collection[str]) -> Shape[tuple[MeterSetup, ...]]:
+    """All meters; each of one of these models (empty: any)."""
+    record: Record[MeterSetup] = Record(
         Member("node", "node", ID),
         Member("model", "model", choice(*sorted(models)) if models else ID, required=True),
         Member("transport", "transport", choice("tcp")),
@@ -152,7 +156,7 @@ def _meters(models: Collection[str]) -> Record[Site]:
         Member("ct", "ct", nullable(_TRANSFORMER.shape(CurrentTransformer(0, 0)))),
         Member("invert", "invert", BOOLEAN),
     )
-    return Record(Member("meters", "meters", listed(meter.shape(MeterSetup(SITE, "", "")), _MOST_ENTRIES)))
+    return listed(record.shape(MeterSetup(SITE, "", "")), MOST_ENTRIES)
 
 
 def _time_zone_fault(name: str) -> str | None:
@@ -195,26 +199,30 @@ class Setting:
 
 def settings(meter_models: Collection[str]) -> tuple[Setting, ...]:
     """Every setting; a meter must be of one of these models (empty: any)."""
-    meters = _meters(meter_models)
+
+    def all_clusters(phases: tuple[Phase, ...]) -> Record[Site]:
+        return Record(Member("clusters", "clusters", clusters(phases)))
+
+    all_meters: Record[Site] = Record(Member("meters", "meters", meters(meter_models)))
     return (
         Setting(
             "supply",
             lambda body, _: PutSupply(read_supply(body)),
             lambda site: write_supply(site.supply),
-            _supply(PHASES).schema,
+            SUPPLY.schema,
         ),
         Setting(
             "clusters",
-            lambda body, site: PutClusters(read_clusters(body, site.supply.site_phases)),
-            lambda site: _clusters(site.supply.site_phases).write(site),
-            _clusters(PHASES).schema,
+            lambda body, site: PutClusters(all_clusters(site.supply.site_phases).read(body, Site()).clusters),
+            lambda site: all_clusters(site.supply.site_phases).write(site),
+            all_clusters(PHASES).schema,
             "/clusters",
         ),
         Setting(
             "meters",
-            lambda body, _: PutMeters(meters.read(body, Site()).meters),
-            meters.write,
-            meters.schema,
+            lambda body, _: PutMeters(all_meters.read(body, Site()).meters),
+            all_meters.write,
+            all_meters.schema,
             "/meters",
         ),
         Setting(
@@ -256,7 +264,7 @@ STATION: Record[Station] = Record(
     Member("priority", "priority", whole(-1_000, 1_000)),
     Member("feed_a", "feed_ma", nullable(AMPS)),
     Member("out_of_service", "out_of_service", BOOLEAN),
-    Member("badges", "badges", all_or_chosen(ID, _MOST_ENTRIES)),
+    Member("badges", "badges", all_or_chosen(ID, MOST_ENTRIES)),
     Member("security_profile", None, _PROFILE_0),
     Member("password", None, _NO_PASSWORD),
 )
@@ -289,7 +297,7 @@ BADGE: Record[Badge] = Record(
     Member("comment", "comment", text(200)),
     Member("email", "email", _judged(text(200), _email_fault)),
     Member("expires_on", "expires_on", nullable(DAY)),
-    Member("stations", "stations", all_or_chosen(ID, _MOST_ENTRIES)),
+    Member("stations", "stations", all_or_chosen(ID, MOST_ENTRIES)),
 )
 
 
