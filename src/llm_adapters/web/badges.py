@@ -13,6 +13,7 @@ from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
 from llm_adapters.web.pages import guarded, page, words_for
 from llm_adapters.web.rows import PAGE_SIZES, Listing, cut
+from llm_adapters.web.words import N_
 from llm_core import (
     LONGEST_TAG,
     AccessRule,
@@ -85,9 +86,9 @@ def _badge(form: Form, state: State) -> Badge:
     """The badge as typed; one that is known already is refused, so that nothing is overwritten unseen."""
     badge_id = form.text("badge_id", longest=LONGEST_TAG)
     if not normalise(badge_id):
-        form.take((Fault("/badge_id", "Hold the badge to a station, or type the number printed on it."),))
+        form.take((Fault("/badge_id", N_("Type the number printed on the badge.")),))
     elif normalise(badge_id) in state.badges:
-        form.take((Fault("/badge_id", "This badge is in the list already."),))
+        form.take((Fault("/badge_id", N_("This badge is in the list already.")),))
     return Badge(
         badge_id=badge_id,
         type=form.choice("type", BadgeType),
