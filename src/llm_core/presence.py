@@ -26,7 +26,7 @@ from llm_core.events import (
 )
 from llm_core.ledger import Inherited, Ledger
 from llm_core.quantities import PHASES, Now, PerPhase, Phase
-from llm_core.sessions import meter_session
+from llm_core.sessions import believed, meter_session
 from llm_core.site import Station
 from llm_core.state import ConnectorState, Key, Reading, State, StationState
 
@@ -227,7 +227,8 @@ def metered(state: State, event: MeterValuesReceived, now: Now) -> State:
         connector = observed(connector, attrs.evolve(reading, held_ma=held_ma), station.phase_rotation)
     session = connector.session
     if session is not None and event.register_wh is not None and event.transaction_id in (None, session.transaction_id):
-        connector = attrs.evolve(connector, session=meter_session(session, event.register_wh))
+        session = meter_session(session, event.register_wh, believed(event.at, now))
+        connector = attrs.evolve(connector, session=session)
     return with_connector(state, key, connector)
 
 

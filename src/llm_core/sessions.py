@@ -1,16 +1,22 @@
 """Sessions: opened, metered, closed, and accounted for to the watt-hour.
 
-Energy is the sum of the register's increases, so a register that restarts or runs backwards never gives a negative
-or an invented kWh; it flags the session instead.
+Energy is the sum of the register's increases. A reading that falls or leaps is doubted, and the next one decides: it
+goes on from the last believed reading (the doubted one was a slip), or from the doubted one (the register restarted
+there). So no register gives a negative or an invented kWh; the session is flagged instead. Readings count in the order
+of their stamps: one that comes out of a queue behind a newer one is no fall.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import attrs
 
+from llm_core.quantities import Now
+
+OLDEST_STAMP = datetime(2020, 1, 1, tzinfo=UTC)
+AHEAD = timedelta(minutes=5)
 IMPLAUSIBLE_STEP_WH = 200_000  # more than any car takes between two readings: not believed
 
 
@@ -39,10 +45,19 @@ class Session:
     stop_reason: str | None = None
     state: SessionState = SessionState.OPEN
     flagged: bool = False  # a register that fell or jumped, or a stamp that could not be
+    register_at: datetime | None = None  # the stamp of the last reading; None: it had none, or there was none
+    doubted_wh: int | None = None  # a last reading that fell or leapt: the next one decides
 
     @property
     def is_open(self) -> bool:
         return self.state is SessionState.OPEN
+
+
+def believed(at: datetime | None, now: Now) -> datetime:
+    """A station's stamp if it can be, else the time of receipt: never 1970 in an export."""
+    if at is None or at < OLDEST_STAMP or at > now.utc + AHEAD:
+        return now.utc
+    return at
 
 
 def open_session(
@@ -56,12 +71,23 @@ def open_session(
     return Session(transaction_id, station_id, connector, id_tag, started_at, meter_start_wh, meter_start_wh)
 
 
-def meter_session(session: Session, register_wh: int) -> Session:
-    """Count a register reading: increases add up, a fall starts a new base and flags the session."""
-    step_wh = register_wh - session.register_wh
-    if step_wh < 0 or step_wh > IMPLAUSIBLE_STEP_WH:
-        return attrs.evolve(session, register_wh=register_wh, flagged=True)
-    return attrs.evolve(session, register_wh=register_wh, energy_wh=session.energy_wh + step_wh)
+def meter_session(session: Session, register_wh: int, at: datetime | None = None) -> Session:
+    """Count the register as read at `at` (None: just now).
+
+    A reading older than the last one, or from before the session, tells nothing new and changes nothing.
+    """
+    if at is not None and at < (session.register_at or session.started_at):
+        return session
+    for base_wh in (session.register_wh, session.doubted_wh):
+        if base_wh is not None and 0 <= register_wh - base_wh <= IMPLAUSIBLE_STEP_WH:
+            return attrs.evolve(
+                session,
+                register_wh=register_wh,
+                energy_wh=session.energy_wh + register_wh - base_wh,
+                register_at=at or session.register_at,
+                doubted_wh=None,
+            )
+    return attrs.evolve(session, register_at=at or session.register_at, doubted_wh=register_wh, flagged=True)
 
 
 def clock_session(session: Session, elapsed_ms: int, *, charging: bool) -> Session:
@@ -73,22 +99,38 @@ def clock_session(session: Session, elapsed_ms: int, *, charging: bool) -> Sessi
 
 def close_session(session: Session, stopped_at: datetime, meter_stop_wh: int | None, reason: str) -> Session:
     """Close with the station's own stop reading; also completes a session that was interrupted before."""
-    metered = session if meter_stop_wh is None else meter_session(session, meter_stop_wh)
+    metered = session if meter_stop_wh is None else _settled(session, meter_stop_wh, stopped_at)
     return attrs.evolve(
         metered,
         stopped_at=max(stopped_at, session.started_at),
-        meter_stop_wh=metered.register_wh,
+        meter_stop_wh=_last_wh(metered),
         stop_reason=reason,
         state=SessionState.CLOSED,
     )
 
 
+def _settled(session: Session, meter_stop_wh: int, stopped_at: datetime) -> Session:
+    """The stop reading counts whatever its stamp; what was counted after the stop was the next session's."""
+    if meter_stop_wh < 0:
+        return attrs.evolve(session, flagged=True)  # no register shows less than nothing
+    beyond_wh = session.register_wh - meter_stop_wh
+    read_later = session.register_at is not None and session.register_at > stopped_at
+    if read_later and session.doubted_wh is None and 0 <= beyond_wh <= session.energy_wh:
+        return attrs.evolve(session, register_wh=meter_stop_wh, energy_wh=session.energy_wh - beyond_wh)
+    return meter_session(session, meter_stop_wh)
+
+
 def interrupt_session(session: Session, stopped_at: datetime, reason: str) -> Session:
-    """Close a session whose stop never came, at its last reading."""
+    """Close a session whose stop never came at its last reading, or at `stopped_at` where no reading has a stamp."""
     return attrs.evolve(
         session,
-        stopped_at=max(stopped_at, session.started_at),
-        meter_stop_wh=session.register_wh,
+        stopped_at=max(session.register_at or stopped_at, session.started_at),
+        meter_stop_wh=_last_wh(session),
         stop_reason=reason,
         state=SessionState.INTERRUPTED,
     )
+
+
+def _last_wh(session: Session) -> int:
+    """What the register showed last, believed or not."""
+    return session.register_wh if session.doubted_wh is None else session.doubted_wh

@@ -28,7 +28,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             meter_stop_wh INTEGER,
             stop_reason TEXT,
             state TEXT NOT NULL CHECK (state IN ('open', 'closed', 'interrupted')),
-            flagged INTEGER NOT NULL CHECK (flagged IN (0, 1))
+            flagged INTEGER NOT NULL CHECK (flagged IN (0, 1)),
+            register_at TEXT,
+            doubted_wh INTEGER
         )""",
         "CREATE INDEX sessions_by_start ON sessions (started_at, transaction_id)",
         "CREATE INDEX sessions_open ON sessions (transaction_id) WHERE state = 'open'",

@@ -251,8 +251,9 @@ def _column(value: object) -> object:
 def _session(row: Row) -> Session:
     columns = dict(zip(SESSION_COLUMNS, row, strict=True))
     columns["started_at"] = datetime.fromisoformat(str(columns["started_at"]))
-    if columns["stopped_at"] is not None:
-        columns["stopped_at"] = datetime.fromisoformat(str(columns["stopped_at"]))
+    for name in ("stopped_at", "register_at"):
+        if columns[name] is not None:
+            columns[name] = datetime.fromisoformat(str(columns[name]))
     columns["state"] = SessionState(str(columns["state"]))
     columns["flagged"] = bool(columns["flagged"])
     return Session(**columns)  # type: ignore[arg-type]
