@@ -363,6 +363,7 @@ def test_the_stream_tells_each_change_once(house: House, admin: httpx.Client) ->
         assert first == admin.get("/api/v1/overview").json()
         began = time.monotonic()
         house.inbox.post(StatusChanged("ST1", 1, Status.SUSPENDED_EV))
+        house.clock.ms += 1_000
         assert next(lines) == "event: overview"
         second = json.loads(next(lines).removeprefix("data: "))
         assert second["stations"][0]["connectors"][0]["status"] == "SuspendedEV"
@@ -406,6 +407,15 @@ def test_health_is_good_only_while_the_controller_works(house: House) -> None:
         assert anybody.get("/healthz").status_code == 200
         house.faults.append("the control loop does not tick")
         assert "does not tick" in problem(anybody.get("/healthz"), 503)["detail"]
+
+
+def test_half_a_character_in_a_stations_name_breaks_nothing(house: House, admin: httpx.Client) -> None:
+    busy(house, admin)
+    house.inbox.post(StationBooted("ST1", "\ud800", "\udfff", serial="\ud800"))
+    house.shelf.kept.append(DONE)
+    assert admin.get("/api/v1/stations/ST1").json()["vendor"] == "\ud800"
+    assert admin.get("/api/v1/overview").status_code == 200
+    assert admin.get("/api/v1/sessions?format=csv").text.splitlines()[1].split(",")[8] == "?"
 
 
 # Settings

@@ -102,5 +102,6 @@ def _mac(*candidates: str) -> str:
 
 
 def _inert(text: str) -> str:
-    """`text` that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """`text` that no spreadsheet takes for a formula; half a character (a lone surrogate) becomes a `?`."""
+    whole = text.encode(errors="replace").decode()
+    return f"'{whole}" if whole.startswith(_FORMULA) else whole

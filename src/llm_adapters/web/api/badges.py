@@ -6,8 +6,9 @@ import asyncio
 from urllib.parse import quote
 
 from starlette.datastructures import UploadFile
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call
 from llm_adapters.web.api.exact import Wrong
 from llm_adapters.web.api.operation import MIB, Operation
@@ -19,7 +20,7 @@ TEMPLATE = "badgeId,type,comment,expirationDate,email\r\na1b2c3,STANDARD,example
 
 
 async def _list(call: Call) -> Response:
-    return JSONResponse([BADGE.write(badge) for badge in call.state.badges.values()])
+    return JsonResponse([BADGE.write(badge) for badge in call.state.badges.values()])
 
 
 async def _add(call: Call) -> Response:
@@ -28,7 +29,7 @@ async def _add(call: Call) -> Response:
         raise Refusal(409, f"There is a badge “{badge.badge_id}” already.", (Fault("/badge_id", "is taken"),))
     await call.edit_badges((badge,))
     location = f"/api/v1/badges/{quote(badge.badge_id, safe='')}"
-    return JSONResponse(BADGE.write(badge), 201, {"Location": location})
+    return JsonResponse(BADGE.write(badge), 201, {"Location": location})
 
 
 async def _change(call: Call) -> Response:
@@ -38,7 +39,7 @@ async def _change(call: Call) -> Response:
     if normalise(badge.badge_id) != normalise(before.badge_id):
         raise Wrong(Fault("/badge_id", "cannot become another badge's; add that one instead"))
     await call.edit_badges((badge,))
-    return JSONResponse(BADGE.write(_known(call)))
+    return JsonResponse(BADGE.write(_known(call)))
 
 
 async def _remove(call: Call) -> Response:
@@ -62,7 +63,7 @@ async def _import(call: Call) -> Response:
     await call.edit_badges(badges)
     added = sum(normalise(badge.badge_id) not in before for badge in badges)
     message = "1 badge added" if added == 1 else f"{added} badges added"
-    return JSONResponse({"added": added, "updated": len(badges) - added, "message": message})
+    return JsonResponse({"added": added, "updated": len(badges) - added, "message": message})
 
 
 async def _file(call: Call) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call
 from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.shapes import Setting, settings
@@ -19,12 +20,12 @@ def operations(meter_models: Collection[str]) -> Iterator[Operation]:
 
 def _operations(setting: Setting) -> Iterator[Operation]:
     async def show(call: Call) -> Response:
-        return JSONResponse(setting.write(call.state.site))
+        return JsonResponse(setting.write(call.state.site))
 
     async def replace(call: Call) -> Response:
         edit = setting.read(await call.json(), call.state.site)
         await call.edit(edit, f"/{setting.name}", setting.pointer)
-        return JSONResponse(setting.write(call.state.site))
+        return JsonResponse(setting.write(call.state.site))
 
     path, schema = f"/{setting.name}", setting.schema
     yield Operation("GET", path, Permission.ADMINISTER, f"The {setting.name} settings.", show, gives=schema)

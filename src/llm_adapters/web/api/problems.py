@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
@@ -10,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.exact import Json, Malformed, Wrong
 from llm_core import Fault, StoreError
 
@@ -45,7 +45,7 @@ def problem(
     errors: list[Json] = [{"pointer": fault.pointer, "detail": fault.text} for fault in faults]
     if errors:
         document["errors"] = errors
-    return Response(json.dumps(document), status, dict(headers or {}), MEDIA_TYPE)
+    return JsonResponse(document, status, dict(headers or {}), MEDIA_TYPE)
 
 
 async def _on_refusal(_: Request, refusal: Exception) -> Response:

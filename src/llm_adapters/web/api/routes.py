@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from llm_adapters.web.api import badges, configuring, live, sessions, stations, users
+from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call, limited
 from llm_adapters.web.api.metrics import MEDIA_TYPE, metrics_text
 from llm_adapters.web.api.openapi import document
@@ -39,12 +40,12 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     """Every row; fixed paths stand before the patterns that they would fit."""
 
     async def openapi(_: Call) -> Response:
-        return JSONResponse(document(rows, desk.version))
+        return JsonResponse(document(rows, desk.version))
 
     described = Operation("GET", "/openapi.json", Permission.SEE_DASHBOARD, "This document.", openapi)
     rows = (
         described,
-        *live.OPERATIONS,
+        *live.operations(),
         *configuring.operations(desk.meter_models),
         *stations.OPERATIONS,
         *badges.OPERATIONS,
@@ -86,6 +87,6 @@ def _metrics(desk: Desk) -> _Endpoint:
 def _health(desk: Desk) -> _Endpoint:
     async def endpoint(_: Request) -> Response:
         fault = desk.healthy()
-        return JSONResponse({"status": "ok"}) if fault is None else problem(503, fault)
+        return JsonResponse({"status": "ok"}) if fault is None else problem(503, fault)
 
     return endpoint

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call
 from llm_adapters.web.api.exact import Wrong
 from llm_adapters.web.api.operation import Operation
@@ -16,7 +17,7 @@ from llm_core import Fault, Permission, PutStation, RemoveStation, Station
 
 
 async def _list(call: Call) -> Response:
-    return JSONResponse(stations_json(call.state, call.now_ms, configuration=_may_configure(call)))
+    return JsonResponse(stations_json(call.state, call.now_ms, configuration=_may_configure(call)))
 
 
 async def _show(call: Call) -> Response:
@@ -85,7 +86,7 @@ def _shown(call: Call, station_id: str, status: int = 200) -> Response:
     if station is None:
         raise _unknown(station_id)
     headers = {"Location": f"/api/v1/stations/{quote(station_id, safe='')}"} if status == 201 else None
-    return JSONResponse(station, status, headers)
+    return JsonResponse(station, status, headers)
 
 
 def _may_configure(call: Call) -> bool:

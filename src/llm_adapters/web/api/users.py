@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call
 from llm_adapters.web.api.exact import Json, Wrong
 from llm_adapters.web.api.operation import Operation
@@ -14,7 +15,7 @@ from llm_core import Fault, Permission, User, broken_rules, may_create
 
 
 async def _list(call: Call) -> Response:
-    return JSONResponse([_shown(user) for user in await call.desk.accounts.users()])
+    return JsonResponse([_shown(user) for user in await call.desk.accounts.users()])
 
 
 async def _add(call: Call) -> Response:
@@ -28,7 +29,7 @@ async def _add(call: Call) -> Response:
     user = User(given.name, given.role, temporary=True)
     if not await call.desk.accounts.add_user(user, given.password, by=call.principal.name):
         raise Refusal(409, f"There is a user “{user.name}” already.", (Fault("/name", "is taken"),))
-    return JSONResponse(_shown(user), 201)
+    return JsonResponse(_shown(user), 201)
 
 
 def _shown(user: User) -> Json:
