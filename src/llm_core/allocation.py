@@ -29,8 +29,8 @@ What a constraint has left is kept as `room` (whole mA) less `owed` (the sum of 
 routes hold), hence without rounding.
 
 **Steps.** Each share is floored to its station's step, never below the minimum it was admitted with. The steps that
-flooring left over go out one at a time, round and round in admission order, as long as they fit. At the end each
-demand's next step would exceed its own maximum or a constraint that can be named: that is the reason of its grant.
+flooring left over go out one at a time, round and round in admission order, as long as they fit. Room only shrinks
+meanwhile, so what stops a demand's next step, its own maximum or a constraint, is the reason of its grant.
 
 Cost: O((n + bottlenecks) · depth · log n) for n demands.
 """
@@ -60,7 +60,7 @@ from llm_core.problem import (
     Strategy,
     faults_of,
 )
-from llm_core.quantities import PHASES, Phase
+from llm_core.quantities import PHASES
 
 __all__ = [
     "Binding",
@@ -87,8 +87,8 @@ def allocate(problem: Problem) -> tuple[Grant, ...]:
     field = _survey(problem)
     shares = _share(field)
     granted = _floor_to_steps(problem.demands, shares)
-    room = _hand_out_steps(field, shares.admitted, granted)
-    return tuple(field.explain(i, granted[i], room, shares.blocked_at[i]) for i in range(len(granted)))
+    stopped_at = _hand_out_steps(field, shares.admitted, granted)
+    return tuple(map(field.explain, problem.demands, granted, shares.blocked_at, stopped_at))
 
 
 def continuous(problem: Problem) -> Mapping[str, Fraction]:
@@ -108,6 +108,9 @@ def continuous(problem: Problem) -> Mapping[str, Fraction]:
 # Constraints and routes
 
 _Route = tuple[int, ...]
+_Kind = tuple[str, bool, bool, bool, _Route]
+"""All that decides a route: the node, which phases are used, the groups."""
+
 _Level = tuple[int, int] | None
 """Where a route stopped, as numerator and denominator of mA per weight; None when no constraint stopped it."""
 
@@ -115,7 +118,7 @@ _Due = tuple[int, int | Fraction, int]
 """The level at which a constraint will be full: its floor, itself, and the constraint."""
 
 _WIDTH = len(PHASES)
-_OFFSET = {phase: i for i, phase in enumerate(PHASES)}
+L1, L2, L3 = PHASES
 
 
 @attrs.frozen
@@ -125,25 +128,27 @@ class _Field:
     problem: Problem
     limits: list[int]
     routes: list[_Route]
+    route_of: list[int]
+    named: dict[int, Binding] = attrs.field(init=False, factory=dict)
 
-    def name(self, constraint: int) -> tuple[GrantReason, Binding]:
-        """What a demand that this constraint stops is told."""
-        place, offset = divmod(constraint, _WIDTH)
-        nodes, groups = self.problem.nodes, self.problem.groups
-        if place < len(nodes):
-            return GrantReason.SHARED_LIMIT, Binding(nodes[place].id, PHASES[offset])
-        return GrantReason.UNBALANCE, Binding(groups[place - len(nodes)].id, PHASES[offset])
-
-    def explain(self, i: int, limit_ma: int, room: list[int], blocked_at: int | None) -> Grant:
-        """The grant of demand i and what stopped it: admission, its maximum, or the nearest limit a step exceeds."""
-        demand = self.problem.demands[i]
+    def explain(self, demand: Demand, limit_ma: int, blocked_at: int | None, stopped_at: int | None) -> Grant:
+        """The grant with what stopped it: admission, a constraint that its next step exceeds, or its maximum."""
         if blocked_at is not None:
-            return Grant(demand.id, 0, GrantReason.WAITING, self.name(blocked_at)[1])
-        rise = demand.step_ma - limit_ma % demand.step_ma
-        if limit_ma + rise > demand.max_ma:
+            return Grant(demand.id, 0, GrantReason.WAITING, self.binding(blocked_at))
+        if stopped_at is None:
             return Grant(demand.id, limit_ma, GrantReason.OWN_MAXIMUM, None)
-        full = next(constraint for constraint in self.routes[i] if room[constraint] < rise)
-        return Grant(demand.id, limit_ma, *self.name(full))
+        shared = stopped_at < _WIDTH * len(self.problem.nodes)
+        reason = GrantReason.SHARED_LIMIT if shared else GrantReason.UNBALANCE
+        return Grant(demand.id, limit_ma, reason, self.binding(stopped_at))
+
+    def binding(self, constraint: int) -> Binding:
+        """Its name; one value serves all whom it stops."""
+        if constraint not in self.named:
+            place, offset = divmod(constraint, _WIDTH)
+            nodes = self.problem.nodes
+            at = nodes[place] if place < len(nodes) else self.problem.groups[place - len(nodes)]
+            self.named[constraint] = Binding(at.id, PHASES[offset])
+        return self.named[constraint]
 
 
 def _survey(problem: Problem) -> _Field:
@@ -153,25 +158,37 @@ def _survey(problem: Problem) -> _Field:
         raise ProblemError(faults)
     limits = [limit for node in problem.nodes for limit in node.limit_ma]
     limits += [group.limit_ma for group in problem.groups for _ in PHASES]
-    groups_of: defaultdict[str, _Route] = defaultdict(tuple)
-    for place, group in sorted(enumerate(problem.groups, len(problem.nodes)), key=lambda placed: placed[1].id):
-        for member in group.members:
-            groups_of[member] += (place * _WIDTH,)
-    kinds = [(demand.node, demand.phases, groups_of.get(demand.id, ())) for demand in problem.demands]
-    most: defaultdict[tuple[str, tuple[Phase, ...], _Route], int] = defaultdict(int)
+    paths, groups_of = _paths(problem.nodes), _groups_of(problem)
+    kinds = [
+        (demand.node, L1 in demand.phases, L2 in demand.phases, L3 in demand.phases, groups_of.get(demand.id, ()))
+        for demand in problem.demands
+    ]
+    most: dict[_Kind, int] = dict.fromkeys(kinds, 0)
     for kind, demand in zip(kinds, problem.demands, strict=True):
         most[kind] += demand.max_ma
-    paths = _paths(problem.nodes)
     reach = [0] * len(limits)
-    full = {}
+    full: dict[_Kind, list[int]] = {}
     for kind, total in most.items():
-        node, phases, groups = kind
-        offsets = sorted(_OFFSET[phase] for phase in phases)
+        node, *used, groups = kind
+        offsets = [offset for offset in range(_WIDTH) if used[offset]]
         full[kind] = [place + offset for place in (*paths[node], *groups) for offset in offsets]
         for constraint in full[kind]:
             reach[constraint] += total
-    binding = {kind: tuple(c for c in route if reach[c] > limits[c]) for kind, route in full.items()}
-    return _Field(problem, limits, [binding[kind] for kind in kinds])
+    numbers: dict[_Route, int] = {}
+    number_of = {}
+    for kind, passed in full.items():
+        route = tuple([constraint for constraint in passed if reach[constraint] > limits[constraint]])
+        number_of[kind] = numbers.setdefault(route, len(numbers))
+    return _Field(problem, limits, list(numbers), [number_of[kind] for kind in kinds])
+
+
+def _groups_of(problem: Problem) -> dict[str, _Route]:
+    """For each member the first constraint of each of its groups."""
+    groups_of: dict[str, _Route] = {}
+    for place, group in sorted(enumerate(problem.groups, len(problem.nodes)), key=lambda placed: placed[1].id):
+        for member in group.members:
+            groups_of[member] = (*groups_of.get(member, ()), place * _WIDTH)
+    return groups_of
 
 
 def _paths(nodes: tuple[LimitNode, ...]) -> dict[str, list[int]]:
@@ -204,8 +221,7 @@ class _Shares:
 class _Book:
     """What each constraint has left: exactly `room` - `owed` mA."""
 
-    demands: tuple[Demand, ...]
-    routes: list[_Route]
+    field: _Field
     room: list[int]
     owed: list[int | Fraction]
 
@@ -215,7 +231,7 @@ def _share(field: _Field) -> _Shares:
     problem = field.problem
     size = len(problem.demands)
     shares = _Shares([], [None] * size, [None] * size)
-    book = _Book(problem.demands, field.routes, field.limits.copy(), [0] * len(field.limits))
+    book = _Book(field, field.limits.copy(), [0] * len(field.limits))
     tiers = _tiers(problem)
     for turn in [tiers] if problem.minimum_first else [[tier] for tier in tiers]:
         for admitted in [_admit(tier, book, shares) for tier in turn]:
@@ -242,10 +258,10 @@ def _tiers(problem: Problem) -> list[list[int]]:
 
 def _admit(tier: list[int], book: _Book, shares: _Shares) -> list[int]:
     """Reserve the minimum of each demand that it fits for; the others learn what blocked them."""
+    field, room, owed = book.field, book.room, book.owed
     admitted = []
-    room, owed = book.room, book.owed
     for i in tier:
-        least, route = book.demands[i].min_ma, book.routes[i]
+        least, route = field.problem.demands[i].min_ma, field.routes[field.route_of[i]]
         for constraint in route:
             if room[constraint] - owed[constraint] < least:
                 shares.blocked_at[i] = constraint
@@ -260,19 +276,20 @@ def _admit(tier: list[int], book: _Book, shares: _Shares) -> list[int]:
 
 def _fill(tier: list[int], book: _Book, shares: _Shares) -> None:
     """Raise the level until every demand of the tier is stopped by its maximum or by a full constraint."""
-    scale = lcm(*{book.demands[i].weight for i in tier})
-    turns: defaultdict[tuple[int, _Route], int] = defaultdict(int)
+    demands, route_of = book.field.problem.demands, book.field.route_of
+    scale = lcm(*{demands[i].weight for i in tier})
+    turns: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
     for i in tier:
-        demand, route = book.demands[i], book.routes[i]
+        demand, route = demands[i], route_of[i]
         unit = scale // demand.weight
-        turns[demand.min_ma * unit, route] += demand.weight
-        turns[demand.max_ma * unit, route] -= demand.weight
+        turns[demand.min_ma * unit][route] += demand.weight
+        turns[demand.max_ma * unit][route] -= demand.weight
     filling = _Filling(book, scale)
-    for (level, route), change in sorted(turns.items()):
+    for level in sorted(turns):
         filling.rise_to(level)
-        filling.turn(route, level, change)
+        filling.turn(level, turns[level])
     for i in tier:
-        shares.level[i] = filling.stopped.get(book.routes[i])
+        shares.level[i] = filling.stopped.get(route_of[i])
 
 
 @attrs.define
@@ -285,26 +302,30 @@ class _Filling:
 
     book: _Book
     scale: int
-    growing: dict[_Route, int] = attrs.field(init=False, factory=dict)
-    stopped: dict[_Route, tuple[int, int]] = attrs.field(init=False, factory=dict)
-    load: dict[int, int] = attrs.field(init=False, factory=dict)
-    users: dict[int, list[_Route]] = attrs.field(init=False, factory=dict)
+    growing: dict[int, int] = attrs.field(init=False, factory=dict)
+    stopped: dict[int, tuple[int, int]] = attrs.field(init=False, factory=dict)
+    load: defaultdict[int, int] = attrs.field(init=False, factory=lambda: defaultdict(int))
+    users: defaultdict[int, list[int]] = attrs.field(init=False, factory=lambda: defaultdict(list))
     due: dict[int, _Due] = attrs.field(init=False, factory=dict)
     queue: list[_Due] = attrs.field(init=False, factory=list)
 
-    def turn(self, route: _Route, level: int, change: int) -> None:
-        """At this level so much weight on the route begins to grow, or (below 0) has reached its maximum."""
-        if route in self.stopped:
-            return
-        if route not in self.growing:
-            self.growing[route] = 0
-            for constraint in route:
-                self.users.setdefault(constraint, []).append(route)
-        self.growing[route] += change
-        moved_ma = change * level // self.scale
-        for constraint in route:
-            self.load[constraint] = self.load.get(constraint, 0) + change
-            self.book.room[constraint] += moved_ma
+    def turn(self, level: int, changes: dict[int, int]) -> None:
+        """At this level so much weight on each route begins to grow, or (below 0) has reached its maximum."""
+        routes, growing = self.book.field.routes, self.growing
+        turned: defaultdict[int, int] = defaultdict(int)
+        for route, change in changes.items():
+            if route in self.stopped:
+                continue
+            if route not in growing:
+                growing[route] = 0
+                for constraint in routes[route]:
+                    self.users[constraint].append(route)
+            growing[route] += change
+            for constraint in routes[route]:
+                turned[constraint] += change
+        for constraint, change in turned.items():
+            self.load[constraint] += change
+            self.book.room[constraint] += change * level // self.scale
             if change > 0:
                 self._expect(self._full(constraint))
 
@@ -340,7 +361,7 @@ class _Filling:
         for route in self.users.pop(constraint):
             if route not in self.stopped:
                 self.stopped[route] = mark
-                for passed in route:
+                for passed in self.book.field.routes[route]:
                     freed[passed] += self.growing[route]
         numerator, denominator = mark
         for passed, weight in freed.items():
@@ -366,28 +387,46 @@ def _floor_to_steps(demands: tuple[Demand, ...], shares: _Shares) -> list[int]:
     return granted
 
 
-def _hand_out_steps(field: _Field, admitted: list[int], granted: list[int]) -> list[int]:
-    """Raise `granted` by whole steps, one each, round and round, while they fit; return what room is left."""
-    demands = field.problem.demands
+def _hand_out_steps(field: _Field, admitted: list[int], granted: list[int]) -> list[int | None]:
+    """Raise `granted` by whole steps, one each, round and round, while they fit.
+
+    Return, per demand, the constraint that its next step exceeds; None where that is its own maximum.
+    """
+    demands, routes, route_of = field.problem.demands, field.routes, field.route_of
+    stopped_at: list[int | None] = [None] * len(granted)
     room = field.limits.copy()
     for i in admitted:
-        for constraint in field.routes[i]:
+        for constraint in routes[route_of[i]]:
             room[constraint] -= granted[i]
-    takers = admitted
+    takers, burst = admitted, 1
     while takers:
         still = []
         for i in takers:
-            demand, route = demands[i], field.routes[i]
-            rise = demand.step_ma - granted[i] % demand.step_ma
+            demand, route = demands[i], routes[route_of[i]]
+            rise = burst * demand.step_ma - granted[i] % demand.step_ma
             if granted[i] + rise > demand.max_ma:
                 continue
             for constraint in route:
                 if room[constraint] < rise:
+                    stopped_at[i] = constraint
                     break
             else:
                 for constraint in route:
                     room[constraint] -= rise
                 granted[i] += rise
                 still.append(i)
-        takers = still
-    return room
+        takers, burst = still, max(1, _whole_rounds(field, still, granted, room))
+    return stopped_at
+
+
+def _whole_rounds(field: _Field, takers: list[int], granted: list[int], room: list[int]) -> int:
+    """How many rounds leave nobody out, so that they can be handed out as one."""
+    pace: defaultdict[int, int] = defaultdict(int)
+    rounds = []
+    for i in takers:
+        demand = field.problem.demands[i]
+        rounds.append((demand.max_ma - granted[i]) // demand.step_ma)
+        for constraint in field.routes[field.route_of[i]]:
+            pace[constraint] += demand.step_ma
+    rounds += [room[constraint] // step_ma for constraint, step_ma in pace.items()]
+    return min(rounds, default=0)

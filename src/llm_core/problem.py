@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 
 import attrs
 
-from llm_core.quantities import PerPhase, Phase
+from llm_core.quantities import PHASES, PerPhase, Phase
+
+L1, L2, L3 = PHASES
 
 
 class Strategy(StrEnum):
@@ -127,7 +129,7 @@ def faults_of(problem: Problem) -> tuple[Fault, ...]:
 
 
 def _node_faults(nodes: tuple[LimitNode, ...]) -> Iterator[Fault]:
-    yield from _duplicates("nodes", (node.id for node in nodes))
+    yield from _duplicates("nodes", [node.id for node in nodes])
     parents = {node.id: node.parent for node in nodes}
     roots = [i for i, node in enumerate(nodes) if node.parent is None]
     for i in roots[1:]:
@@ -148,12 +150,13 @@ def _node_faults(nodes: tuple[LimitNode, ...]) -> Iterator[Fault]:
 
 
 def _demand_faults(problem: Problem) -> Iterator[Fault]:
-    yield from _duplicates("demands", (demand.id for demand in problem.demands))
+    yield from _duplicates("demands", [demand.id for demand in problem.demands])
     nodes = {node.id for node in problem.nodes}
     for i, demand in enumerate(problem.demands):
         if demand.node not in nodes:
             yield Fault(f"/demands/{i}/node", f"there is no node {demand.node!r}")
-        if not demand.phases or len(set(demand.phases)) != len(demand.phases):
+        used = demand.phases
+        if not 0 < len(used) == (L1 in used) + (L2 in used) + (L3 in used):
             yield Fault(f"/demands/{i}/phases", f"{demand.id!r} needs one to three different phases")
         if demand.min_ma < 0:
             yield Fault(f"/demands/{i}/min_ma", f"the minimum of {demand.id!r} is below 0")
@@ -166,14 +169,16 @@ def _demand_faults(problem: Problem) -> Iterator[Fault]:
 
 
 def _group_faults(problem: Problem) -> Iterator[Fault]:
-    yield from _duplicates("groups", (group.id for group in problem.groups))
+    yield from _duplicates("groups", [group.id for group in problem.groups])
     known = {demand.id for demand in problem.demands} if problem.groups else set()
     for i, group in enumerate(problem.groups):
         for stranger in sorted(group.members - known):
             yield Fault(f"/groups/{i}/members", f"there is no demand {stranger!r}")
 
 
-def _duplicates(kind: str, ids: Iterable[str]) -> Iterator[Fault]:
+def _duplicates(kind: str, ids: list[str]) -> Iterator[Fault]:
+    if len(set(ids)) == len(ids):
+        return
     seen: set[str] = set()
     for i, name in enumerate(ids):
         if name in seen:
