@@ -378,6 +378,7 @@ def test_metrics_are_openmetrics(house: House, admin: httpx.Client) -> None:
     assert lines[-1] == "# EOF"
     assert 'llm_build_info{version="1.2.3"} 1' in lines
     assert 'llm_node_limit_amperes{node="site",phase="L1"} 40' in lines
+    assert 'llm_node_limit_amperes{node="default",phase="L1"} 40' in lines
     assert 'llm_node_stations_amperes{node="site",phase="L1"} 9.8' in lines
     assert 'llm_connector_current_amperes{station="ST1",connector="1",phase="L2"} 9.7' in lines
     assert 'llm_stations{state="pending"} 1' in lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from llm_adapters.web.api.exact import amps_of
+from llm_adapters.web.api.views import limit_ma_at
 from llm_core import Presence, State, overview
 
 MEDIA_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -29,7 +30,7 @@ def _families(state: State, now_ms: int, version: str) -> Iterator[str]:
     yield from _amps(
         "llm_node_limit",
         "Limit of a node of the site, per phase.",
-        (({"node": n.node, "phase": p}, n.limit_ma[p]) for n in nodes for p in phases),
+        (({"node": n.node, "phase": p}, limit_ma_at(n.node, state)[p]) for n in nodes for p in phases),
     )
     yield from _amps(
         "llm_node_current",

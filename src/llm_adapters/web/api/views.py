@@ -66,7 +66,7 @@ def _node(node: NodeView, state: State) -> dict[str, Json]:
     return {
         "id": node.node,
         "name": _node_name(node.node, state.site),
-        "limit_a": amps_per_phase(_limit_ma(node.node, state), phases),
+        "limit_a": amps_per_phase(limit_ma_at(node.node, state), phases),
         "total_a": amps_per_phase(node.total_ma, phases) if node.total_ma is not None else None,
         "stations_a": amps_per_phase(node.stations_ma, phases),
     }
@@ -78,11 +78,11 @@ def _node_name(node: str, site: Site) -> str:
     return next((cluster.name for cluster in site.clusters if cluster.id == node), node)
 
 
-def _limit_ma(node: str, state: State) -> PerPhase:
+def limit_ma_at(node: str, state: State) -> PerPhase:
     """The limit at a node; a cluster without one of its own has that of the node above it."""
     cluster = next((cluster for cluster in state.site.clusters if cluster.id == node), None)
     if cluster is not None and cluster.limit_ma is None:
-        return _limit_ma(cluster.parent or SITE, state)
+        return limit_ma_at(cluster.parent or SITE, state)
     decided = state.nodes.get(node)
     if decided is not None:
         return decided.limit_ma
