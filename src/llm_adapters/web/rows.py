@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -33,7 +34,7 @@ class Listing:
         return cls(
             query=params.get("q", "").strip()[:LONGEST_FILTER],
             size=int(size) if size in map(str, PAGE_SIZES) else PAGE_SIZES[0],
-            page=int(page) if page.isascii() and page.isdigit() and 1 <= len(page) <= 6 else 1,
+            page=int(page) if re.fullmatch(r"[1-9][0-9]{0,5}", page) else 1,
         )
 
     def at(self, page: int) -> str:
