@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from llm_core.budget import decays, silence_ms
 from llm_core.effects import Alarm, AlarmCode
 from llm_core.quantities import Now
+from llm_core.sessions import AHEAD, OLDEST_STAMP
 from llm_core.site import Mode
 from llm_core.state import MeterState, State
 
@@ -15,6 +16,7 @@ GUARD_MS = 300_000  # an intervention stays in sight for five minutes
 STRANGER_MA = 1_000
 REFUSALS = 3
 EXCEEDED_MS = 10_000  # shorter, it is the ramp that every building step causes
+CLOCK_OFF_MS = 10_000  # a station whose clock is further off keeps no lease
 
 Code = tuple[AlarmCode, str]
 
@@ -27,6 +29,7 @@ def alarms_of(state: State, now: Now) -> dict[Code, Alarm]:
             *_meters(state, now.monotonic_ms),
             *_stations(state, now.monotonic_ms),
             *_connectors(state),
+            *_clocks(state, now),
             *_site(state, now.monotonic_ms),
         )
     }
@@ -60,6 +63,17 @@ def _stations(state: State, now_ms: int) -> Iterator[Code]:
             known.online and known.accepted and now_ms - known.since_ms >= OFFLINE_MS and not decays(state, station.id)
         ):
             yield AlarmCode.STATION_CANNOT_FALL_BACK, station.id
+
+
+def _clocks(state: State, now: Now) -> Iterator[Code]:
+    """Ours, when it was never set or fell back; a station's, when it is too far off for a lease."""
+    fell_back = state.latest_utc is not None and state.latest_utc - now.utc > AHEAD
+    if fell_back or now.utc < OLDEST_STAMP:
+        yield AlarmCode.CLOCK_WRONG, ""
+    for station in state.site.stations:
+        known = state.stations.get(station.id)
+        if known is not None and known.online and abs(known.clock_ahead_ms or 0) > CLOCK_OFF_MS:
+            yield AlarmCode.CLOCK_WRONG, station.id
 
 
 def _connectors(state: State) -> Iterator[Code]:

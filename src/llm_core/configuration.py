@@ -6,7 +6,7 @@ from typing import assert_never
 
 import attrs
 
-from llm_core.authorisation import normalise
+from llm_core.authorisation import LONGEST_TAG, Badge, normalise
 from llm_core.effects import (
     AuditEntry,
     BadgeRecord,
@@ -99,11 +99,15 @@ def _shown(site: Site, edit: SiteEdit) -> str:
         case PutAccess():
             return repr(site.access)
         case PutStation():
-            return repr(site.station(edit.station.id))
+            return _text(site.station(edit.station.id))
         case RemoveStation():
-            return repr(site.station(edit.station_id))
+            return _text(site.station(edit.station_id))
         case _:
             assert_never(edit)
+
+
+def _text(value: Badge | Station | None) -> str:
+    return "" if value is None else repr(value)
 
 
 def _station_put(state: State, station: Station) -> Result:
@@ -131,7 +135,7 @@ def _station_put(state: State, station: Station) -> Result:
 
 
 def _station_removed(state: State, station_id: str, now: Now) -> Result:
-    """Its open sessions end here; while it stays connected it is a stranger again."""
+    """Its open sessions end here; while it stays connected it is a stranger again, and what it draws counts on."""
     saves: list[Effect] = []
     recent = dict(state.recent)
     for key, connector in state.connectors.items():
@@ -142,15 +146,20 @@ def _station_removed(state: State, station_id: str, now: Now) -> Result:
     connectors = {key: c for key, c in state.connectors.items() if key[0] != station_id}
     stations = dict(state.stations)
     known = stations.pop(station_id, None)
+    strangers = dict(state.strangers)
     if known is not None and known.online:
         stations[station_id] = attrs.evolve(known, accepted=False)
-    return attrs.evolve(state, recent=recent, connectors=connectors, stations=stations), tuple(saves)
+        gone = {key: c for key, c in state.connectors.items() if key[0] == station_id and c.readings}
+        strangers |= {key: connector.readings[-1] for key, connector in gone.items()}
+    state = attrs.evolve(state, recent=recent, connectors=connectors, stations=stations, strangers=strangers)
+    return state, tuple(saves)
 
 
 def badges_edited(state: State, event: BadgesEdited, now: Now) -> Result:
-    """All of the badges or none: an id that is empty, or named twice in one change, refuses the whole."""
+    """All of the badges or none: an id that no card can have, or named twice in one change, refuses the whole."""
     keys = [normalise(badge.badge_id) for badge in event.put]
-    faults = [Fault(f"/{i}/badge_id", "must not be empty") for i, key in enumerate(keys) if not key]
+    unfit = f"must have 1 to {LONGEST_TAG} characters, colons and blanks aside"
+    faults = [Fault(f"/{i}/badge_id", unfit) for i, key in enumerate(keys) if not 1 <= len(key) <= LONGEST_TAG]
     faults += [Fault(f"/{i}/badge_id", "stands twice in this change") for i, k in enumerate(keys) if keys.index(k) < i]
     removed = [normalise(badge_id) for badge_id in event.remove]
     faults += [Fault(f"/{i}", "there is no such badge") for i, key in enumerate(removed) if key not in state.badges]
@@ -163,6 +172,6 @@ def badges_edited(state: State, event: BadgesEdited, now: Now) -> Result:
         kept = badge if before is None else attrs.evolve(badge, badge_id=before.badge_id)  # shown as first entered
         badges[key] = kept
         effects.append(Save(BadgeRecord(key, kept)))
-        effects.append(Save(AuditEntry(now.utc, event.by, "badge", repr(before), repr(kept))))
-    effects += [Save(AuditEntry(now.utc, event.by, "badge", repr(state.badges[key]), "")) for key in removed]
+        effects.append(Save(AuditEntry(now.utc, event.by, "badge", _text(before), _text(kept))))
+    effects += [Save(AuditEntry(now.utc, event.by, "badge", _text(state.badges[key]), "")) for key in removed]
     return attrs.evolve(state, badges=badges), (*effects, Reply(event.request, Saved()))

@@ -24,13 +24,15 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
     """
     site = stored.site if stored.site is not None else Site()
     stations = {station.id: station for station in site.stations}
+    charging = {(session.station_id, session.connector) for session in stored.open_sessions}
     connectors = {
-        key: _recovered(stations[key[0]], None if key in stored.doubtful else stored.ceilings[key], now)
-        for key in sorted({*stored.ceilings, *stored.doubtful})
+        key: _recovered(stations[key[0]], None if key in stored.doubtful else stored.ceilings.get(key), now)
+        for key in sorted({*stored.ceilings, *stored.doubtful, *charging})
         if key[0] in stations
     }
     ended = _resume(connectors, stored.open_sessions, now)
     recent = (*stored.recent_sessions, *ended)
+    given = (session.transaction_id for session in (*stored.open_sessions, *recent))
     state = State(
         site=site,
         factory=factory,
@@ -38,7 +40,7 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
         connectors=connectors,
         badges={normalise(badge.badge_id): badge for badge in stored.badges},
         recent={session.transaction_id: session for session in recent},
-        next_transaction_id=stored.last_transaction_id + 1,
+        next_transaction_id=max(stored.last_transaction_id, *given, 0) + 1,
         latest_utc=stored.latest_utc,
         noted_ms=now.monotonic_ms,
     )
@@ -64,6 +66,6 @@ def _resume(connectors: dict[Key, ConnectorState], sessions: tuple[Session, ...]
             ended.append(interrupt_session(session, now.utc, "StationRemoved"))
             continue
         if connector.session is not None:
-            ended.append(interrupt_session(connector.session, now.utc, "Superseded"))
+            ended.append(interrupt_session(connector.session, session.started_at, "Superseded"))
         connectors[key] = attrs.evolve(connector, session=session, session_ms=now.monotonic_ms)
     return ended

@@ -1,95 +1,112 @@
 """Badges and transactions as stations really send them: repeated, late, out of order, never.
 
 One record per transaction whatever arrives. A repeated request gives the first answer again (and is saved again, so
-that an answer never rests on a write that did not reach the disk); a stop frees only the session it names, at the
-station it came from.
+that an answer never rests on a write that did not reach the disk). Timestamps decide, not arrival: a start that comes
+out of a queue ends no newer session, and a stop frees only the session it names, at the station it came from.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import attrs
 
 from llm_core.authorisation import Verdict, authorise, may_stop, normalise
 from llm_core.demand import forgotten
-from llm_core.effects import Authorised, Effect, Note, RefusedStart, Reply, Save, Started, Stopped
+from llm_core.effects import (
+    Authorised,
+    Ceiling,
+    Effect,
+    Note,
+    RefusedStart,
+    Reply,
+    Save,
+    Started,
+    Stopped,
+    StopRemotely,
+)
 from llm_core.events import BadgePresented, StartRequested, StopRequested
+from llm_core.presence import MOST_CONNECTORS, stranger_ledger
 from llm_core.quantities import Now
-from llm_core.sessions import Session, SessionState, close_session, interrupt_session, open_session
+from llm_core.sessions import (
+    AHEAD,
+    Session,
+    SessionState,
+    believed,
+    close_session,
+    interrupt_session,
+    open_session,
+)
+from llm_core.site import AccessRule
 from llm_core.state import ConnectorState, Key, State
 
 Result = tuple[State, tuple[Effect, ...]]
 
 ABANDONED_MS = 60_000  # a connector that says Available so long has lost its stop message
+LIVE = timedelta(minutes=1)  # a start stamped longer ago came out of a queue
 RECENT = 1_000  # ended sessions kept for late messages
 REFUSALS = 100
-OLDEST_STAMP = datetime(2020, 1, 1, tzinfo=UTC)
-AHEAD = timedelta(minutes=5)
+HELD_AGAIN = timedelta(minutes=1)  # a badge refused again so soon is no news
 
 
 def presented(state: State, event: BadgePresented, now: Now) -> Result:
-    """The verdict on a badge; a refused one is kept to be enrolled."""
+    """The verdict on a badge. One refused at an adopted station is kept to be enrolled; strangers fill no list."""
     verdict = _verdict(state, event.station_id, event.id_tag, now)
     reply = Reply(event.request, Authorised(verdict))
     if verdict is Verdict.ACCEPTED:
-        return state, (reply,)
+        return state, (reply, *_stopping(state, event))
     refusal = RefusedStart(now.utc, event.station_id, event.id_tag, verdict)
+    if state.site.station(event.station_id) is None or _is_no_news(state, refusal):
+        return state, (reply,)
     return _with_refusal(state, refusal), (Note(refusal), reply)
 
 
 def started(state: State, event: StartRequested, now: Now) -> Result:
     """Open a session for an accepted badge; a repeated start gives the first answer again."""
-    key = (event.station_id, event.connector)
-    known = _repeated(state, event)
+    known = _repeated(state, event, now)
     if known is not None:
         return state, (Save(known), Reply(event.request, Started(known.transaction_id, Verdict.ACCEPTED)))
     transaction_id = state.next_transaction_id
     state = attrs.evolve(state, next_transaction_id=transaction_id + 1)
     verdict = _verdict(state, event.station_id, event.id_tag, now)
+    if verdict is Verdict.ACCEPTED and not _has_connector(state, event):
+        verdict = Verdict.INVALID
     reply = Reply(event.request, Started(transaction_id, verdict))
-    connector = state.connectors.get(key)
-    if connector is None and verdict is Verdict.ACCEPTED:
-        verdict = Verdict.INVALID  # no such connector
-        reply = Reply(event.request, Started(transaction_id, verdict))
-    if connector is None or verdict is not Verdict.ACCEPTED:
+    if verdict is not Verdict.ACCEPTED:
         refusal = RefusedStart(now.utc, event.station_id, event.id_tag, verdict, transaction_id)
-        return _with_refusal(state, refusal), (Save(refusal), reply)
-    state, ended = _superseded(state, key, connector, now)
-    session = open_session(transaction_id, *key, event.id_tag, believed(event.at, now), max(event.meter_start_wh, 0))
-    return _with_session(state, key, session, now), (*ended, Save(session), reply)
+        return _refused(state, event, refusal), (Save(refusal), reply)
+    state, met = _met(state, (event.station_id, event.connector))
+    state, saves = _opened(state, _session_of(event, transaction_id, now), now)
+    return state, (*met, *saves, reply)
 
 
 def stopped(state: State, event: StopRequested, now: Now) -> Result:
     """Close the session that the stop names, however late; a stop for another station's session changes nothing."""
     key, session = _find(state, event.station_id, event.transaction_id)
-    verdict = _stop_verdict(state, event, session, now)
-    reply = Reply(event.request, Stopped(verdict))
-    if session is None:
+    reply = Reply(event.request, Stopped(_stop_verdict(state, event, now)))
+    if session is None or _is_foreign(event, session, now):
         return state, (reply,)
     if session.state is not SessionState.CLOSED:
-        session = close_session(session, believed(event.at, now), event.meter_stop_wh, event.reason)
-    state = _ended(state, key, session, now)
-    return state, (Save(session), reply)
+        stopped_at = believed(event.at, now)
+        session = close_session(session, stopped_at, event.meter_stop_wh, event.reason)
+        session = attrs.evolve(session, flagged=session.flagged or stopped_at != event.at)
+    return _ended(state, key, session, now), (Save(session), reply)
 
 
 def abandoned(state: State, now: Now) -> Result:
     """Close sessions whose connector has been free for a minute although no stop came."""
     effects: list[Effect] = []
     for key, connector in state.connectors.items():
-        gone = connector.available_ms is not None and now.monotonic_ms - connector.available_ms >= ABANDONED_MS
-        if gone and connector.session is not None and state.storage_failing is None:
-            ended = interrupt_session(connector.session, now.utc, "NoStop")
+        free_ms = now.monotonic_ms - connector.available_ms if connector.available_ms is not None else 0
+        if free_ms >= ABANDONED_MS and connector.session is not None and state.storage_failing is None:
+            since = now.utc - timedelta(milliseconds=free_ms)
+            ended = interrupt_session(connector.session, since, "NoStop")
             effects.append(Save(ended))
             state = _ended(state, key, ended, now)
     return state, tuple(effects)
 
 
-def believed(at: datetime | None, now: Now) -> datetime:
-    """A station's stamp if it can be, else the time of receipt: never 1970 in an export."""
-    if at is None or at < OLDEST_STAMP or at > now.utc + AHEAD:
-        return now.utc
-    return at
+# Badges
 
 
 def _verdict(state: State, station_id: str, id_tag: str, now: Now) -> Verdict:
@@ -97,31 +114,116 @@ def _verdict(state: State, station_id: str, id_tag: str, now: Now) -> Verdict:
     return authorise(id_tag, station, state.site.access, state.badges, now, latest_utc=state.latest_utc)
 
 
-def _stop_verdict(state: State, event: StopRequested, session: Session | None, now: Now) -> Verdict | None:
-    if event.id_tag is None:
+def _stop_verdict(state: State, event: StopRequested, now: Now) -> Verdict | None:
+    """What the badge is worth from now on: the session is over, but the station will remember the answer."""
+    if event.id_tag is None or state.site.access is AccessRule.CPO:
         return None
-    if session is not None and may_stop(event.id_tag, session.id_tag, state.badges):
-        return Verdict.ACCEPTED
     return _verdict(state, event.station_id, event.id_tag, now)
 
 
-def _repeated(state: State, event: StartRequested) -> Session | None:
-    """The session that an earlier copy of this start has opened."""
-    connector = state.connectors.get((event.station_id, event.connector))
-    candidates = [connector.session] if connector is not None and connector.session is not None else []
-    candidates += [s for s in state.recent.values() if s.station_id == event.station_id]
-    for session in candidates:
-        same = session.connector == event.connector and session.meter_start_wh == max(event.meter_start_wh, 0)
-        if same and normalise(session.id_tag or "") == normalise(event.id_tag) and session.started_at == event.at:
-            return session
-    return None
+def _stopping(state: State, event: BadgePresented) -> tuple[Effect, ...]:
+    """A super user's badge, where nothing can be started, ends the one session there (manual §05.06).
+
+    The station ends a session by the badge that began it, and of no other badge does it know that it may.
+    """
+    here = [connector.session for key, connector in state.connectors.items() if key[0] == event.station_id]
+    if state.site.access is not AccessRule.BADGE or len(here) != 1 or here[0] is None:
+        return ()
+    session = here[0]
+    own = normalise(event.id_tag) == normalise(session.id_tag or "")
+    if own or not may_stop(event.id_tag, session.id_tag, state.badges):
+        return ()
+    return (StopRemotely(event.station_id, session.transaction_id),)
 
 
-def _superseded(state: State, key: Key, connector: ConnectorState, now: Now) -> Result:
-    if connector.session is None:
+def _is_no_news(state: State, refusal: RefusedStart) -> bool:
+    return any(
+        _is_same_badge(known, refusal) and known.verdict is refusal.verdict and abs(refusal.at - known.at) < HELD_AGAIN
+        for known in state.refusals
+    )
+
+
+def _is_same_badge(one: RefusedStart, other: RefusedStart) -> bool:
+    return one.station_id == other.station_id and normalise(one.id_tag) == normalise(other.id_tag)
+
+
+def _with_refusal(state: State, refusal: RefusedStart) -> State:
+    """The last refusals, one for each badge at each station, so that nobody's badge pushes out all others."""
+    others = (known for known in state.refusals if not _is_same_badge(known, refusal))
+    return attrs.evolve(state, refusals=(*others, refusal)[-REFUSALS:])
+
+
+def _refused(state: State, event: StartRequested, refusal: RefusedStart) -> State:
+    """No session, and the share that was kept for the car is free again."""
+    if state.site.station(event.station_id) is not None:
+        state = _with_refusal(state, refusal)
+    key = (event.station_id, event.connector)
+    connector = state.connectors.get(key)
+    if connector is None or connector.preparing_ms is None:
+        return state
+    free = attrs.evolve(connector, preparing_ms=None)
+    return attrs.evolve(state, connectors={**state.connectors, key: free})
+
+
+# Starts
+
+
+def _has_connector(state: State, event: StartRequested) -> bool:
+    """Whether the start can come from there: no connector 0, none of a station that never called."""
+    return 1 <= event.connector <= MOST_CONNECTORS and event.station_id in state.stations
+
+
+def _met(state: State, key: Key) -> Result:
+    """A connector that speaks of itself by a start for the first time may hold anything up to its maximum."""
+    station = state.site.station(key[0])
+    if key in state.connectors or station is None:
         return state, ()
-    ended = interrupt_session(connector.session, now.utc, "Superseded")
-    return _ended(state, key, ended, now), (Save(ended),)
+    connector = ConnectorState(stranger_ledger(station), ceiling_ma=station.max_ma)
+    state = attrs.evolve(state, connectors={**state.connectors, key: connector})
+    return state, (Save(Ceiling(*key, station.max_ma)),)
+
+
+def _session_of(event: StartRequested, transaction_id: int, now: Now) -> Session:
+    started_at, meter_start_wh = believed(event.at, now), max(event.meter_start_wh, 0)
+    session = open_session(transaction_id, event.station_id, event.connector, event.id_tag, started_at, meter_start_wh)
+    return attrs.evolve(session, flagged=started_at != event.at or meter_start_wh != event.meter_start_wh)
+
+
+def _opened(state: State, session: Session, now: Now) -> Result:
+    """The session at its connector, in place of an older one; one that comes too late for that has ended already."""
+    key = (session.station_id, session.connector)
+    present = state.connectors[key].session
+    if present is None:
+        return _with_session(state, key, session, now), (Save(session),)
+    if session.started_at < present.started_at and now.utc - session.started_at > LIVE:
+        late = interrupt_session(session, present.started_at, "Superseded")
+        return _ended(state, None, late, now), (Save(late),)
+    ended = interrupt_session(present, session.started_at, "Superseded")
+    state = _ended(state, key, ended, now)
+    return _with_session(state, key, session, now), (Save(ended), Save(session))
+
+
+def _repeated(state: State, event: StartRequested, now: Now) -> Session | None:
+    """The session that an earlier copy of this start has opened.
+
+    Copies carry the same stamp. Where it cannot be believed, the open session of the same badge that began with the
+    same register is taken for it: at worst one driver's two sessions become one.
+    """
+    connector = state.connectors.get((event.station_id, event.connector))
+    present = connector.session if connector is not None else None
+    if present is not None and _is_alike(present, event):
+        doubtful = present.flagged or believed(event.at, now) != event.at
+        if doubtful or present.started_at == event.at:
+            return present
+    return next((s for s in state.recent.values() if _is_alike(s, event) and s.started_at == event.at), None)
+
+
+def _is_alike(session: Session, event: StartRequested) -> bool:
+    return (
+        (session.station_id, session.connector) == (event.station_id, event.connector)
+        and session.meter_start_wh == max(event.meter_start_wh, 0)
+        and normalise(session.id_tag or "") == normalise(event.id_tag)
+    )
 
 
 def _with_session(state: State, key: Key, session: Session, now: Now) -> State:
@@ -142,6 +244,9 @@ def _least_served(state: State) -> int:
     return min((c.served_ms for c in state.connectors.values() if c.session is not None), default=0)
 
 
+# Ends
+
+
 def _find(state: State, station_id: str, transaction_id: int) -> tuple[Key | None, Session | None]:
     for key, connector in state.connectors.items():
         session = connector.session
@@ -149,6 +254,14 @@ def _find(state: State, station_id: str, transaction_id: int) -> tuple[Key | Non
             return key, session
     ended = state.recent.get(transaction_id)
     return None, ended if ended is not None and ended.station_id == station_id else None
+
+
+def _is_foreign(event: StopRequested, session: Session, now: Now) -> bool:
+    """Whether the stop belongs to an older transaction of the same number, from another central system's time."""
+    if session.flagged or event.at is None or believed(event.at, now) != event.at:
+        return False
+    metered = event.meter_stop_wh is not None and event.meter_stop_wh > session.meter_start_wh
+    return event.at < session.started_at - AHEAD and not metered
 
 
 def _ended(state: State, key: Key | None, session: Session, now: Now) -> State:
@@ -169,7 +282,3 @@ def _ended(state: State, key: Key | None, session: Session, now: Now) -> State:
             lowering_ms=None,
         )
     return attrs.evolve(state, recent=recent, connectors=connectors)
-
-
-def _with_refusal(state: State, refusal: RefusedStart) -> State:
-    return attrs.evolve(state, refusals=(*state.refusals, refusal)[-REFUSALS:])
