@@ -313,9 +313,13 @@ def test_the_overview_has_the_promised_shape(house: House, admin: httpx.Client) 
 
 def test_a_cluster_without_a_limit_of_its_own_shows_the_one_above(house: House, admin: httpx.Client) -> None:
     busy(house, admin)
+    tree = [{"id": "hall", "limit_a": 25}, {"id": "default", "name": "Cluster #1", "parent": "hall"}, {"id": "roof"}]
+    assert admin.put("/api/v1/clusters", json={"clusters": tree}).is_success
+    house.inbox.post(Tick())
     nodes = {node["id"]: node for node in admin.get("/api/v1/overview").json()["nodes"]}
-    assert nodes["default"]["name"] == "Cluster #1"
-    assert nodes["default"]["limit_a"] == {"L1": 40, "L2": 40, "L3": 40}
+    assert (nodes["default"]["name"], nodes["roof"]["name"]) == ("Cluster #1", "roof")
+    assert nodes["default"]["limit_a"] == {"L1": 25, "L2": 25, "L3": 25}
+    assert nodes["roof"]["limit_a"] == {"L1": 40, "L2": 40, "L3": 40}
 
 
 def test_an_alarm_asks_for_attention_and_names_its_station(house: House, admin: httpx.Client) -> None:
