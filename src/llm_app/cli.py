@@ -290,7 +290,12 @@ def reset_password(name: str, data: Data, password_stdin: PasswordStdin = False)
 
 
 @user_app.command("add")
-def add_user(name: str, data: Data, role: Role, password_stdin: PasswordStdin = False) -> None:
+def add_user(
+    name: str,
+    data: Data,
+    role: Annotated[Role, typer.Option(help="What the user may do.")],
+    password_stdin: PasswordStdin = False,
+) -> None:
     """Add a user with a temporary password, to be changed at the first login."""
     password = _new_password(password_stdin)
     user = User(name, role, temporary=True)

@@ -160,8 +160,9 @@ def badges_edited(state: State, event: BadgesEdited, now: Now) -> Result:
     keys = [normalise(badge.badge_id) for badge in event.put]
     unfit = f"must have 1 to {LONGEST_TAG} characters, colons and blanks aside"
     faults = [Fault(f"/{i}/badge_id", unfit) for i, key in enumerate(keys) if not 1 <= len(key) <= LONGEST_TAG]
-    faults += [Fault(f"/{i}/badge_id", "stands twice in this change") for i, k in enumerate(keys) if keys.index(k) < i]
-    removed = [normalise(badge_id) for badge_id in event.remove]
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    faults += [Fault(f"/{i}/badge_id", "stands twice in this change") for i, key in enumerate(keys) if first[key] < i]
+    removed = dict.fromkeys(normalise(badge_id) for badge_id in event.remove)
     faults += [Fault(f"/{i}", "there is no such badge") for i, key in enumerate(removed) if key not in state.badges]
     if faults:
         return state, (Reply(event.request, NotSaved(tuple(faults))),)

@@ -1,0 +1,5 @@
+"""`python -m llm_app` is `llm-app`."""
+
+from llm_app.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""A real `llm-app server` in its own process, and how an outsider talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PASSWORD = "Correct-Horse-7"
+DEADLINE_S = 30.0
+
+
+def llm_app(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end, as a script does."""
+    return subprocess.run(
+        [sys.executable, "-m", "llm_app", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+class Server:
+    """A running server: its process, its ports, a token."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        created = llm_app("token", "create", "--role", "administrator", "--data", str(data))
+        assert created.returncode == 0, created.stderr
+        self.token = created.stdout.strip()
+        self.process = self._started("127.0.0.1:0", "127.0.0.1:0")
+
+    def _started(self, http: str, ocpp: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "llm_app", "server", "--data", str(self.data), "--http", http, "--ocpp", ocpp]
+        log = (self.data / "server.log").open("a")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        log.close()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = re.search(r"http://([\d.]+:\d+).*ws://([\d.]+:\d+)", line)
+        assert match is not None, f"{line!r}; {self.log()}"
+        self.http, self.ocpp = f"http://{match[1]}", f"ws://{match[2]}/ocpp"
+        return process
+
+    def log(self) -> str:
+        return (self.data / "server.log").read_text()
+
+    def restart(self) -> None:
+        """Start again on the same ports: stations come back to the address they know."""
+        self.process = self._started(self.http.removeprefix("http://"), self.ocpp[len("ws://") : -len("/ocpp")])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._close_pipe()
+
+    def stop(self) -> tuple[int, float]:
+        """SIGTERM; gives the exit code and how long it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(20)
+        self._close_pipe()
+        return code, time.monotonic() - began
+
+    def _close_pipe(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def client(self) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.AsyncClient(base_url=f"{self.http}/api/v1", headers=headers, timeout=10)
+
+
+@contextlib.asynccontextmanager
+async def running(data: Path) -> AsyncIterator[Server]:
+    server = await asyncio.to_thread(Server, data)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+
+
+async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Wait for a condition (plain or awaitable) to hold, and give what it gave."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline_s
+    while True:
+        outcome = condition()
+        if asyncio.iscoroutine(outcome):
+            outcome = await outcome
+        if outcome:
+            return outcome
+        assert loop.time() < end, f"not within {deadline_s} s: {what}"
+        await asyncio.sleep(0.05)

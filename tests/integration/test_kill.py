@@ -1,0 +1,105 @@
+"""A server that is killed harms nobody, and comes back knowing what it promised. The plant is the judge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from server_process import Server, running, until
+
+from llm_adapters.virtual.config import Quirks, StationConfig
+from llm_adapters.virtual.driver import Visit
+from llm_adapters.virtual.plant import Plant, PlantConfig
+from llm_adapters.virtual.shell import Shell
+from llm_adapters.virtual.sockets import websocket_links
+
+LEASE_S = 30
+STATIONS = ("ST1", "ST2", "ST3")
+FALLBACK_A = {"ST1": 6.0, "ST2": 0.0, "ST3": 8.0}
+BADGE = "04A1B2C3"
+
+
+def plant_of_three() -> Plant:
+    """Three cars that plug in at once and stay: one station is not given the time by us, one is 3 s ahead."""
+    config = PlantConfig(
+        stations=tuple(
+            StationConfig(name, clock_offset_s=offset, quirks=Quirks(syncs_clock=offset == 0.0))
+            for name, offset in zip(STATIONS, (0.0, -2.0, 3.0), strict=True)
+        ),
+        visits=[
+            Visit(arrive_s=1.0, leave_s=10_000.0, station=name, connector=1, id_tag=BADGE, soc=0.2) for name in STATIONS
+        ],
+        epoch=time.time(),
+        badges=(BADGE,),
+    )
+    return Plant(config, seed=1)
+
+
+@contextlib.asynccontextmanager
+async def living(plant: Plant, server: Server) -> AsyncIterator[None]:
+    task = asyncio.create_task(Shell(plant, websocket_links(server.ocpp), retry_s=(0.5, 1.0)).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def configured(server: Server) -> None:
+    async with server.client() as api:
+        supply = {
+            "mode": "static",
+            "phases": 3,
+            "fuse_a": 63,
+            "derated_a": 50.4,
+            "static_max_a": 32,
+            "lease_s": LEASE_S,
+        }
+        assert (await api.put("/supply", json=supply)).status_code == 200
+        assert (await api.post("/badges", json={"badge_id": BADGE})).status_code == 201
+        for name in STATIONS:
+            answer = await api.post("/stations", json={"id": name, "max_a": 16, "fallback_a": FALLBACK_A[name]})
+            assert answer.status_code == 201, answer.text
+
+
+def offered(plant: Plant) -> dict[str, float]:
+    return {name: plant.stations[name].connectors[0].entitled_a for name in STATIONS}
+
+
+def drawn(plant: Plant) -> dict[str, float]:
+    return {name: max(plant.stations[name].connectors[0].draw_a) for name in STATIONS}
+
+
+async def transactions(server: Server) -> dict[str, tuple[int, str]]:
+    async with server.client() as api:
+        sessions = (await api.get("/sessions")).json()
+    return {s["station_id"]: (s["transaction_id"], s["state"]) for s in sessions}
+
+
+async def _kill_and_restart(data: Path) -> None:
+    plant = plant_of_three()
+    async with running(data) as server:
+        await configured(server)
+        async with living(plant, server):
+            await until(lambda: sum(drawn(plant).values()) > 30, "three cars share 32 A", 60)
+            assert sum(offered(plant).values()) <= 32
+            before = await transactions(server)
+            assert {state for _, state in before.values()} == {"open"}
+
+            killed_at = time.monotonic()
+            server.kill()
+            await until(lambda: offered(plant) == FALLBACK_A, "every station falls back by itself", LEASE_S + 10)
+            assert time.monotonic() - killed_at <= LEASE_S + 1
+            await until(lambda: drawn(plant) == FALLBACK_A, "and its car follows", 10)
+
+            server.restart()
+            await until(lambda: sum(drawn(plant).values()) > 30, "they share 32 A again", 60)
+            assert sum(offered(plant).values()) <= 32
+            assert await transactions(server) == before
+
+
+def test_kill_9_leaves_every_station_at_its_fallback_and_a_restart_takes_up_the_sessions(tmp_path: Path) -> None:
+    asyncio.run(_kill_and_restart(tmp_path))
