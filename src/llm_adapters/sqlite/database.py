@@ -108,17 +108,23 @@ class Database:
 async def _in(thread: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
     try:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
-    except (sqlite3.Error, OSError, OverflowError) as error:  # Overflow: a number that no column holds
+    except (sqlite3.Error, OSError, OverflowError, UnicodeError) as error:  # a number or a text that no column holds
         raise StoreError(str(error)) from error
 
 
 async def snapshot_daily(database: Database) -> None:
     """Keep a snapshot younger than a day, until cancelled; a failing disk is tried again within the hour."""
     while True:
-        newest = next(iter(snapshots(database.path)), None)
-        if newest is None or not timedelta() <= database.clock.utc() - taken_at(newest) < timedelta(days=1):
-            try:
-                await database.snapshot()
-            except StoreError as error:
-                log.error("No snapshot of the database: %s", error)
+        try:
+            await snapshot_if_due(database)
+        except StoreError as error:
+            log.error("No snapshot of the database: %s", error)
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def snapshot_if_due(database: Database) -> Path | None:
+    """Take a snapshot unless the newest one is of the last 24 hours (one of the future counts as none)."""
+    newest = next(iter(snapshots(database.path)), None)
+    if newest is not None and timedelta() <= database.clock.utc() - taken_at(newest) < timedelta(days=1):
+        return None
+    return await database.snapshot()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from llm_core import StoreError
 
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 2.0  # a command on the controller holds the lock for milliseconds
+SWITCH_RETRY_S = 0.02
 LARGEST_WAL_BYTES = 16 * 1024 * 1024
 
 
@@ -25,7 +27,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         # One damaged letter must not hide its row.
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+        if _switch_to_wal(connection) != "wal":
             raise StoreError(f"{path.parent}: this file system cannot hold a write-ahead log")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -34,6 +36,18 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> str:
+    """The journal mode afterwards. SQLite does not wait by itself for another process that creates the same file."""
+    for _ in range(round(BUSY_TIMEOUT_S / SWITCH_RETRY_S)):
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(SWITCH_RETRY_S)
+    raise StoreError("another process holds the database")
 
 
 def in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

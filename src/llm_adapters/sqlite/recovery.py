@@ -7,6 +7,7 @@ the next start moves into place.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ import attrs
 
 from llm_adapters.sqlite.columns import document_crc, utc_text
 from llm_adapters.sqlite.disk import connect, in_transaction, migrate, move_durably, version_of
+from llm_adapters.sqlite.schema import MIGRATIONS
 
-DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+# ERROR too: what is asked here can only be refused when the tables are not what they were.
+DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
 STAMP = "%Y%m%dT%H%M%SZ"
 SKIPPED_IDS = 100_000  # more transactions than a site starts in the days since its last snapshot
 ID_EPOCH_S = 1_700_000_000
@@ -74,9 +77,12 @@ def _damage_of(path: Path) -> str | None:
     try:
         with closing(connect(path)) as connection:
             return next(_signs_of_damage(connection, path), None)
+    except UnicodeDecodeError as error:  # of SQLite's own message, which cites what it found
+        return str(error)
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        if code & 0xFF not in DAMAGE_CODES:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        says_read_only = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
+        if code not in DAMAGE_CODES and not says_read_only:
             raise
         return str(error)
 
@@ -85,21 +91,35 @@ def _signs_of_damage(connection: sqlite3.Connection, path: Path) -> Iterator[str
     for (finding,) in connection.execute("PRAGMA quick_check(1)"):
         if finding != "ok":
             yield str(finding)
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = _tables(connection)
     if not tables:
         if snapshots(path):
             yield "the database is empty"
         return
-    if not {"facts", "site"} <= tables:
-        yield "tables are missing"
     facts = dict(connection.execute("SELECT name, value FROM facts").fetchall())
-    if facts.get("schema") != version_of(connection):
-        yield "the version does not match the tables"
+    version = version_of(connection)
+    if facts.get("schema") != version or (version <= len(MIGRATIONS) and tables != _tables_of(version)):
+        yield "the tables are not those of its version"
     if not all(isinstance(facts.get(name), int) for name in ("factory", "last_transaction_id")):
         yield "what must never be forgotten is missing"
     for document, crc in connection.execute("SELECT document, crc FROM site"):
         if document_crc(document) != crc:
             yield "the configuration does not match its check sum"
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE facts SET value = 0 WHERE name = 'probe'")  # refused by a header that says read-only
+    connection.execute("ROLLBACK")
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def _tables_of(version: int) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for statements in MIGRATIONS[:version]:
+            for statement in statements:
+                connection.execute(statement)
+        return _tables(connection)
 
 
 def _prepare(recovery: Recovery, prepared: Path, utc: datetime) -> None:
