@@ -92,6 +92,9 @@ class Book:
     posted: list[Event] = attrs.field(factory=list)
     asked: list[Request] = attrs.field(factory=list)
 
+    def begin(self, state: State) -> None:
+        self.state, self.answer, self.posted, self.asked = state, Saved(), [], []
+
     def post(self, event: Event) -> None:
         self.posted.append(event)
         if isinstance(event, SetUpDone):
@@ -114,15 +117,16 @@ class People:
     tokens: dict[str, Role] = attrs.field(factory=dict)
     failures: int = 0
 
-    @classmethod
-    def new(cls, *, factory: bool = False) -> People:
+    def begin(self, factory: bool) -> None:
+        self.factory, self.failures, self.sessions = factory, 0, {}
         if factory:
-            admin = User("admin", Role.ADMINISTRATOR, temporary=True)
-            return cls(factory=True, passwords={"admin": "1234"}, roles={"admin": admin})
-        users = {role.value: User(role.value, role) for role in Role}
-        users["newcomer"] = User("newcomer", Role.ADVANCED, temporary=True)
-        tokens = {f"llm_{role.value}": role for role in Role}
-        return cls(passwords=dict.fromkeys(users, PASSWORD), roles=users, tokens=tokens)
+            self.roles = {"admin": User("admin", Role.ADMINISTRATOR, temporary=True)}
+            self.passwords, self.tokens = {"admin": "1234"}, {}
+            return
+        newcomer = User("newcomer", Role.ADVANCED, temporary=True)
+        self.roles = {**{role.value: User(role.value, role) for role in Role}, newcomer.name: newcomer}
+        self.passwords = dict.fromkeys(self.roles, PASSWORD)
+        self.tokens = {f"llm_{role.value}": role for role in Role}
 
     async def is_factory(self) -> bool:
         return self.factory
@@ -421,6 +425,11 @@ class Served:
     people: People
     desk: Desk
 
+    def begin_again(self, state: State, *, factory: bool = False) -> None:
+        """As if it had just been started, without the wait."""
+        self.book.begin(state)
+        self.people.begin(factory)
+
 
 @contextlib.contextmanager
 def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[Served]:
@@ -429,7 +438,8 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen()
-    book, people = Book(state), People.new(factory=factory)
+    book, people = Book(state), People()
+    people.begin(factory)
     desk = Desk(
         inbox=book,
         accounts=people,
@@ -444,7 +454,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         parse_badges=no_import,
     )
     app = create_app(desk)
-    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -49,7 +49,7 @@ class Variant:
 
 
 def dashboard_routes(desk: Desk) -> list[Route]:
-    live = _Live(desk)
+    live = Live(desk)
 
     async def index(request: Request) -> Response:
         allowed, principal = await _viewer(request, desk)
@@ -121,7 +121,7 @@ def _variant(request: Request, desk: Desk, principal: Principal | None) -> Varia
 
 
 @attrs.define
-class _Live:
+class Live:
     """One rendering a second for each variant, and the streams that send them."""
 
     desk: Desk
