@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const SILENT_MS = 6000;
+  const SILENT_MS = 5000;
   const notice = document.getElementById("stale");
   let heard = new Date();
 

@@ -1,0 +1,260 @@
+"""The pages in a real browser: live without a reload, honest when that stops, usable on a phone and without scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from web_scene import PASSWORD, Served, busy, empty, hostile, serving, twenty
+
+from llm_adapters.web import app, dashboard
+from llm_core import PerPhase
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+PAGES = ("/", "/stations", "/stations/EV-NEW-01", "/sessions", "/badges", "/settings", "/set-password")
+TOUCH_PX = 44
+TOKENS = Path(app.__file__).parent / "static" / "tokens.css"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Served]:
+    with serving(busy()) as started:
+        yield started
+
+
+@pytest.fixture
+def served(running: Served) -> Served:
+    running.begin_again(busy())
+    return running
+
+
+@attrs.define
+class Watched:
+    """A page, and what it said and asked for behind the user's back."""
+
+    page: Page
+    said: list[str] = attrs.field(factory=list)
+    asked: list[str] = attrs.field(factory=list)
+
+    def attach(self) -> None:
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[Callable[..., Watched]]:
+    """Opens a page in a browser of its own; at the end nothing may have been said, and nothing foreign asked for."""
+    contexts: list[tuple[BrowserContext, Watched, str, bool]] = []
+
+    def open_at(
+        served: Served, path: str = "/", name: str = "administrator", *, quiet: bool = True, **options: object
+    ) -> Watched:
+        context = chromium.new_context(**{"viewport": DESK, "locale": "en", **options})  # type: ignore[arg-type]
+        watched = Watched(context.new_page())
+        watched.attach()
+        contexts.append((context, watched, served.url, quiet))
+        watched.page.goto(f"{served.url}/login", wait_until="domcontentloaded")
+        watched.page.fill("#name", name)
+        watched.page.fill("#password", served.people.passwords[name])
+        watched.page.click("form.card button")
+        watched.page.wait_for_url(lambda url: "/login" not in url, wait_until="domcontentloaded")
+        if path != "/":
+            watched.page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
+        return watched
+
+    yield open_at
+    for context, watched, url, quiet in contexts:
+        context.close()
+        assert [asked for asked in watched.asked if not asked.startswith((url, "data:"))] == []
+        assert watched.said == [] or not quiet
+
+
+Open = Callable[..., Watched]
+
+
+def test_the_dashboard_follows_the_state_without_a_reload(served: Served, open_page: Open) -> None:
+    page = open_page(served).page
+    page.evaluate("window.untouched = true")
+    expect(page.locator("#status")).to_contain_text("2 need attention")
+    site = served.book.state.nodes["site"]
+    calm = attrs.evolve(site, total_ma=PerPhase.same(20_000), stations_ma=PerPhase.same(12_300))
+    served.book.state = attrs.evolve(served.book.state, alarms={}, nodes={**served.book.state.nodes, "site": calm})
+    expect(page.locator("#status")).to_contain_text("Running", timeout=4_000)
+    expect(page.locator("#now .bars").first).to_contain_text("12.3")
+    expect(page.locator("#attention")).to_have_count(0)
+    width = page.locator("#now .bars rect.cars").first
+    expect(width).to_have_attribute("width", re.compile(r"^23\.4"))
+    assert page.evaluate("window.untouched") is True
+
+
+def test_typing_a_filter_is_not_disturbed_by_the_stream(served: Served, open_page: Open) -> None:
+    page = open_page(served).page
+    page.fill("#q", "bay 1")
+    served.book.state = attrs.evolve(served.book.state, alarms={})
+    expect(page.locator("#status")).to_contain_text("Running", timeout=4_000)
+    assert page.input_value("#q") == "bay 1"
+    page.press("#q", "Enter")
+    expect(page.locator("#rows tbody tr")).to_have_count(2)
+    page.wait_for_timeout(1_500)  # a message of the stream: it keeps to the filter
+    expect(page.locator("#rows tbody tr")).to_have_count(2)
+
+
+def test_values_are_marked_within_ten_seconds_when_the_stream_stops(open_page: Open) -> None:
+    with serving(busy()) as served:
+        page = open_page(served, quiet=False).page
+        expect(page.locator("body.stale")).to_have_count(0)
+        page.wait_for_timeout(1_200)
+    expect(page.locator("body.stale")).to_have_count(1, timeout=10_000)
+    expect(page.locator("#stale")).to_contain_text(re.compile(r"Not live since \d"))
+
+
+def test_a_dashboard_whose_session_ended_goes_to_the_sign_in_page(
+    served: Served, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "RECHECK_S", 0)
+    page = open_page(served, quiet=False).page
+    expect(page.locator("#rows tbody tr")).to_have_count(10)
+    served.people.sessions.clear()
+    expect(page).to_have_url(re.compile("/login"), timeout=10_000)
+
+
+def test_the_password_rules_are_ticked_while_typing(served: Served, open_page: Open) -> None:
+    served.begin_again(empty(factory=True), factory=True)
+    page = open_page(served, "/set-password", "admin").page
+    for typed, kept in (("a", 1), ("aB", 2), ("aB3", 3), ("aB3-", 4), ("aB3-efgh", 5), ("aB3", 3)):
+        page.fill("#password", typed)
+        expect(page.locator(".rules .kept")).to_have_count(kept)
+    page.fill("#password", PASSWORD)
+    page.fill("#confirm", PASSWORD)
+    page.click("form.card button")
+    expect(page.locator(".toast")).to_be_visible()
+    assert not served.people.factory
+
+
+def test_the_first_login_and_an_adoption_need_no_script(served: Served, open_page: Open) -> None:
+    served.begin_again(empty(factory=True), factory=True)
+    # Not quiet: the browser notes in its console that a weak password was answered with 422.
+    page = open_page(served, "/set-password", "admin", java_script_enabled=False, quiet=False).page
+    page.fill("#password", "weak")
+    page.fill("#confirm", "weak")
+    page.click("form.card button")
+    expect(page.locator(".rules .kept")).to_have_count(1)
+    page.fill("#password", PASSWORD)
+    page.fill("#confirm", PASSWORD)
+    page.click("form.card button")
+    expect(page.locator("h1")).to_have_text("Overview")
+    served.book.state = busy()
+    page.goto(f"{served.url}/stations", wait_until="domcontentloaded")
+    page.get_by_role("link", name="Adopt EV-NEW-01").click()
+    page.fill("#name", "Bay 11")
+    page.get_by_role("button", name="Adopt").click()
+    expect(page.locator(".toast")).to_contain_text("adopted")
+    assert len(served.book.asked) == 1
+
+
+def test_without_scripts_the_overview_loads_itself_again(served: Served, open_page: Open) -> None:
+    page = open_page(served, java_script_enabled=False).page
+    expect(page.locator("#rows tbody tr")).to_have_count(10)
+    assert page.locator("noscript meta[http-equiv=refresh], meta[http-equiv=refresh]").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_the_screen_or_too_small_to_touch(
+    served: Served, open_page: Open, scheme: str
+) -> None:
+    page = open_page(served, viewport=PHONE, color_scheme=scheme, locale="de").page
+    for path in PAGES:
+        page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+        small = page.evaluate(
+            """least => [...document.querySelectorAll('button, select, input, .button, nav a, summary')]
+              .filter(e => e.offsetParent && e.getBoundingClientRect().height < least).map(e => e.outerHTML)""",
+            TOUCH_PX,
+        )
+        assert small == [], path
+
+
+def test_long_and_hostile_names_run_nothing_and_break_nothing(served: Served, open_page: Open) -> None:
+    served.book.state = hostile()
+    watched = open_page(served, viewport=PHONE)
+    for path in PAGES[:2] + PAGES[3:6]:
+        watched.page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
+        watched.page.wait_for_timeout(1_200 if path == "/" else 0)
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+        assert watched.page.locator("h1:has-text('pwned')").count() == 0
+
+
+def test_twenty_stations_fit_a_desk_screen(served: Served, open_page: Open) -> None:
+    served.book.state = twenty()
+    page = open_page(served, "/?size=20").page
+    expect(page.locator("#rows tbody tr")).to_have_count(20)
+    assert page.evaluate("document.documentElement.scrollWidth") <= DESK["width"]
+
+
+def test_every_control_has_a_name(served: Served, open_page: Open) -> None:
+    """A stand-in for a screen reader: each field, link and button says what it is."""
+    page = open_page(served).page
+    for path in PAGES:
+        page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll('input:not([type=hidden]):not([hidden]), select, button, a')]
+              .filter(e => !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label')))
+              .map(e => e.outerHTML)"""
+        )
+        assert nameless == [], path
+
+
+# Colours
+
+
+def tokens(block: str) -> dict[str, str]:
+    return dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_bars_stand_out_from_what_is_behind_them(scheme: str) -> None:
+    """WCAG 2.2: 4.5 for text (1.4.3), 3 for what carries meaning (1.4.11)."""
+    light, _, dark = TOKENS.read_text().partition("prefers-color-scheme: dark")
+    colours = tokens(light) if scheme == "light" else tokens(light) | tokens(dark)
+    for text in ("ink", "ink-soft", "charging-ink", "attention", "fault"):
+        for behind in ("paper", "sheet"):
+            assert contrast(colours[text], colours[behind]) >= 4.5, (text, behind)
+    assert contrast(colours["attention"], colours["attention-paper"]) >= 4.5
+    assert contrast(colours["ink-soft"], colours["attention-paper"]) >= 4.5
+    assert contrast(colours["fault"], colours["fault-paper"]) >= 4.5
+    assert contrast(colours["press"], colours["press-ink"]) >= 4.5
+    for bar in ("building", "charging", "free", "limit", "line-strong"):
+        assert contrast(colours[bar], colours["paper"]) >= 3, bar
