@@ -17,10 +17,10 @@ from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
-from llm_adapters.sqlite.accounts import SqliteAccounts
 
 from llm_adapters.files.problems import solve_text
 from llm_adapters.files.sessions_csv import write_sessions
+from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
 from llm_app.clock import SystemClock
@@ -319,6 +319,13 @@ def create_token(
     """Create an API token and print it, alone: it is shown once."""
     token = _with_accounts(data, lambda accounts: accounts.create_token(role, label, by="command line"))
     sys.stdout.write(token + "\n")
+
+
+@token_app.command("list")
+def list_tokens(data: Data) -> None:
+    """One line per token: label, role, and when it was made; never the token itself."""
+    for token in _with_accounts(data, lambda accounts: accounts.tokens()):
+        sys.stdout.write(f"{token.label}\t{token.role.value}\t{token.created_at:%Y-%m-%d}\n")
 
 
 @token_app.command("revoke")

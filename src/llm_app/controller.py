@@ -17,6 +17,7 @@ import attrs
 from llm_core import (
     Alarm,
     Answer,
+    AskReading,
     Ceiling,
     ClearAlarm,
     ClearLimit,
@@ -211,7 +212,7 @@ class Controller:
                 future = self._replies.get(effect.request)
                 if future is not None and not future.done():
                     future.set_result(effect.answer)
-            case SetLimit() | ClearLimit() | StopRemotely() | InviteBoot():
+            case SetLimit() | ClearLimit() | StopRemotely() | AskReading() | InviteBoot():
                 self._perform(effect)
             case Note():
                 self._remember(effect.record)

@@ -19,15 +19,15 @@ from pathlib import Path
 
 import attrs
 import uvicorn
-from llm_adapters.sqlite.accounts import SqliteAccounts
 
 from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.modbus.meter import ModbusMeter
-from llm_adapters.modbus.models import known_models
+from llm_adapters.modbus.models import ModelError, known_models
 from llm_adapters.modbus.poller import poll
 from llm_adapters.ocpp16.stations import StationServer
-from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.accounts import SqliteAccounts
+from llm_adapters.sqlite.database import Database, snapshot_daily
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
@@ -124,8 +124,12 @@ async def serving(options: Options) -> AsyncIterator[Running]:
             raise Failure(f"cannot open the database in {options.data}: {error}") from error
         try:
             store, accounts = SqliteStore(database), SqliteAccounts(database)
-            async with _running(options, clock, store, accounts, http) as running:
-                yield running
+            snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
+            try:
+                async with _running(options, clock, store, accounts, http) as running:
+                    yield running
+            finally:
+                await _cancelled([snapshots])
         finally:
             await database.close()
 
@@ -315,7 +319,11 @@ class Meters:
             await _cancelled(list(self._polls.values()))
 
     async def _poll(self, setup: MeterSetup) -> None:
-        meter = ModbusMeter(setup, self._clock)
+        try:
+            meter = ModbusMeter(setup, self._clock)
+        except ModelError as error:  # stored by a version that knew it: silent, so the safe limit holds
+            log.error("no meter at %s: %s", setup.node, error)
+            return
         try:
             await poll(meter, METER_PERIOD_S, self._controller.post)
         finally:

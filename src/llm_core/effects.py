@@ -64,6 +64,14 @@ class StopRemotely:
 
 
 @attrs.frozen
+class AskReading:
+    """Ask a connector for its readings now: what it draws after a change decides how much is left for the others."""
+
+    station_id: str
+    connector: int
+
+
+@attrs.frozen
 class InviteBoot:
     """Ask a station that was adopted just now to boot again, so that it is accepted."""
 
@@ -210,4 +218,4 @@ class ClearAlarm:
     alarm: Alarm
 
 
-Effect = SetLimit | ClearLimit | StopRemotely | InviteBoot | Save | Note | Reply | RaiseAlarm | ClearAlarm
+Effect = SetLimit | ClearLimit | StopRemotely | AskReading | InviteBoot | Save | Note | Reply | RaiseAlarm | ClearAlarm

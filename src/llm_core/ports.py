@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from llm_core.authorisation import Badge
-from llm_core.effects import Answer, AuditEntry, ClearLimit, InviteBoot, Record, SetLimit, StopRemotely
+from llm_core.effects import Answer, AskReading, AuditEntry, ClearLimit, InviteBoot, Record, SetLimit, StopRemotely
 from llm_core.events import Event, MeterSampled, Request
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -48,7 +48,7 @@ class Meter(Protocol):
     async def close(self) -> None: ...
 
 
-StationCommand = SetLimit | ClearLimit | StopRemotely | InviteBoot
+StationCommand = SetLimit | ClearLimit | StopRemotely | AskReading | InviteBoot
 
 
 class Stations(Protocol):

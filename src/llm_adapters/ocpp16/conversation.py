@@ -28,6 +28,7 @@ from llm_adapters.ocpp16.readings import latest_stamp, meter_events
 from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
 from llm_core import (
     Answer,
+    AskReading,
     Authorised,
     BootAnswer,
     ClearLimit,
@@ -140,6 +141,8 @@ class Conversation:
                 self._writer.submit(command)
             case StopRemotely():
                 self._start(self._stop_remotely(command))
+            case AskReading():
+                self._start(self._ask_reading(command))
             case InviteBoot():
                 self._start(self._invite_boot())
             case _:
@@ -289,6 +292,16 @@ class Conversation:
         except CallFailed as failure:
             outcome = str(failure)
         _log.info("%s: asked to stop transaction %d: %s", self.station_id, command.transaction_id, outcome)
+
+    async def _ask_reading(self, command: AskReading) -> None:
+        """A station that cannot be triggered reports at its own pace: nothing depends on this."""
+        wish = {"requestedMessage": "MeterValues", "connectorId": command.connector}
+        try:
+            answer = await self._call("TriggerMessage", wish)
+        except CallFailed as failure:
+            _log.debug("%s: no reading on demand: %s", self.station_id, failure)
+            return
+        _log.debug("%s: reading on demand: %s", self.station_id, messages.text(answer.get("status")))
 
     @property
     def _known(self) -> StationState:

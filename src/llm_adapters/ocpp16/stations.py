@@ -34,6 +34,7 @@ from llm_adapters.ocpp16.limits import refused
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.rpc import Bounds, Link
 from llm_core import (
+    AskReading,
     ClearLimit,
     Clock,
     Inbox,
@@ -97,7 +98,7 @@ class StationServer:
         match command:
             case SetLimit() | ClearLimit():
                 self._inbox.post(refused(command, "not sent: offline"))
-            case StopRemotely() | InviteBoot():
+            case StopRemotely() | AskReading() | InviteBoot():
                 _log.info("%s is offline: %s was not sent", command.station_id, type(command).__name__)
 
     async def attach(self, link: Link, station_id: str, address: str, path: str) -> str:
