@@ -319,10 +319,19 @@ def test_less_than_a_minimum_left_by_a_fraction_of_a_milliamp_admits_nobody() ->
     assert grants == [5.4, 5.3, 5.3, 0]
 
 
-def test_a_limit_that_fills_up_just_above_a_minimum_counts_all_who_start_there() -> None:
-    """18.001 A for three minimums of 6 A: a third of a milliamp each, whatever else the three cars pass."""
-    cars = car("a", phases=(L1,)), car("b", phases=(L1, L2)), car("c", phases=(L1, L3))
-    assert set(continuous(Problem((site(18.001, 15, 15),), cars)).values()) == {Fraction(18_001, 3)}
+def test_who_stops_just_before_a_limit_fills_up_leaves_its_fraction_to_the_others() -> None:
+    """At 8.000 A each, 1 mA of 24.001 A is left; it is for the two that may take more than 8 A."""
+    cars = car("a", max_ma=8 * A), car("b"), car("c")
+    assert list(continuous(Problem((site(24.001),), cars)).values()) == [
+        8_000,
+        Fraction(16_001, 2),
+        Fraction(16_001, 2),
+    ]
+
+
+def test_who_starts_just_before_a_limit_fills_up_shares_the_rest() -> None:
+    cars = car("a", min_ma=8 * A), car("b"), car("c")
+    assert set(continuous(Problem((site(24.001),), cars)).values()) == {Fraction(24_001, 3)}
 
 
 def test_a_limit_just_below_all_maxima_still_holds() -> None:
