@@ -23,9 +23,10 @@ from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
+from llm_app import configuring
 from llm_app.clock import SystemClock
 from llm_app.faults import Failure, WrongInput
-from llm_app.wiring import Address, Options, serving
+from llm_app.wiring import Address, Options, locked, serving
 from llm_core import (
     Now,
     PasswordRule,
@@ -47,10 +48,14 @@ app = typer.Typer(
 )
 sessions_app = typer.Typer(help="Charging sessions.", no_args_is_help=True)
 user_app = typer.Typer(help="Users.", no_args_is_help=True)
+config_app = typer.Typer(help="The configuration as a file.", no_args_is_help=True)
+badges_app = typer.Typer(help="Badges.", no_args_is_help=True)
 token_app = typer.Typer(help="API tokens.", no_args_is_help=True)
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
+app.add_typer(config_app, name="config")
+app.add_typer(badges_app, name="badges")
 
 T = TypeVar("T")
 Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
@@ -333,6 +338,50 @@ def revoke_token(label: str, data: Data) -> None:
     """Make every token of this label useless."""
     if not _with_accounts(data, lambda accounts: accounts.revoke_token(label, by="command line")):
         raise WrongInput(f"there is no token “{label}”")
+
+
+@config_app.command("export")
+def export_configuration(data: Data) -> None:
+    """Print the whole configuration as JSON; it holds no secret."""
+
+    async def work() -> str:
+        async with _open(data) as database:
+            return await configuring.exported(database)
+
+    sys.stdout.write(asyncio.run(work()) + "\n")
+
+
+@config_app.command("import")
+def import_configuration(file: Path, data: Data) -> None:
+    """Take over a configuration, whole or not at all. The server must not run meanwhile."""
+    text = configuring.read_file(file)
+
+    async def work() -> int:
+        async with _open(data) as database:
+            return await configuring.imported(database, text)
+
+    with locked(data):
+        left_out = asyncio.run(work())
+    if left_out:
+        _say(f"{left_out} users are not there yet: add them with a password by `llm-app user add`", 0)
+
+
+@config_app.command("check")
+def check_configuration(file: Path) -> None:
+    """Say what is wrong with a configuration, all of it; nothing is changed."""
+    configuring.read(configuring.read_file(file))
+
+
+@badges_app.command("import")
+def import_badges(file: Path, data: Data) -> None:
+    """Add or renew badges from a CSV file, all or none. The server must not run meanwhile."""
+
+    async def work() -> int:
+        async with _open(data) as database:
+            return await configuring.badges_imported(database, file)
+
+    with locked(data):
+        sys.stdout.write(f"{asyncio.run(work())} badges added\n")
 
 
 @sessions_app.command("export")
