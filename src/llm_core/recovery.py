@@ -9,7 +9,7 @@ from llm_core.effects import Effect, Save
 from llm_core.ledger import Inherited, Ledger
 from llm_core.ports import Stored
 from llm_core.quantities import Now
-from llm_core.sessions import Session, interrupt_session
+from llm_core.sessions import Session, interrupt_session, overtake_session
 from llm_core.site import MAX_LEASE_S, Site, Station
 from llm_core.state import ConnectorState, Key, State, StationState
 
@@ -66,6 +66,6 @@ def _resume(connectors: dict[Key, ConnectorState], sessions: tuple[Session, ...]
             ended.append(interrupt_session(session, now.utc, "StationRemoved"))
             continue
         if connector.session is not None:
-            ended.append(interrupt_session(connector.session, session.started_at, "Superseded"))
+            ended.append(overtake_session(connector.session, session))
         connectors[key] = attrs.evolve(connector, session=session, session_ms=now.monotonic_ms)
     return ended

@@ -110,14 +110,14 @@ def close_session(session: Session, stopped_at: datetime, meter_stop_wh: int | N
 
 
 def _settled(session: Session, meter_stop_wh: int, stopped_at: datetime) -> Session:
-    """The stop reading counts whatever its stamp; what was counted after the stop was the next session's."""
+    """The stop reading counts whatever its stamp, unless the register was seen to restart since."""
     if meter_stop_wh < 0:
         return attrs.evolve(session, flagged=True)  # no register shows less than nothing
-    beyond_wh = session.register_wh - meter_stop_wh
-    read_later = session.register_at is not None and session.register_at > stopped_at
-    if read_later and session.doubted_wh is None and 0 <= beyond_wh <= session.energy_wh:
-        return attrs.evolve(session, register_wh=meter_stop_wh, energy_wh=session.energy_wh - beyond_wh)
-    return meter_session(session, meter_stop_wh)
+    own = _up_to(session, meter_stop_wh, stopped_at)
+    if own is not None:
+        return own
+    restarted = session.flagged and session.doubted_wh is None and _is_read_since(session, stopped_at)
+    return session if restarted else meter_session(session, meter_stop_wh)
 
 
 def interrupt_session(session: Session, stopped_at: datetime, reason: str) -> Session:
@@ -129,6 +129,28 @@ def interrupt_session(session: Session, stopped_at: datetime, reason: str) -> Se
         stop_reason=reason,
         state=SessionState.INTERRUPTED,
     )
+
+
+def overtake_session(session: Session, by: Session) -> Session:
+    """Close a session whose stop never came and whose connector has begun another one."""
+    own = _up_to(session, by.meter_start_wh, by.started_at)
+    return interrupt_session(session if own is None else own, by.started_at, "Superseded")
+
+
+def _up_to(session: Session, register_wh: int, at: datetime) -> Session | None:
+    """The session without what was counted after `at`, when the register showed `register_wh`: that is the next one's.
+
+    None where there is nothing to take back, or nobody can tell how much.
+    """
+    beyond_wh = session.register_wh - register_wh
+    plain = session.doubted_wh is None and 0 <= beyond_wh <= session.energy_wh
+    if not plain or not _is_read_since(session, at):
+        return None
+    return attrs.evolve(session, register_wh=register_wh, register_at=at, energy_wh=session.energy_wh - beyond_wh)
+
+
+def _is_read_since(session: Session, at: datetime) -> bool:
+    return session.register_at is not None and session.register_at > at
 
 
 def _last_wh(session: Session) -> int:

@@ -36,6 +36,7 @@ from llm_core.sessions import (
     close_session,
     interrupt_session,
     open_session,
+    overtake_session,
 )
 from llm_core.site import AccessRule
 from llm_core.state import ConnectorState, Key, State
@@ -195,12 +196,19 @@ def _opened(state: State, session: Session, now: Now) -> Result:
     present = state.connectors[key].session
     if present is None:
         return _with_session(state, key, session, now), (Save(session),)
-    if session.started_at < present.started_at and now.utc - session.started_at > LIVE:
-        late = interrupt_session(session, present.started_at, "Superseded")
+    if _is_late(session, present, now):
+        late = overtake_session(session, present)
         return _ended(state, None, late, now), (Save(late),)
-    ended = interrupt_session(present, session.started_at, "Superseded")
+    ended = overtake_session(present, session)
     state = _ended(state, key, ended, now)
     return _with_session(state, key, session, now), (Save(ended), Save(session))
+
+
+def _is_late(session: Session, present: Session, now: Now) -> bool:
+    """Whether the start comes out of a queue, behind the newer one, and not from a clock that was just put right."""
+    if session.started_at >= present.started_at:
+        return False
+    return now.utc - session.started_at > LIVE or session.meter_start_wh < present.meter_start_wh
 
 
 def _repeated(state: State, event: StartRequested, now: Now) -> Session | None:
