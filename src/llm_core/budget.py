@@ -6,7 +6,7 @@ The building's own load is what its meter shows less what the stations draw. The
 readings are ten; between them lie commands that a car may or may not have followed. So the building load is kept as
 an interval [low, high]: a station's draw lies in [lo, hi], low = meter - Σ hi, high = meter - Σ lo.
 
-`high` rises at once and falls only when every charging station has reported since the meter fell: a car that stops
+`high` rises at once and falls only when every drawing station has reported since the meter fell: a car that stops
 by itself looks like a falling building until its own reading tells. Raising is judged against `high`, lowering
 against `low`: so a command under way neither hides an overload nor is answered twice, and twenty cars that ramp up
 between two readings cut nobody.
@@ -50,13 +50,10 @@ class Seen:
     connector: ConnectorState
     online: bool
     held_ma: int
+    phases: tuple[Phase, ...]
     worst_ma: PerPhase
     lo_ma: PerPhase
     hi_ma: PerPhase
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        return counted_phases(self.connector, self.station, online=self.online)
 
 
 @attrs.frozen
@@ -87,16 +84,16 @@ def survey(state: State, now_ms: int) -> tuple[Seen, ...]:
 
 def _seen(key: Key, connector: ConnectorState, station: Station, state: State, now_ms: int) -> Seen:
     known = state.stations[key[0]]
-    held_ma = connector.ledger.held_ma(now_ms, decays(state, key[0]))
-    if connector.ledger.inherited is None or not known.online:
-        held_ma = max(held_ma, station.start_alone_ma)
+    falls_back = decays(state, key[0])
+    by_any_car_ma = max(connector.ledger.by_any_car_ma(now_ms, falls_back), station.start_alone_ma)
+    held_ma = max(connector.ledger.by_this_car_ma(now_ms, falls_back), by_any_car_ma)
     phases = counted_phases(connector, station, online=known.online)
-    entitled = on_phases(held_ma, phases)
+    entitled = on_phases(held_ma, phases).larger(on_phases(by_any_car_ma, station.phase_rotation))
     worst = entitled
     if known.online and connector.mean_ma is not None:
         worst = entitled.larger(connector.mean_ma)
     lo, hi = _draw(connector, entitled, online=known.online, now_ms=now_ms)
-    return Seen(key, station, connector, known.online, held_ma, worst, lo, hi)
+    return Seen(key, station, connector, known.online, held_ma, phases, worst, lo, hi)
 
 
 def decays(state: State, station_id: str) -> bool:
@@ -241,11 +238,12 @@ def interval(
 
 
 def _oldest_report_ms(seen: tuple[Seen, ...]) -> int | None:
-    """When the charging station that has been quiet longest reported; None when none charges."""
-    charging = [entry for entry in seen if entry.online and max(entry.hi_ma) > 0]
-    return min(
-        (entry.connector.readings[-1].at_ms if entry.connector.readings else 0 for entry in charging), default=None
-    )
+    """Of the connectors that are known to draw, when the one that has been quiet longest reported; None when none is.
+
+    What draws nothing for sure takes nothing off the meter, so it cannot make a building look smaller than it is.
+    """
+    drawing = [entry.connector.readings[-1].at_ms for entry in seen if max(entry.lo_ma) > 0]
+    return min(drawing, default=None)
 
 
 def _high(phase: MeterPhase, candidate_ma: int, reported_ms: int | None, now_ms: int) -> MeterPhase:

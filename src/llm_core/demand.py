@@ -35,6 +35,7 @@ def forgotten(connector: ConnectorState) -> ConnectorState:
     """The connector after its car left: the next one is a stranger."""
     return attrs.evolve(
         connector,
+        readings=(),
         mean_ma=None,
         phases=None,
         phases_pending=None,

@@ -2,10 +2,14 @@
 
 Theory of operation
 -------------------
-A target is only a wish. A connector whose target lies at or below what it was told last gets it at once. A raise
-leaves only while the worst cases of all connectors, the raised one at its new limit, fit beside the building at
-every node and phase (I1); since a worst case falls only after a decrease is acknowledged and followed, an increase
-never overtakes the decrease that pays for it (I2). Behind a meter one round of increases leaves per fresh sample.
+A target is only a wish. A connector whose target lies below what it was told last gets it at once. A raise leaves
+only while the worst cases of all connectors, the raised one at its new limit, fit beside the building at every node
+and phase (I1); since a worst case falls only after a decrease is acknowledged and followed, an increase never
+overtakes the decrease that pays for it (I2). Behind a meter one round of increases leaves per fresh sample.
+
+Between what a connector was told last and what it surely has lies doubt: a command nobody answered, a lease that may
+be over, a limit that belonged to another transaction. Whatever goes beyond what it *surely* has is a raise and must
+fit again, even where the books already count it: the building may have grown since.
 
 Beside limits the dispatch keeps house in the stations: the permanent floor first, then nothing live lies where no
 car is, and a lease is renewed when 40 % of it is left. What follows a lease is chosen so that all last periods
@@ -14,7 +18,7 @@ together fit without us (I6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -24,8 +28,8 @@ from llm_core.effects import ClearLimit, Purpose, SetLimit
 from llm_core.ledger import Held, Ledger
 from llm_core.plan import Tree
 from llm_core.problem import Grant
-from llm_core.quantities import PerPhase
-from llm_core.site import SITE, Mode, on_phases
+from llm_core.quantities import PHASES, PerPhase, Phase
+from llm_core.site import SITE, Mode, Station, on_phases
 from llm_core.state import ConnectorState, Key, State
 
 SUPERSEDE_MS = 2_000  # a decrease waits so long for the answer to an earlier command
@@ -42,14 +46,14 @@ def dispatch(
     state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], grants: Mapping[Key, Grant], now_ms: int
 ) -> tuple[Command, ...]:
     """The commands that leave now, decreases and house-keeping before raises; numbers are given out in that order."""
-    books = _Books(state, seen, rooms)
+    books = _Books(state, seen, rooms, now_ms)
     may_raise = _may_raise(state)
     firm: list[Command] = []
     rising: list[tuple[Seen, Grant]] = []
     for entry in seen:
-        if not entry.online or not state.stations[entry.key[0]].accepted or _must_wait(entry.connector.ledger, now_ms):
+        if not entry.online or not state.stations[entry.key[0]].accepted:
             continue
-        command, remaining = _firm(state, entry, grants.get(entry.key), books, now_ms)
+        command, remaining = _firm(state, entry, grants.get(entry.key), books, now_ms, may_raise=may_raise)
         if command is not None:
             firm.append(command)
         elif remaining is not None:
@@ -64,16 +68,19 @@ def dispatch(
 
 
 def _firm(
-    state: State, entry: Seen, grant: Grant | None, books: _Books, now_ms: int
+    state: State, entry: Seen, grant: Grant | None, books: _Books, now_ms: int, *, may_raise: bool
 ) -> tuple[Command | None, Grant | None]:
-    """A command that gives nobody more, or the grant that remains to be given."""
+    """A command that comes before any raise, or the grant that remains to be given."""
     ledger = entry.connector.ledger
     told_ma = told(entry.connector, now_ms, decays(state, entry.key[0]))
-    if grant is not None and ledger.live() and grant.limit_ma < told_ma:
+    lowers = grant is not None and bool(ledger.live()) and grant.limit_ma < told_ma
+    if _must_wait(ledger, now_ms, lowers=lowers):
+        return None, None
+    if grant is not None and lowers:
         return books.command(state, entry, grant.limit_ma, lowers=True), None
     if ledger.in_flight is not None:
         return None, None  # only a decrease overtakes
-    return _house_keeping(entry, now_ms), grant
+    return _house_keeping(state, entry, books, now_ms, may_raise=may_raise), grant
 
 
 def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
@@ -85,6 +92,17 @@ def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
             return newest.most_ma(now_ms, decays_)
     floor = _newest(ledger, Purpose.FLOOR)
     return floor.limit_ma or 0 if floor is not None else 0
+
+
+def _assured(connector: ConnectorState, now_ms: int) -> int:
+    """What the connector surely has: the least of all that may lie in the place that counts for its car now."""
+    ledger, purpose = connector.ledger, _purpose(connector)
+    if not _live(ledger, purpose):
+        purpose = Purpose.DEFAULT if _live(ledger, Purpose.DEFAULT) else Purpose.FLOOR
+    helds = list(ledger.slot(purpose).candidates())
+    if purpose is Purpose.TRANSACTION and not all(_is_for(held, connector) for held in helds):
+        return 0
+    return min((held.least_ma(now_ms) for held in helds), default=0)
 
 
 def _may_raise(state: State) -> bool:
@@ -102,22 +120,25 @@ def _may_raise(state: State) -> bool:
     return fresh and not is_repeating(state, meter)
 
 
-def _must_wait(ledger: Ledger, now_ms: int) -> bool:
-    """One command in flight: the next may only overtake it, as a decrease, after 2 s; a refusal is retried in time."""
+def _must_wait(ledger: Ledger, now_ms: int, *, lowers: bool) -> bool:
+    """One command in flight: the next may only overtake it, as a decrease, after 2 s. A refusal is retried in time,
+    and a decrease does not become less urgent by being refused."""
     if ledger.in_flight is not None and now_ms - ledger.in_flight_ms < SUPERSEDE_MS:
         return True
     if ledger.refused_ms is None:
         return False
-    pause_ms: int = min(RETRY_MS << min(ledger.refusals - 1, 10), RETRY_AT_MOST_MS)
+    pause_ms: int = RETRY_MS if lowers else min(RETRY_MS << min(ledger.refusals - 1, 10), RETRY_AT_MOST_MS)
     return now_ms - ledger.refused_ms < pause_ms
 
 
-def _house_keeping(entry: Seen, now_ms: int) -> Command | None:
+def _house_keeping(state: State, entry: Seen, books: _Books, now_ms: int, *, may_raise: bool) -> Command | None:
     """What must lie or go before anything is given: the floor, and live limits where no car is."""
     connector, ledger = entry.connector, entry.connector.ledger
     floor = ledger.floor.acknowledged
     if floor is None or ledger.floor.open or floor.limit_ma != entry.station.start_alone_ma:
-        return _floor(entry)
+        lowers = entry.station.start_alone_ma <= ledger.held_ma(now_ms, decays(state, entry.key[0]))
+        if lowers or (may_raise and books.fits(entry, entry.station.phase_rotation)):
+            return _floor(entry, lowers=lowers)
     if connector.session is None:
         unwanted = ledger.live() if not wants(connector, now_ms) else _live(ledger, Purpose.TRANSACTION)
         return ClearLimit(0, *entry.key) if unwanted or ledger.inherited is not None else None
@@ -133,10 +154,10 @@ def _live(ledger: Ledger, purpose: Purpose) -> bool:
     return any(held.limit_ma is not None for held in ledger.slot(purpose).candidates())
 
 
-def _floor(entry: Seen) -> SetLimit:
+def _floor(entry: Seen, *, lowers: bool) -> SetLimit:
     floor_ma = entry.station.start_alone_ma
     phases = len(entry.station.phase_rotation)
-    return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, phases, lowers=True)
+    return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, phases, lowers=lowers)
 
 
 def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:
@@ -145,16 +166,20 @@ def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:
 
 
 def _kept(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -> SetLimit | None:
-    """The limit as it was told, again: unless it lies there already, for this transaction, with a young lease."""
+    """The limit that it surely has, again: unless it lies there already, for this transaction, with a young lease."""
     connector = entry.connector
-    limit_ma = min(grant.limit_ma, told(connector, now_ms, decays(state, entry.key[0])))
+    assured_ma = _assured(connector, now_ms)
+    limit_ma = _at_least(min(grant.limit_ma, assured_ma), entry.station.min_ma)
+    slot = connector.ledger.slot(_purpose(connector))
     newest = _newest(connector.ledger, _purpose(connector))
     if newest is None or newest.limit_ma is None:
         if limit_ma == 0 and connector.session is None:
             return None  # the floor is enough for a car that only prepares
-    elif newest.limit_ma == limit_ma and _is_for(newest, connector):
+    elif _is_for(newest, connector) and newest.sent_ms >= state.leases_from_ms:
         aged = newest.lease_ms is not None and now_ms - newest.sent_ms >= newest.lease_ms * RENEW_AT // 100
-        if not aged and connector.ledger.refused_ms is None and newest.sent_ms >= state.leases_from_ms:
+        waits_to_rise = newest.limit_ma > assured_ma  # it may lie there: say it again when there is room
+        lies_there = newest is slot.acknowledged and newest.limit_ma == limit_ma
+        if not aged and (waits_to_rise or lies_there):
             return None
     return books.command(state, entry, limit_ma, lowers=True)
 
@@ -169,25 +194,26 @@ def _purpose(connector: ConnectorState) -> Purpose:
 
 def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -> SetLimit | None:
     """The raise as far as it fits now: whole, or in part when nothing is under way that would make more room."""
-    told_ma = told(entry.connector, now_ms, decays(state, entry.key[0]))
-    if grant.limit_ma <= told_ma or not _is_worth_it(entry.connector, grant.limit_ma - told_ma, told_ma, now_ms):
+    assured_ma = _assured(entry.connector, now_ms)
+    rise_ma = grant.limit_ma - assured_ma
+    if rise_ma <= 0 or not _is_worth_it(entry.connector, rise_ma, assured_ma, now_ms):
         return None
     limit_ma, room_ma = grant.limit_ma, books.room_for(entry)
     if limit_ma > room_ma:
         step_ma = state.stations[entry.key[0]].capabilities.step_ma
         limit_ma = room_ma // step_ma * step_ma
-        if books.more_to_come or limit_ma < max(entry.station.min_ma, told_ma + RAISE_BY_MA):
+        if books.more_to_come or limit_ma < max(entry.station.min_ma, assured_ma + RAISE_BY_MA):
             return None
     command = books.command(state, entry, limit_ma, lowers=False)
-    if command.limit_ma <= told_ma:
+    if command.limit_ma <= assured_ma:
         return None
     books.enter(entry, command.limit_ma)
     return command
 
 
-def _is_worth_it(connector: ConnectorState, rise_ma: int, told_ma: int, now_ms: int) -> bool:
+def _is_worth_it(connector: ConnectorState, rise_ma: int, from_ma: int, now_ms: int) -> bool:
     """Whether a raise is large enough, or has waited long enough, to be worth a write to the station's flash."""
-    if told_ma == 0 or rise_ma >= RAISE_BY_MA or connector.changed_ms is None:
+    if from_ma == 0 or rise_ma >= RAISE_BY_MA or connector.changed_ms is None:
         return True
     return now_ms - connector.changed_ms >= RAISE_AFTER_MS
 
@@ -195,16 +221,16 @@ def _is_worth_it(connector: ConnectorState, rise_ma: int, told_ma: int, now_ms: 
 class _Books:
     """Running sums while the commands of one tick are chosen."""
 
-    def __init__(self, state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room]) -> None:
+    def __init__(self, state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms: int) -> None:
         self.tree: Tree = state.site.limit_tree()
         self._parents = {node.id: node.parent for node in self.tree}
         self._raise_ma = {node_id: list(room.raise_ma) for node_id, room in rooms.items()}
         self._worst = sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in seen))
-        self._alone = sum_per_node(self.tree, ((e.station.node, _alone(e)) for e in seen))
+        self._alone = sum_per_node(self.tree, (*((e.station.node, _alone(e)) for e in seen), *_unseen(state, seen)))
         self._alone_limit = {node.id: list(node.limit_ma) for node in self.tree}
         if state.site.supply.mode is Mode.DYNAMIC:
             self._alone_limit[SITE] = list(self.tree[0].limit_ma.smaller(state.site.supply.fallback_ma))
-        self.more_to_come = any(e.held_ma > e.connector.offered_ma and e.online for e in seen)
+        self.more_to_come = any(e.online and _is_coming_down(e, now_ms) for e in seen)
 
     def _chain(self, entry: Seen) -> list[str]:
         chain = []
@@ -215,12 +241,19 @@ class _Books:
         return chain
 
     def room_for(self, entry: Seen) -> int:
-        """The largest limit of this connector at which every worst case still fits."""
+        """The largest limit of this connector at which every worst case still fits; 0 where they do not fit now."""
+        if not self.fits(entry, entry.phases):
+            return 0
         return min(
             self._raise_ma[node][i] - self._worst[node][i] + list(entry.worst_ma)[i]
             for node in self._chain(entry)
             for i in _indices(entry)
         )
+
+    def fits(self, entry: Seen, phases: tuple[Phase, ...]) -> bool:
+        """Whether all worst cases as they are counted fit at every node above this connector, on these phases."""
+        indices = [PHASES.index(phase) for phase in phases]
+        return all(self._worst[node][i] <= self._raise_ma[node][i] for node in self._chain(entry) for i in indices)
 
     def enter(self, entry: Seen, limit_ma: int) -> None:
         worst = list(entry.worst_ma)
@@ -275,8 +308,29 @@ class _Books:
 
 
 def _alone(entry: Seen) -> PerPhase:
-    alone_ma = max(entry.connector.ledger.left_alone_ma(), entry.station.start_alone_ma)
+    """What a connector gives when left alone, and what is kept for it to give: a fixed fallback is always reserved."""
+    alone_ma = max(entry.connector.ledger.left_alone_ma(), _reserved_alone_ma(entry.station))
     return on_phases(alone_ma, entry.station.phase_rotation)
+
+
+def _unseen(state: State, seen: tuple[Seen, ...]) -> Iterator[tuple[str, PerPhase]]:
+    """The same for stations that have never connected: they may do so at any time."""
+    met = {entry.key[0] for entry in seen}
+    for station in state.site.stations:
+        if station.id not in met and not station.out_of_service:
+            alone_ma = _reserved_alone_ma(station) * station.connectors
+            yield station.node, on_phases(alone_ma, station.phase_rotation)
+
+
+def _reserved_alone_ma(station: Station) -> int:
+    return max(station.start_alone_ma, station.fallback_ma or 0)
+
+
+def _is_coming_down(entry: Seen, now_ms: int) -> bool:
+    """Whether what it holds is above what it was told, and a command or the car is on its way to change that."""
+    ledger = entry.connector.ledger
+    under_way = ledger.in_flight is not None or any(now_ms < trail.until_ms for trail in ledger.trails)
+    return under_way and entry.held_ma > entry.connector.offered_ma
 
 
 def _indices(entry: Seen) -> list[int]:

@@ -6,19 +6,21 @@ decreases; that it had to is an alarm, since it means that something above is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from llm_core.effects import ClearLimit, Purpose, SetLimit
+from llm_core.ledger import Held, Slot
 from llm_core.quantities import PHASES, Phase
-from llm_core.site import SITE, Mode, Site, Station
+from llm_core.site import SITE, Mode, Station
 from llm_core.state import ConnectorState, Key, State
 
 LEASE_AND_MARGIN_MS = 30_000
 TRUSTED_CLOCK_MS = 10_000
 
 Command = SetLimit | ClearLimit
+Place = tuple[str, Phase]
 
 
 @attrs.frozen
@@ -31,22 +33,19 @@ class Passed:
 
 def guard(state: State, commands: tuple[Command, ...], now_ms: int) -> Passed:
     """Let through what keeps every invariant; drop all raises when one breaks any."""
-    sound = tuple(
-        command for command in commands if not isinstance(command, SetLimit) or _in_range(state.site, command)
-    )
+    stations = {station.id: station for station in state.site.stations}
+    sound = tuple(c for c in commands if isinstance(c, ClearLimit) or _in_range(stations.get(c.station_id), c))
     violations = [f"I4: {command}" for command in commands if command not in sound]
-    if any(isinstance(command, SetLimit) and not command.lowers for command in sound):
-        violations += _overloads(state, sound, now_ms)
-    violations += _left_alone(state, sound)
+    violations += _overloads(state, stations, sound, now_ms)
+    violations += _left_alone(state, stations, sound)
     if violations:
         kept = tuple(c for c in sound if isinstance(c, ClearLimit) or (c.lowers and _gives_no_more(state, c, now_ms)))
         return Passed(kept, tuple(violations))
     return Passed(sound, ())
 
 
-def _in_range(site: Site, command: SetLimit) -> bool:
+def _in_range(station: Station | None, command: SetLimit) -> bool:
     """I4: 0 or at least the minimum, never above the maximum; what follows a lease never rises."""
-    station = site.station(command.station_id)
     if station is None:
         return False
     legal = all(ma == 0 or station.min_ma <= ma <= station.max_ma for ma in (command.limit_ma, command.then_ma))
@@ -55,72 +54,130 @@ def _in_range(site: Site, command: SetLimit) -> bool:
 
 def _gives_no_more(state: State, command: SetLimit, now_ms: int) -> bool:
     connector = state.connectors.get((command.station_id, command.connector))
-    return connector is not None and command.limit_ma <= _most(state, command.station_id, connector, now_ms)
+    if connector is None:
+        return False
+    return command.limit_ma <= max(
+        _of_any_car(state, command.station_id, connector, now_ms),
+        _of_this_car(state, command.station_id, connector, now_ms),
+    )
 
 
-def _most(state: State, station_id: str, connector: ConnectorState, now_ms: int) -> int:
-    """The largest limit that a connector may be giving, straight from its books."""
-    ledger = connector.ledger
+# What a connector may be giving, straight from its books
+
+
+def _falls_back(state: State, station_id: str) -> bool:
     station = state.stations[station_id]
     agrees = station.clock_ahead_ms is not None and -TRUSTED_CLOCK_MS <= station.clock_ahead_ms <= TRUSTED_CLOCK_MS
-    falls_back = agrees and station.capabilities.decays
-    values = [0]
-    for slot in (ledger.floor, ledger.default, ledger.transaction):
-        for held in ((slot.acknowledged,) if slot.acknowledged else ()) + slot.open:
-            over = held.lease_ms is not None and held.sent_ms + held.lease_ms + LEASE_AND_MARGIN_MS <= now_ms
-            values.append((held.then_ma if over and falls_back else held.limit_ma) or 0)
+    return agrees and station.capabilities.decays
+
+
+def _helds(slots: Iterable[Slot]) -> Iterator[Held]:
+    for slot in slots:
+        if slot.acknowledged is not None:
+            yield slot.acknowledged
+        yield from slot.open
+
+
+def _of_this_car(state: State, station_id: str, connector: ConnectorState, now_ms: int) -> int:
+    """What its transaction allows or its car is still following down."""
+    ledger, falls_back = connector.ledger, _falls_back(state, station_id)
+    values = [0, *(_gives(held, now_ms, falls_back) for held in _helds((ledger.transaction,)))]
+    return max([*values, *(trail.limit_ma for trail in ledger.trails if trail.until_ms > now_ms)])
+
+
+def _of_any_car(state: State, station_id: str, connector: ConnectorState, now_ms: int) -> int:
+    """What it allows whatever car there is: floor, default, and what is left from before we knew it."""
+    ledger, falls_back = connector.ledger, _falls_back(state, station_id)
+    values = [0, *(_gives(held, now_ms, falls_back) for held in _helds((ledger.floor, ledger.default)))]
     if ledger.inherited is not None:
         until_ms = ledger.inherited.until_ms
         over = until_ms is not None and until_ms <= now_ms
         values.append(ledger.inherited.then_ma if over and falls_back else ledger.inherited.limit_ma)
-    if ledger.trailing_until_ms > now_ms:
-        values.append(ledger.trailing_ma)
     return max(values)
 
 
-def _overloads(state: State, commands: tuple[Command, ...], now_ms: int) -> list[str]:
+def _gives(held: Held, now_ms: int, falls_back: bool) -> int:
+    over = held.lease_ms is not None and held.sent_ms + held.lease_ms + LEASE_AND_MARGIN_MS <= now_ms
+    return (held.then_ma if over and falls_back else held.limit_ma) or 0
+
+
+# I1
+
+
+def _overloads(
+    state: State, stations: Mapping[str, Station], commands: tuple[Command, ...], now_ms: int
+) -> Iterator[str]:
     """I1: with every command of this tick in force, worst cases and building fit wherever somebody is raised."""
+    raising = [c for c in commands if isinstance(c, SetLimit) and not c.lowers]
+    if not raising:
+        return
+    live = _most_told(c for c in commands if isinstance(c, SetLimit) and c.purpose is not Purpose.FLOOR)
+    floors = _most_told(c for c in commands if isinstance(c, SetLimit) and c.purpose is Purpose.FLOOR)
+    worst = {
+        key: _worst(state, key, stations[key[0]], live.get(key, 0), floors.get(key, 0), now_ms)
+        for key in state.connectors
+        if _counts(state, stations, key)
+    }
+    above = _above(state)
+    totals: dict[Place, int] = {}
+    for key, phases in worst.items():
+        for node in above[stations[key[0]].node]:
+            for phase, ma in phases.items():
+                totals[node, phase] = totals.get((node, phase), 0) + ma
+    places = {
+        (node, phase)
+        for command in raising
+        for node in above[stations[command.station_id].node]
+        for phase in _reaches(state, stations[command.station_id], command)
+    }
+    limits = {node.id: node.limit_ma for node in state.site.limit_tree()}
+    for node_id, phase in sorted(places):
+        total_ma = totals[node_id, phase] + _building(state, node_id, phase)
+        if total_ma > _limit(state, node_id, limits[node_id][phase], phase):
+            yield f"I1: {node_id} {phase}: {total_ma} mA"
+
+
+def _most_told(commands: Iterable[SetLimit]) -> dict[Key, int]:
     told: dict[Key, int] = {}
     for command in commands:
-        if isinstance(command, SetLimit) and command.purpose is not Purpose.FLOOR:
-            told[command.station_id, command.connector] = command.limit_ma
-    raised = {(c.station_id, c.connector) for c in commands if isinstance(c, SetLimit) and not c.lowers}
-    worst = _worst_cases(state, told, now_ms)
-    parents: Mapping[str, str | None] = {node.id: node.parent for node in state.site.limit_tree()}
-    found = []
-    for node in state.site.limit_tree():
-        under = {key for key in worst if _is_under(state.site, key, node.id, parents)}
-        for phase in state.site.supply.site_phases:
-            if not any(key in raised and worst[key][phase] for key in under):
-                continue
-            total_ma = sum(worst[key][phase] for key in under) + _building(state, node.id, phase)
-            if total_ma > _limit(state, node.id, node.limit_ma[phase], phase):
-                found.append(f"I1: {node.id} {phase}: {total_ma} mA")
-    return found
+        key = (command.station_id, command.connector)
+        told[key] = max(told.get(key, 0), command.limit_ma)
+    return told
 
 
-def _worst_cases(state: State, told: Mapping[Key, int], now_ms: int) -> dict[Key, dict[Phase, int]]:
-    worst: dict[Key, dict[Phase, int]] = {}
-    for key, connector in state.connectors.items():
-        station, known = state.site.station(key[0]), state.stations.get(key[0])
-        if station is None or known is None or (station.out_of_service and not known.online):
-            continue
-        most_ma = max(_most(state, key[0], connector, now_ms), told.get(key, 0))
-        measured = connector.phases if known.online else None
-        on = measured if measured is not None else station.phase_rotation
-        drawn = connector.mean_ma if known.online else None
-        worst[key] = {
-            phase: max(most_ma if phase in on else 0, drawn[phase] if drawn is not None else 0) for phase in PHASES
-        }
+def _counts(state: State, stations: Mapping[str, Station], key: Key) -> bool:
+    station, known = stations.get(key[0]), state.stations.get(key[0])
+    return station is not None and known is not None and (known.online or not station.out_of_service)
+
+
+def _above(state: State) -> dict[str, tuple[str, ...]]:
+    """Each node with all that are above it."""
+    above: dict[str, tuple[str, ...]] = {}
+    for node in state.site.limit_tree():  # parents come first
+        above[node.id] = (node.id, *(above[node.parent] if node.parent is not None else ()))
+    return above
+
+
+def _reaches(state: State, station: Station, command: SetLimit) -> tuple[Phase, ...]:
+    """The phases on which this limit may be used: those of the car that is there, for a floor all that are wired."""
+    measured = state.connectors[command.station_id, command.connector].phases
+    if command.purpose is Purpose.FLOOR or measured is None or not state.stations[command.station_id].online:
+        return station.phase_rotation
+    return measured
+
+
+def _worst(state: State, key: Key, station: Station, live_ma: int, floor_ma: int, now_ms: int) -> dict[Phase, int]:
+    """Per phase: this car's part where the car was measured to draw, any car's part wherever there is a wire."""
+    connector, online = state.connectors[key], state.stations[key[0]].online
+    this_ma = max(_of_this_car(state, key[0], connector, now_ms), live_ma)
+    any_ma = max(_of_any_car(state, key[0], connector, now_ms), station.start_alone_ma, floor_ma)
+    measured = connector.phases if online and connector.phases is not None else station.phase_rotation
+    worst = {}
+    for phase in PHASES:
+        drawn_ma = connector.mean_ma[phase] if online and connector.mean_ma is not None else 0
+        wired_ma = any_ma if phase in station.phase_rotation else 0
+        worst[phase] = max(this_ma if phase in measured else 0, wired_ma, drawn_ma)
     return worst
-
-
-def _is_under(site: Site, key: Key, node_id: str, parents: Mapping[str, str | None]) -> bool:
-    station = site.station(key[0])
-    node = station.node if station is not None else None
-    while node is not None and node != node_id:
-        node = parents[node]
-    return node == node_id
 
 
 def _is_metered(state: State, node_id: str) -> bool:
@@ -149,43 +206,43 @@ def _limit(state: State, node_id: str, limit_ma: int, phase: Phase) -> int:
     return limit_ma
 
 
-def _left_alone(state: State, commands: tuple[Command, ...]) -> list[str]:
+# I6
+
+
+def _left_alone(state: State, stations: Mapping[str, Station], commands: tuple[Command, ...]) -> list[str]:
     """I6: when every lease has run out, what stations then give fits every node."""
     then: dict[Key, int] = {}
-    for key, connector in state.connectors.items():
-        station = state.site.station(key[0])
-        if station is None or key[0] not in state.stations:
-            continue
-        slots = (connector.ledger.floor, connector.ledger.default, connector.ledger.transaction)
-        helds = [held for slot in slots for held in (*((slot.acknowledged,) if slot.acknowledged else ()), *slot.open)]
-        then[key] = max([held.then_ma for held in helds if held.limit_ma is not None], default=0)
-    before = dict(then)
     for command in commands:
         if isinstance(command, SetLimit):
             key = (command.station_id, command.connector)
             then[key] = max(then.get(key, 0), command.then_ma)
-    if then == before:
+    before = {key: _then(c) for key, c in state.connectors.items() if key[0] in stations and key[0] in state.stations}
+    grown = {key for key, ma in then.items() if ma > before.get(key, 0)}
+    if not grown:
         return []
-    grown = {key for key, value in then.items() if value > before.get(key, 0)}
-    return list(_beyond_fallback(state, then, grown))
+    above = _above(state)
+    totals: dict[Place, int] = {}
+    touched: set[Place] = set()
+    for key in {**before, **then}:
+        ma = max(before.get(key, 0), then.get(key, 0))
+        for place in ((n, p) for n in above[stations[key[0]].node] for p in stations[key[0]].phase_rotation):
+            totals[place] = totals.get(place, 0) + ma
+            if key in grown:
+                touched.add(place)
+    return [
+        f"I6: {n} {p}: {totals[n, p]} mA left alone" for n, p in sorted(touched) if totals[n, p] > _safe(state, n, p)
+    ]
 
 
-def _beyond_fallback(state: State, then: Mapping[Key, int], grown: set[Key]) -> Iterable[str]:
-    parents: Mapping[str, str | None] = {node.id: node.parent for node in state.site.limit_tree()}
-    for node in state.site.limit_tree():
-        for phase in state.site.supply.site_phases:
-            wired = [
-                k
-                for k in then
-                if _is_on(state.site.station(k[0]), phase) and _is_under(state.site, k, node.id, parents)
-            ]
-            limit_ma = node.limit_ma[phase]
-            if node.id == SITE and state.site.supply.mode is Mode.DYNAMIC:
-                limit_ma = min(limit_ma, state.site.supply.fallback_ma[phase])
-            total_ma = sum(then[key] for key in wired)
-            if total_ma > limit_ma and any(key in grown for key in wired):
-                yield f"I6: {node.id} {phase}: {total_ma} mA left alone"
+def _then(connector: ConnectorState) -> int:
+    ledger = connector.ledger
+    helds = _helds((ledger.floor, ledger.default, ledger.transaction))
+    return max((held.then_ma for held in helds if held.limit_ma is not None), default=0)
 
 
-def _is_on(station: Station | None, phase: Phase) -> bool:
-    return station is not None and phase in station.phase_rotation
+def _safe(state: State, node_id: str, phase: Phase) -> int:
+    """What stations may give at a node without us."""
+    limit_ma = next(node.limit_ma[phase] for node in state.site.limit_tree() if node.id == node_id)
+    if node_id == SITE and state.site.supply.mode is Mode.DYNAMIC:
+        return min(limit_ma, state.site.supply.fallback_ma[phase])
+    return limit_ma

@@ -24,6 +24,8 @@ from llm_core.effects import ClearLimit, Purpose, SetLimit
 
 FOLLOW_MS = 6_000
 LEASE_MARGIN_MS = 30_000
+CLOCK_MS = 10_000  # so much earlier than we think a lease may be over on a clock that agrees
+NOBODYS_SEQ = 0  # no answer ever names it
 MOST_OPEN = 4
 LIVE = (Purpose.DEFAULT, Purpose.TRANSACTION)
 
@@ -47,6 +49,19 @@ class Held:
             return self.then_ma
         return self.limit_ma
 
+    def least_ma(self, now_ms: int) -> int:
+        """The least that the station may have fallen to by `now_ms`, if it holds this."""
+        if self.lease_ms is not None and now_ms >= self.sent_ms + self.lease_ms - CLOCK_MS:
+            return min(self.then_ma, self.limit_ma or 0)
+        return self.limit_ma or 0
+
+    @property
+    def left_ma(self) -> int:
+        """What this gives when nothing more is heard."""
+        if self.limit_ma is None:
+            return 0
+        return self.limit_ma if self.lease_ms is None else self.then_ma
+
     def is_over(self, now_ms: int) -> bool:
         return self.lease_ms is not None and now_ms >= self.sent_ms + self.lease_ms + LEASE_MARGIN_MS
 
@@ -66,8 +81,9 @@ class Slot:
     def most_ma(self, now_ms: int, decays: bool) -> int:
         return max((held.most_ma(now_ms, decays) for held in self.candidates()), default=0)
 
-    def then_ma(self) -> int:
-        return max((held.then_ma for held in self.candidates() if held.limit_ma is not None), default=0)
+    def left_ma(self) -> int:
+        """The most that this gives for ever: last periods, and limits without a lease."""
+        return max((held.left_ma for held in self.candidates()), default=0)
 
 
 @attrs.frozen
@@ -80,6 +96,14 @@ class Inherited:
 
 
 @attrs.frozen
+class Trail:
+    """What the car may still draw of an older, higher limit, and until when."""
+
+    limit_ma: int
+    until_ms: int
+
+
+@attrs.frozen
 class Ledger:
     """The books of one connector. Every change returns new books."""
 
@@ -87,8 +111,7 @@ class Ledger:
     floor: Slot = Slot()
     default: Slot = Slot()
     transaction: Slot = Slot()
-    trailing_ma: int = 0  # what the car may still draw of an older, higher limit…
-    trailing_until_ms: int = 0  # …until then
+    trails: tuple[Trail, ...] = ()
     in_flight: int | None = None  # the one command that waits for its answer
     in_flight_ms: int = 0
     refused_ms: int | None = None  # when a command was last refused or unanswered: retries wait for it
@@ -96,22 +119,25 @@ class Ledger:
 
     def held_ma(self, now_ms: int, decays: bool) -> int:
         """The largest limit that the connector may offer now, as far as anyone can know."""
-        most_ma = max(
-            self.floor.most_ma(now_ms, decays),
-            self.default.most_ma(now_ms, decays),
-            self.transaction.most_ma(now_ms, decays),
-        )
-        if self.inherited is not None:
-            over = decays and self.inherited.until_ms is not None and now_ms >= self.inherited.until_ms
-            most_ma = max(most_ma, self.inherited.then_ma if over else self.inherited.limit_ma)
-        if now_ms < self.trailing_until_ms:
-            most_ma = max(most_ma, self.trailing_ma)
-        return most_ma
+        return max(self.by_this_car_ma(now_ms, decays), self.by_any_car_ma(now_ms, decays))
+
+    def by_this_car_ma(self, now_ms: int, decays: bool) -> int:
+        """The part of it that ends with the transaction, or is still being followed down: on this car's phases."""
+        trailing = (trail.limit_ma for trail in self.trails if now_ms < trail.until_ms)
+        return max(self.transaction.most_ma(now_ms, decays), *trailing, 0)
+
+    def by_any_car_ma(self, now_ms: int, decays: bool) -> int:
+        """The part that the next car gets as well, whatever phases it uses."""
+        most_ma = max(self.floor.most_ma(now_ms, decays), self.default.most_ma(now_ms, decays))
+        if self.inherited is None:
+            return most_ma
+        over = decays and self.inherited.until_ms is not None and now_ms >= self.inherited.until_ms
+        return max(most_ma, self.inherited.then_ma if over else self.inherited.limit_ma)
 
     def left_alone_ma(self) -> int:
         """What the connector gives once every lease has run out: its part of I6."""
         inherited_ma = self.inherited.then_ma if self.inherited is not None else 0
-        return max(inherited_ma, self.floor.then_ma(), self.default.then_ma(), self.transaction.then_ma())
+        return max(inherited_ma, self.floor.left_ma(), self.default.left_ma(), self.transaction.left_ma())
 
     def slot(self, purpose: Purpose) -> Slot:
         match purpose:
@@ -176,11 +202,14 @@ def _opened(ledger: Ledger, purpose: Purpose, held: Held) -> Ledger:
 
 
 def _worst_of(helds: tuple[Held, ...]) -> Held:
-    """One entry that stands for several of open fate, so that a station that never answers costs no memory."""
+    """One entry that stands for several of open fate, so that a station that never answers costs no memory.
+
+    It leaves the books only when a later command is acknowledged: a refusal of one says nothing of the others.
+    """
     leases = [held.lease_ms for held in helds if held.limit_ma is not None]
     limits = [held.limit_ma for held in helds if held.limit_ma is not None]
     return Held(
-        seq=max(held.seq for held in helds),
+        seq=NOBODYS_SEQ,
         limit_ma=max(limits, default=None),
         then_ma=max(held.then_ma for held in helds),
         sent_ms=max(held.sent_ms for held in helds),
@@ -190,8 +219,8 @@ def _worst_of(helds: tuple[Held, ...]) -> Held:
 
 def confirmed(ledger: Ledger, seq: int, now_ms: int, *, decays: bool) -> Ledger:
     """The station holds `seq`: earlier ones are gone from its slot, what it allowed trails for `FOLLOW_MS`."""
-    before_ma = ledger.held_ma(now_ms, decays)
-    after = ledger
+    after = attrs.evolve(ledger, trails=())
+    before_ma = after.held_ma(now_ms, decays)
     for purpose in Purpose:
         slot = ledger.slot(purpose)
         held = next((held for held in slot.open if held.seq == seq), None)
@@ -201,9 +230,10 @@ def confirmed(ledger: Ledger, seq: int, now_ms: int, *, decays: bool) -> Ledger:
     if after.in_flight == seq:
         after = attrs.evolve(after, in_flight=None, refused_ms=None, refusals=0)
     after = _settled(after)
+    trails = tuple(trail for trail in ledger.trails if now_ms < trail.until_ms)
     if after.held_ma(now_ms, decays) < before_ma:
-        after = attrs.evolve(after, trailing_ma=before_ma, trailing_until_ms=now_ms + FOLLOW_MS)
-    return after
+        trails = (*(trail for trail in trails if trail.limit_ma > before_ma), Trail(before_ma, now_ms + FOLLOW_MS))
+    return attrs.evolve(after, trails=trails)
 
 
 def _settled(ledger: Ledger) -> Ledger:

@@ -44,9 +44,10 @@ def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms
     allowances = _allowances(state, tree, rooms, shared, taken, now_ms)
     limits = _limits(tree, allowances, taken, seen, shared, now_ms)
     grants = _share(state, tree, limits, shared, now_ms)
-    for entry in wanting:
-        if entry.key not in grants:
-            grants[entry.key] = _apart(entry, limits, tree)
+    apart = [entry for entry in wanting if entry.key not in grants]
+    if apart:
+        over_ma = _overdrawn(tree, allowances, taken, shared, grants)
+        grants |= {entry.key: _apart(state, entry, over_ma, tree) for entry in apart}
     explained = {entry.key: _explained(state, rooms, entry, grants[entry.key]) for entry in wanting}
     return Plan(explained, allowances)
 
@@ -156,16 +157,38 @@ def _allocated(site: Site, nodes: Tree, demands: Mapping[Key, Demand], uneven: s
     return dict(zip(demands, allocate(problem), strict=True))
 
 
-def _apart(entry: Seen, limits: Tree, tree: Tree) -> Grant:
-    """One that disobeys is told its minimum if that fits beside what it draws, else 0; a late one keeps its target."""
+def _overdrawn(
+    tree: Tree,
+    allowances: Mapping[tuple[str, Phase], Allowance],
+    taken: Mapping[str, list[int]],
+    shared: list[Seen],
+    grants: Mapping[Key, Grant],
+) -> dict[str, list[int]]:
+    """Per node and phase, what is too much there even when all who share hold their grants."""
+    given = sum_per_node(tree, ((e.station.node, on_phases(grants[e.key].limit_ma, e.phases)) for e in shared))
+    return {
+        node.id: [
+            taken[node.id][i] + given[node.id][i] - allowances[node.id, phase].limit_ma
+            for i, phase in enumerate(PHASES)
+        ]
+        for node in tree
+    }
+
+
+def _apart(state: State, entry: Seen, over_ma: Mapping[str, list[int]], tree: Tree) -> Grant:
+    """One that disobeys is told its minimum if that fits beside what it draws, else 0. One whose decrease is late
+    keeps its target, unless what others leave asks for a lower one still."""
     connector = entry.connector
-    if connector.disobeys_ms is None:
-        reason = connector.grant.reason if connector.grant is not None else GrantReason.WAITING
-        return Grant(demand_id(entry.key), connector.offered_ma, reason, None)
     chain = _chain(tree, entry.station.node)
-    fits = all(node.limit_ma[phase] >= 0 for node in limits if node.id in chain for phase in entry.phases)
-    least_ma = min(entry.station.min_ma, max(connector.offered_ma, 0))
-    return Grant(demand_id(entry.key), least_ma if fits else 0, GrantReason.DISOBEYS, None)
+    most_over_ma = max(over_ma[node][PHASES.index(phase)] for node in chain for phase in entry.phases)
+    if connector.disobeys_ms is not None:
+        least_ma = min(entry.station.min_ma, max(connector.offered_ma, 0))
+        return Grant(demand_id(entry.key), least_ma if most_over_ma <= 0 else 0, GrantReason.DISOBEYS, None)
+    reason = connector.grant.reason if connector.grant is not None else GrantReason.WAITING
+    step_ma = state.stations[entry.key[0]].capabilities.step_ma
+    fit_ma = max(entry.held_ma - max(most_over_ma, 0), 0) // step_ma * step_ma
+    fit_ma = fit_ma if fit_ma >= entry.station.min_ma else 0
+    return Grant(demand_id(entry.key), min(connector.offered_ma, fit_ma), reason, None)
 
 
 def _chain(tree: Tree, start: str) -> set[str]:

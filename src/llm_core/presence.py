@@ -97,7 +97,13 @@ def disconnected(state: State, station_id: str, now: Now) -> State:
         connectors = {key: value for key, value in state.connectors.items() if key[0] != station_id}
         return attrs.evolve(state, stations=stations, strangers=strangers, connectors=connectors)
     state = with_station(state, station_id, attrs.evolve(known, online=False, since_ms=now.monotonic_ms))
-    return _each(state, station_id, lambda c: attrs.evolve(c, ledger=books.unanswered_all(c.ledger), preparing_ms=None))
+    return _each(state, station_id, _lost)
+
+
+def _lost(connector: ConnectorState) -> ConnectorState:
+    """Out of sight: the car may be another by the time that the station is heard again."""
+    ledger = books.unanswered_all(connector.ledger)
+    return attrs.evolve(connector, ledger=ledger, preparing_ms=None, phases=None, phases_pending=None)
 
 
 def booted(state: State, event: StationBooted) -> Result:
