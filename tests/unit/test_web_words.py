@@ -183,6 +183,8 @@ def test_numbers_follow_the_language() -> None:
 def test_times_are_those_of_the_site() -> None:
     assert ENGLISH.time(NOON) == "14:00"
     assert ENGLISH.stamp(NOON) == "1 Jul 2026 14:00"
+    assert ENGLISH.end_stamp(NOON, NOON - timedelta(hours=13)) == "14:00"
+    assert ENGLISH.end_stamp(NOON, NOON - timedelta(hours=15)) == "1 Jul 2026 14:00"
     assert GERMAN.day(NOON.date()) == "01.07.2026"
 
 

@@ -111,7 +111,7 @@ def _row(state: State, session: Session, words: Words) -> SessionRow:
         station=f"{name} · {session.connector}" if several else name,
         who=" · ".join(part for part in who if part),
         started=words.stamp(session.started_at),
-        stopped=words.stamp(session.stopped_at) if session.stopped_at is not None else "",
+        stopped=words.end_stamp(session.stopped_at, session.started_at) if session.stopped_at is not None else "",
         duration=words.duration(length // timedelta(milliseconds=1)) if length is not None else "",
         energy=words.kwh(session.energy_wh),
         is_open=session.is_open,

@@ -190,6 +190,11 @@ class Words:
         local = at.astimezone(ZoneInfo(self.time_zone))
         return f"{format_date(local, 'medium', locale=self._region)} {self.time(at)}"
 
+    def end_stamp(self, at: datetime, began: datetime) -> str:
+        """When something ended: the time alone if that was on the day it began."""
+        zone = ZoneInfo(self.time_zone)
+        return self.time(at) if at.astimezone(zone).date() == began.astimezone(zone).date() else self.stamp(at)
+
     def day(self, day: date) -> str:
         return format_date(day, "medium", locale=self._region)
 
