@@ -43,7 +43,7 @@ def create_app(desk: Desk) -> Starlette:
         status = error.status_code if isinstance(error, HTTPException) else 500
         headers = error.headers if isinstance(error, HTTPException) else None
         if status < 500:
-            log.info("%s %s refused with %s", request.method, request.url.path, status)
+            log.info("%s %r refused with %s", request.method, request.url.path, status)
         text = ERRORS.get(status, N_("Something went wrong here. It is in the log of this controller."))
         principal = await identify(request, desk) if status < 500 else None
         response = page(request, desk, "error.html", principal, status_code=status, text=text)
