@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from max_min_by_definition import assert_feasible, assert_reasons_are_true, optimum
 
@@ -88,14 +88,12 @@ def problems(draw: st.DrawFn, step_ma: st.SearchStrategy[int] = steps_ma) -> Pro
 
 
 @given(problems())
-@settings(max_examples=300, deadline=None)
 def test_before_steps_the_answer_is_the_max_min_optimum_to_the_last_fraction(problem: Problem) -> None:
     expected = {d.id: share or Fraction(0) for d, share in zip(problem.demands, optimum(problem), strict=True)}
     assert continuous(problem) == expected
 
 
 @given(problems())
-@settings(max_examples=300, deadline=None)
 def test_no_limit_is_exceeded_no_step_is_idle_and_every_reason_is_true(problem: Problem) -> None:
     grants = allocate(problem)
     paused = {i for i, share in enumerate(optimum(problem)) if share is None}
@@ -107,7 +105,6 @@ def test_no_limit_is_exceeded_no_step_is_idle_and_every_reason_is_true(problem: 
 
 
 @given(problems(), st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_reordering_the_input_permutes_the_answer_and_changes_nothing_else(problem: Problem, random: Any) -> None:
     def shuffled(values: Iterable[Any]) -> tuple[Any, ...]:
         cards = list(values)
@@ -124,14 +121,12 @@ def test_reordering_the_input_permutes_the_answer_and_changes_nothing_else(probl
 
 
 @given(problems())
-@settings(max_examples=50, deadline=None)
 def test_the_same_input_gives_the_same_output_with_reasons(problem: Problem) -> None:
     rebuilt = attrs.evolve(problem, demands=tuple(attrs.evolve(d) for d in problem.demands))
     assert allocate(problem) == allocate(rebuilt)
 
 
 @given(problems(step_ma=st.just(100)), st.integers(2, 5))
-@settings(max_examples=50, deadline=None)
 def test_only_the_ratio_of_weights_counts(problem: Problem, factor: int) -> None:
     heavier = tuple(attrs.evolve(d, weight=d.weight * factor) for d in problem.demands)
     assert allocate(attrs.evolve(problem, demands=heavier)) == allocate(problem)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_adapters.files.problems import answer, parse_problem, solve_text
@@ -248,7 +248,6 @@ values = st.recursive(
 
 
 @given(values, st.sampled_from(["nodes", "demands", "groups", "strategy", "minimum_first"]))
-@settings(max_examples=200, deadline=None)
 def test_any_value_is_a_problem_or_is_refused_as_one(value: object, place: str) -> None:
     for data in (value, changed(lambda d: d.update({place: value})), changed(lambda d: d.update({place: [value]}))):
         with contextlib.suppress(ProblemError):
