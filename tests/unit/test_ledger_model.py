@@ -6,7 +6,6 @@ from collections import deque
 from enum import StrEnum
 
 import attrs
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -200,7 +199,5 @@ class Books(RuleBasedStateMachine):
         assert all(len(self.ledger.slot(purpose).open) <= MOST_OPEN for purpose in Purpose)
 
 
-TestBooksAreNeverBelowTheTruth = pytest.mark.xfail(
-    strict=False, reason="one trail at a time: a second lowering within 6 s is freed too early"
-)(Books.TestCase)
+TestBooksAreNeverBelowTheTruth = Books.TestCase
 TestBooksAreNeverBelowTheTruth.settings = settings(stateful_step_count=40)
