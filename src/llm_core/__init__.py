@@ -17,6 +17,7 @@ from llm_core.allocation import (
     ProblemError,
     Strategy,
     allocate,
+    continuous,
 )
 from llm_core.authorisation import (
     LONGEST_TAG,
@@ -120,6 +121,7 @@ from llm_core.ports import (
     WebSession,
     WrongPassword,
 )
+from llm_core.problem import Fault, faults_of
 from llm_core.quantities import (
     PHASES,
     ZERO,
@@ -147,7 +149,6 @@ from llm_core.site import (
     Cluster,
     CurrentTransformer,
     Dashboard,
-    Fault,
     MeterSetup,
     Mode,
     Sharing,
@@ -324,7 +325,9 @@ __all__ = [
     "check",
     "clock_session",
     "close_session",
+    "continuous",
     "decays",
+    "faults_of",
     "interrupt_session",
     "ma_down",
     "ma_up",

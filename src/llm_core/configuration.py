@@ -32,9 +32,10 @@ from llm_core.events import (
 )
 from llm_core.ledger import Inherited
 from llm_core.presence import introduced, promised_maximum
+from llm_core.problem import Fault
 from llm_core.quantities import Now
 from llm_core.sessions import interrupt_session
-from llm_core.site import Fault, Site, SiteError, Station, check
+from llm_core.site import Site, SiteError, Station, check
 from llm_core.state import State
 
 Result = tuple[State, tuple[Effect, ...]]

@@ -12,8 +12,9 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
+from llm_core.problem import Fault
 from llm_core.sessions import Session
-from llm_core.site import Fault, Site
+from llm_core.site import Site
 
 
 class Purpose(StrEnum):

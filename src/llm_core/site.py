@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from llm_core.problem import LimitNode, Strategy
+from llm_core.problem import Fault, LimitNode, Strategy
 from llm_core.quantities import PHASES, PerPhase, Phase
 
 SITE = "site"
@@ -177,14 +177,6 @@ class Site:
             yield from ready
             placed.update(cluster.id for cluster in ready)
             waiting = [cluster for cluster in waiting if cluster.id not in placed]
-
-
-@attrs.frozen
-class Fault:
-    """One thing that is wrong: where (a JSON pointer into the resource) and what, in words a person can act on."""
-
-    pointer: str
-    text: str
 
 
 class SiteError(ValueError):

@@ -19,6 +19,7 @@ import attrs
 from llm_core import (
     PHASES,
     Demand,
+    Fault,
     Grant,
     Group,
     LimitNode,
@@ -28,8 +29,8 @@ from llm_core import (
     ProblemError,
     Strategy,
     allocate,
+    faults_of,
 )
-from llm_core.problem import Fault, faults_of
 
 _MOST_A = 1_000_000
 _MOST_COUNT = 10**15
