@@ -51,6 +51,7 @@ class Seen:
     online: bool
     held_ma: int
     phases: tuple[Phase, ...]
+    spread: int  # a limit is told in watts over so many phases, any of which may get it all; 1 where it is not
     worst_ma: PerPhase
     lo_ma: PerPhase
     hi_ma: PerPhase
@@ -93,7 +94,9 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
     if known.online and connector.mean_ma is not None:
         worst = entitled.larger(connector.mean_ma)
     lo, hi = _draw(connector, entitled, online=known.online, now_ms=now_ms)
-    return Seen(key, station, connector, known.online, held_ma, phases, worst, lo, hi)
+    unclear = known.capabilities.in_watts and connector.phases is None
+    spread = len(station.phase_rotation) if unclear else 1
+    return Seen(key, station, connector, known.online, held_ma, phases, spread, worst, lo, hi)
 
 
 def decays(state: State, station_id: str) -> bool:

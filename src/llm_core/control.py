@@ -50,7 +50,7 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     planned = plan(state, seen, left, now_ms)
     wished = dispatch(state, seen, left, planned.grants, now_ms)
     passed = guard(state, wished, now_ms)
-    state, effects = _entered(state, planned, passed.commands, now_ms)
+    state, effects = _entered(state, seen, planned, passed.commands, now_ms)
     state = attrs.evolve(
         state,
         nodes=_node_views(state, seen, left, meters, now_ms),
@@ -105,30 +105,46 @@ def _clocked(state: State, now_ms: int) -> State:
 
 
 def _entered(
-    state: State, planned: Plan, commands: tuple[Command, ...], now_ms: int
+    state: State, seen: tuple[Seen, ...], planned: Plan, commands: tuple[Command, ...], now_ms: int
 ) -> tuple[State, tuple[Effect, ...]]:
     """The state with every command in the ledger and every promise to the disk, and both as effects."""
+    entries = {entry.key: entry for entry in seen}
     connectors = dict(state.connectors)
     for key, connector in state.connectors.items():
         grant = planned.grants.get(key)
         if grant != connector.grant:
             connectors[key] = attrs.evolve(connector, grant=grant)
     saves: list[Effect] = []
+    worded: list[Effect] = []
     raised_ms = state.raised_ms
     for command in commands:
         key = (command.station_id, command.connector)
-        connectors[key] = after = _commanded(connectors[key], command, now_ms)
+        told, spread = _worded(command, entries[key])
+        worded.append(told)
+        connectors[key] = after = _commanded(connectors[key], command, spread, now_ms)
         if isinstance(command, SetLimit) and not command.lowers:
             raised_ms = now_ms
         if isinstance(command, SetLimit) and command.limit_ma > after.ceiling_ma:
             connectors[key] = attrs.evolve(after, ceiling_ma=command.limit_ma)
             saves.append(Save(Ceiling(*key, command.limit_ma)))
     state = attrs.evolve(state, connectors=connectors, allowances=planned.allowances, raised_ms=raised_ms)
-    return state, (*saves, *commands)
+    return state, (*saves, *worded)
 
 
-def _commanded(connector: ConnectorState, command: Command, now_ms: int) -> ConnectorState:
-    entered = attrs.evolve(connector, ledger=books.sent(connector.ledger, command, now_ms))
+def _worded(command: Command, entry: Seen) -> tuple[Command, int]:
+    """The command as the station is told it, and over how many phases it spreads there: of what any one phase may get
+    whole, a part for each, except where it is the maximum that no phase can exceed anyway."""
+    if entry.spread == 1 or not isinstance(command, SetLimit):
+        return command, 1
+    limit_ma, then_ma = (
+        ma if ma == entry.station.max_ma else ma // entry.spread for ma in (command.limit_ma, command.then_ma)
+    )
+    spread = 1 if limit_ma == command.limit_ma else entry.spread
+    return attrs.evolve(command, limit_ma=limit_ma, then_ma=then_ma), spread
+
+
+def _commanded(connector: ConnectorState, command: Command, spread: int, now_ms: int) -> ConnectorState:
+    entered = attrs.evolve(connector, ledger=books.sent(connector.ledger, command, now_ms, spread=spread))
     if not isinstance(command, SetLimit) or command.purpose is Purpose.FLOOR:
         return entered
     if command.limit_ma == connector.offered_ma:

@@ -67,9 +67,18 @@ def is_finished(connector: ConnectorState, turn: int, now_ms: int) -> bool:
     return asleep_ms < WAKE_EVERY_MS or asleep_ms % WAKE_EVERY_MS >= WAKE_MS
 
 
-def demand_of(key: Key, connector: ConnectorState, station: Station, step_ma: int) -> Demand:
+def least_of(station: Station, step_ma: int, spread: int) -> int:
+    """The least that this station can be given so that any car charges: its minimum in whole steps, on each phase.
+
+    Watts over `spread` phases may all go to one of them, so there they count with all of it, up to the maximum.
+    """
+    least_ma = -(-station.min_ma // step_ma) * step_ma
+    return min(least_ma * spread, station.max_ma)
+
+
+def demand_of(key: Key, connector: ConnectorState, station: Station, step_ma: int, spread: int) -> Demand:
     """What the connector may be given, as the allocation wants it; priority and rank decide among equals."""
-    least_ma = min(-(-station.min_ma // step_ma) * step_ma, station.max_ma)
+    least_ma = least_of(station, step_ma, spread)
     most_ma = station.max_ma if connector.cap_ma is None else min(station.max_ma, connector.cap_ma)
     since_ms = connector.session_ms if connector.session is not None else connector.preparing_ms or 0
     return Demand(

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from llm_core.budget import Room, Seen, decays, is_repeating, sum_per_node
-from llm_core.demand import wants
+from llm_core.demand import least_of, wants
 from llm_core.effects import ClearLimit, Purpose, SetLimit
 from llm_core.ledger import Held, Ledger
 from llm_core.plan import Tree
@@ -94,15 +94,19 @@ def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
     return floor.limit_ma or 0 if floor is not None else 0
 
 
-def _assured(connector: ConnectorState, now_ms: int) -> int:
-    """What the connector surely has: the least of all that may lie in the place that counts for its car now."""
+def _assured(entry: Seen, now_ms: int) -> int:
+    """What the connector surely has: the least of all that may lie in the place that counts for its car now.
+
+    Watts that were spread over more phases than they are now gave each phase a part only.
+    """
+    connector = entry.connector
     ledger, purpose = connector.ledger, _purpose(connector)
     if not _live(ledger, purpose):
         purpose = Purpose.DEFAULT if _live(ledger, Purpose.DEFAULT) else Purpose.FLOOR
     helds = list(ledger.slot(purpose).candidates())
     if purpose is Purpose.TRANSACTION and not all(_is_for(held, connector) for held in helds):
         return 0
-    return min((held.least_ma(now_ms) for held in helds), default=0)
+    return min((held.least_ma(now_ms) * entry.spread // max(held.spread, entry.spread) for held in helds), default=0)
 
 
 def _may_raise(state: State) -> bool:
@@ -135,10 +139,12 @@ def _house_keeping(state: State, entry: Seen, books: _Books, now_ms: int, *, may
     """What must lie or go before anything is given: the floor, and live limits where no car is."""
     connector, ledger = entry.connector, entry.connector.ledger
     floor = ledger.floor.acknowledged
-    if floor is None or ledger.floor.open or floor.limit_ma != entry.station.start_alone_ma:
-        lowers = entry.station.start_alone_ma <= ledger.held_ma(now_ms, decays(state, entry.key[0]))
+    floor_ma = _floor_ma(state, entry)
+    if floor is None or ledger.floor.open or floor.limit_ma != floor_ma:
+        lowers = floor_ma <= ledger.held_ma(now_ms, decays(state, entry.key[0]))
         if lowers or (may_raise and books.fits(entry, entry.station.phase_rotation)):
-            return _floor(entry, lowers=lowers)
+            phases = len(entry.station.phase_rotation)
+            return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, phases, lowers=lowers)
     if connector.session is None:
         unwanted = ledger.live() if not wants(connector, now_ms) else _live(ledger, Purpose.TRANSACTION)
         return ClearLimit(0, *entry.key) if unwanted or ledger.inherited is not None else None
@@ -154,10 +160,11 @@ def _live(ledger: Ledger, purpose: Purpose) -> bool:
     return any(held.limit_ma is not None for held in ledger.slot(purpose).candidates())
 
 
-def _floor(entry: Seen, *, lowers: bool) -> SetLimit:
-    floor_ma = entry.station.start_alone_ma
-    phases = len(entry.station.phase_rotation)
-    return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, phases, lowers=lowers)
+def _floor_ma(state: State, entry: Seen) -> int:
+    """What a station may give a car that starts alone. In watts over three phases any one phase might get it all, and
+    a third of what is safe charges no car: there it is nothing."""
+    unclear = state.stations[entry.key[0]].capabilities.in_watts and len(entry.station.phase_rotation) > 1
+    return 0 if unclear else entry.station.start_alone_ma
 
 
 def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:
@@ -168,8 +175,8 @@ def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:
 def _kept(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -> SetLimit | None:
     """The limit that it surely has, again: unless it lies there already, for this transaction, with a young lease."""
     connector = entry.connector
-    assured_ma = _assured(connector, now_ms)
-    limit_ma = _at_least(min(grant.limit_ma, assured_ma), entry.station.min_ma)
+    assured_ma = _assured(entry, now_ms)
+    limit_ma = _at_least(min(grant.limit_ma, assured_ma), books.least(entry))
     slot = connector.ledger.slot(_purpose(connector))
     newest = _newest(connector.ledger, _purpose(connector))
     if newest is None or newest.limit_ma is None:
@@ -194,15 +201,14 @@ def _purpose(connector: ConnectorState) -> Purpose:
 
 def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -> SetLimit | None:
     """The raise as far as it fits now: whole, or in part when nothing is under way that would make more room."""
-    assured_ma = _assured(entry.connector, now_ms)
+    assured_ma = _assured(entry, now_ms)
     rise_ma = grant.limit_ma - assured_ma
     if rise_ma <= 0 or not _is_worth_it(entry.connector, rise_ma, assured_ma, now_ms):
         return None
     limit_ma, room_ma = grant.limit_ma, books.room_for(entry)
     if limit_ma > room_ma:
-        step_ma = state.stations[entry.key[0]].capabilities.step_ma
-        limit_ma = room_ma // step_ma * step_ma
-        if books.more_to_come or limit_ma < max(entry.station.min_ma, assured_ma + RAISE_BY_MA):
+        limit_ma = books.in_steps(entry, room_ma)
+        if books.more_to_come or limit_ma < max(books.least(entry), assured_ma + RAISE_BY_MA):
             return None
     command = books.command(state, entry, limit_ma, lowers=False)
     if command.limit_ma <= assured_ma:
@@ -222,6 +228,7 @@ class _Books:
     """Running sums while the commands of one tick are chosen."""
 
     def __init__(self, state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms: int) -> None:
+        self._steps_ma = {entry.key[0]: state.stations[entry.key[0]].capabilities.step_ma for entry in seen}
         self.tree: Tree = state.site.limit_tree()
         self._parents = {node.id: node.parent for node in self.tree}
         self._raise_ma = {node_id: list(room.raise_ma) for node_id, room in rooms.items()}
@@ -239,6 +246,13 @@ class _Books:
             chain.append(node)
             node = self._parents[node]
         return chain
+
+    def least(self, entry: Seen) -> int:
+        return least_of(entry.station, self._steps_ma[entry.key[0]], entry.spread)
+
+    def in_steps(self, entry: Seen, limit_ma: int) -> int:
+        step_ma = self._steps_ma[entry.key[0]]
+        return limit_ma // step_ma * step_ma
 
     def room_for(self, entry: Seen) -> int:
         """The largest limit of this connector at which every worst case still fits; 0 where they do not fit now."""
@@ -268,11 +282,11 @@ class _Books:
         lease_ms: int | None = state.site.supply.lease_ms
         if not decays(state, entry.key[0]):
             lease_ms = None
-            limit_ma = then_ma = _at_least(min(limit_ma, alone_ma), entry.station.min_ma)
+            limit_ma = then_ma = _at_least(min(limit_ma, self.in_steps(entry, alone_ma)), self.least(entry))
         elif entry.station.fallback_ma is not None:
-            then_ma = _at_least(min(limit_ma, entry.station.fallback_ma), entry.station.min_ma)
+            then_ma = _at_least(min(limit_ma, entry.station.fallback_ma), self.least(entry))
         else:
-            then_ma = min(limit_ma, entry.station.min_ma)
+            then_ma = min(limit_ma, self.least(entry))
             then_ma = then_ma if then_ma <= alone_ma else 0
         self._promise(entry, then_ma)
         return SetLimit(

@@ -40,6 +40,7 @@ class Held:
     sent_ms: int
     lease_ms: int | None
     transaction_id: int | None = None
+    spread: int = 1  # in watts, over so many phases: each of them may get it all, or this part of it
 
     def most_ma(self, now_ms: int, decays: bool) -> int:
         """The most this gives at `now_ms` or later."""
@@ -174,8 +175,8 @@ def booted(ledger: Ledger, max_ma: int, *, keeps_profiles: bool) -> Ledger:
     return Ledger(Inherited(max_ma, max_ma, None))
 
 
-def sent(ledger: Ledger, command: SetLimit | ClearLimit, now_ms: int) -> Ledger:
-    """Enter a command before it goes out: from here on the station may hold it."""
+def sent(ledger: Ledger, command: SetLimit | ClearLimit, now_ms: int, *, spread: int = 1) -> Ledger:
+    """Enter a command before it goes out, at what it may give any one phase: from here on the station may hold it."""
     entered = attrs.evolve(ledger, in_flight=command.seq, in_flight_ms=now_ms)
     match command:
         case SetLimit():
@@ -186,6 +187,7 @@ def sent(ledger: Ledger, command: SetLimit | ClearLimit, now_ms: int) -> Ledger:
                 now_ms,
                 command.lease_ms,
                 command.transaction_id,
+                spread,
             )
             return _opened(entered, command.purpose, held)
         case ClearLimit():

@@ -11,7 +11,7 @@ import attrs
 
 from llm_core.allocation import allocate
 from llm_core.budget import Room, Seen, allowed, sum_per_node
-from llm_core.demand import demand_id, demand_of, is_finished, wants
+from llm_core.demand import demand_id, demand_of, is_finished, least_of, wants
 from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Problem
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
@@ -132,7 +132,7 @@ def _share(state: State, tree: Tree, limits: Tree, shared: list[Seen], now_ms: i
     uneven = set()  # may use fewer than three phases, as far as anyone has measured
     for turn, entry in enumerate(shared):
         step_ma = state.stations[entry.key[0]].capabilities.step_ma
-        demand = demand_of(entry.key, entry.connector, entry.station, step_ma)
+        demand = demand_of(entry.key, entry.connector, entry.station, step_ma, entry.spread)
         if len(entry.connector.phases or ()) < len(PHASES):
             uneven.add(demand.id)
         if is_finished(entry.connector, turn, now_ms):
@@ -179,15 +179,16 @@ def _apart(state: State, entry: Seen, over_ma: Mapping[str, list[int]], tree: Tr
     """One that disobeys is told its minimum if that fits beside what it draws, else 0. One whose decrease is late
     keeps its target, unless what others leave asks for a lower one still."""
     connector = entry.connector
+    step_ma = state.stations[entry.key[0]].capabilities.step_ma
+    least_ma = least_of(entry.station, step_ma, entry.spread)
     chain = _chain(tree, entry.station.node)
     most_over_ma = max(over_ma[node][PHASES.index(phase)] for node in chain for phase in entry.phases)
     if connector.disobeys_ms is not None:
-        least_ma = min(entry.station.min_ma, max(connector.offered_ma, 0))
-        return Grant(demand_id(entry.key), least_ma if most_over_ma <= 0 else 0, GrantReason.DISOBEYS, None)
+        told_ma = min(least_ma, connector.offered_ma) if most_over_ma <= 0 else 0
+        return Grant(demand_id(entry.key), told_ma, GrantReason.DISOBEYS, None)
     reason = connector.grant.reason if connector.grant is not None else GrantReason.WAITING
-    step_ma = state.stations[entry.key[0]].capabilities.step_ma
     fit_ma = max(entry.held_ma - max(most_over_ma, 0), 0) // step_ma * step_ma
-    fit_ma = fit_ma if fit_ma >= entry.station.min_ma else 0
+    fit_ma = fit_ma if fit_ma >= least_ma else 0
     return Grant(demand_id(entry.key), min(connector.offered_ma, fit_ma), reason, None)
 
 

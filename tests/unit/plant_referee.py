@@ -21,7 +21,8 @@ Judgements
               cut as much as is too much), or every outlet there that can be told anything was told 0 A.
     I2        When a raise leaves: sum of max(entitled, drawn) + the raise + load is within the limit at every place
               of the outlet. An outlet that draws on against its limit is an outside event.
-    I3        No limit on the wire is above the one decided, nor is what the station makes of it.
+    I3        No limit on the wire is above the one decided, nor is what the station makes of it (in watts it may give
+              one phase what was meant for all of them: then the sums above decide).
     I4        What profiles give an accepted outlet is 0 or at least its minimum.
     I5        Dynamic mode: no raise leaves while the meter has been silent, frozen or false for more than 7 s,
               except within `fallback_a`.
@@ -226,7 +227,8 @@ class Referee:
                 total = sums[node][phase] + self._load(node, sent.basis)[phase]
                 if total > self._limits[node, phase] + EPS_A:
                     self._fault("I1 raise", f"{command} at {node} L{phase + 1}: {total:.2f}")
-            if outlet.limit_a > command.limit_ma / 1000 + EPS_A:
+            parts = command.phases if self.bench.capabilities[command.station_id].in_watts else 1
+            if outlet.limit_a > parts * command.limit_ma / 1000 + EPS_A:
                 self._fault("I3", f"{command} became {outlet.limit_a}")
         if command.purpose is not Purpose.FLOOR:
             self._judge_left_alone(station, outlet, command)
