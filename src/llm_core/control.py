@@ -15,6 +15,7 @@ from llm_core.budget import Room, Seen, aged, interval, rooms, sum_per_node, sur
 from llm_core.demand import wants
 from llm_core.dispatch import Command, dispatch
 from llm_core.effects import (
+    AskReading,
     Ceiling,
     ClearAlarm,
     Effect,
@@ -27,6 +28,7 @@ from llm_core.effects import (
 )
 from llm_core.guard import guard
 from llm_core.plan import Plan, plan
+from llm_core.problem import GrantReason
 from llm_core.quantities import PHASES, ZERO, Now, PerPhase
 from llm_core.sessions import clock_session
 from llm_core.site import SITE, Mode
@@ -35,6 +37,7 @@ from llm_core.transactions import abandoned
 
 STOP_AFTER_MS = 30_000  # a station that still draws so long after it was told 0 A is asked to stop
 STILL_DRAWS_MA = 1_000
+ASK_AFTER_MS = 500
 NOTE_EVERY_MS = 60_000
 
 
@@ -58,10 +61,11 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
         next_seq=state.next_seq + len(wished),
         intervened_ms=now_ms if passed.violations else state.intervened_ms,
     )
+    state, asks = _asked(state, now_ms)
     state, stops = _stopped(state, now_ms)
     state, notes = _noted(state, now_ms)
     state, changes = _alarmed(state, now)
-    return state, (*ended, *effects, *stops, *notes, *changes)
+    return state, (*ended, *effects, *asks, *stops, *notes, *changes)
 
 
 # Time
@@ -121,7 +125,7 @@ def _entered(
         key = (command.station_id, command.connector)
         told, spread = _worded(command, entries[key])
         worded.append(told)
-        connectors[key] = after = _commanded(connectors[key], command, spread, now_ms)
+        connectors[key] = after = _commanded(connectors[key], command, spread, state.window, now_ms)
         if isinstance(command, SetLimit) and not command.lowers:
             raised_ms = now_ms
         if isinstance(command, SetLimit) and command.limit_ma > after.ceiling_ma:
@@ -143,20 +147,35 @@ def _worded(command: Command, entry: Seen) -> tuple[Command, int]:
     return attrs.evolve(command, limit_ma=limit_ma, then_ma=then_ma), spread
 
 
-def _commanded(connector: ConnectorState, command: Command, spread: int, now_ms: int) -> ConnectorState:
+def _commanded(connector: ConnectorState, command: Command, spread: int, window: int, now_ms: int) -> ConnectorState:
     entered = attrs.evolve(connector, ledger=books.sent(connector.ledger, command, now_ms, spread=spread))
     if not isinstance(command, SetLimit) or command.purpose is Purpose.FLOOR:
         return entered
     if command.limit_ma == connector.offered_ma:
         return entered
     lowering_ms = connector.lowering_ms if connector.lowering_ms is not None else now_ms
+    waits = connector.grant is not None and connector.grant.reason is GrantReason.WAITING
     return attrs.evolve(
         entered,
         offered_ma=command.limit_ma,
         changed_ms=now_ms,
         settled_from_ms=now_ms + books.FOLLOW_MS,
         lowering_ms=lowering_ms if command.limit_ma < connector.offered_ma else None,
+        paused_window=window if waits and command.limit_ma == 0 else connector.paused_window,
     )
+
+
+def _asked(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
+    """Once a change has settled, its reading is asked for: until it is in, what it frees is free for nobody."""
+    connectors, asks = dict(state.connectors), []
+    for key, connector in state.connectors.items():
+        settled_ms = connector.settled_from_ms
+        if connector.session is None or connector.asked_ms == settled_ms or now_ms < settled_ms + ASK_AFTER_MS:
+            continue
+        connectors[key] = attrs.evolve(connector, asked_ms=settled_ms)
+        if not connector.readings or connector.readings[-1].at_ms < settled_ms:
+            asks.append(AskReading(*key))
+    return attrs.evolve(state, connectors=connectors), tuple(asks)
 
 
 def _stopped(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:

@@ -46,6 +46,7 @@ def forgotten(connector: ConnectorState) -> ConnectorState:
         disobeyed=0,
         stop_asked_ms=None,
         served_ms=0,
+        paused_window=None,
     )
 
 

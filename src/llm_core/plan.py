@@ -16,6 +16,7 @@ from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Probl
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
 from llm_core.state import Allowance, Key, State
+from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressures, bounded, cut_to, pressure_on, pressures
 
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
@@ -41,9 +42,11 @@ def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms
         return Plan(refusal, state.allowances)
     shared = [entry for entry in wanting if not is_apart(entry, now_ms)]
     taken = _reserved(tree, seen, shared)
-    allowances = _allowances(state, tree, rooms, shared, taken, now_ms)
-    limits = _limits(tree, allowances, taken, seen, shared, now_ms)
-    grants = _share(state, tree, limits, shared, now_ms)
+    told = _with_told(tree, taken, shared)
+    pressure = pressures(tree, rooms, told)
+    allowances = _allowances(state, tree, rooms, told, now_ms)
+    limits = _limits(tree, allowances, pressure, taken, seen, shared, now_ms)
+    grants = _share(state, tree, limits, pressure, shared, now_ms)
     apart = [entry for entry in wanting if entry.key not in grants]
     if apart:
         over_ma = _overdrawn(tree, allowances, taken, shared, grants)
@@ -64,33 +67,38 @@ def _none(entry: Seen, reason: GrantReason) -> Grant:
 
 
 def _reserved(tree: Tree, seen: tuple[Seen, ...], shared: list[Seen]) -> dict[str, list[int]]:
-    """What is gone before anyone shares: the worst case of all others, and what a sharer draws above its books."""
+    """What is gone before anyone shares: the worst case of all others, and what a sharer is seen to draw above its
+    books. What it drew before its last change is not seen now: the raises wait for it, the shares do not."""
     keys = {entry.key for entry in shared}
     loads = []
     for entry in seen:
         load = entry.worst_ma
         if entry.key in keys:
-            load = (load - on_phases(entry.held_ma, entry.phases)).larger(ZERO)
+            load = (load - on_phases(entry.held_ma, entry.phases)).larger(ZERO) if _is_settled(entry) else ZERO
         loads.append((entry.station.node, load))
     return sum_per_node(tree, loads)
 
 
+def _is_settled(entry: Seen) -> bool:
+    readings = entry.connector.readings
+    return bool(readings) and readings[-1].at_ms >= entry.connector.settled_from_ms
+
+
+def _with_told(tree: Tree, taken: Mapping[str, list[int]], shared: list[Seen]) -> dict[str, list[int]]:
+    """What charging takes already: what is reserved, and what the sharers were told last."""
+    told = sum_per_node(tree, ((e.station.node, on_phases(e.connector.offered_ma, e.phases)) for e in shared))
+    return {node_id: [a + b for a, b in zip(sums, taken[node_id], strict=True)] for node_id, sums in told.items()}
+
+
 def _allowances(
-    state: State,
-    tree: Tree,
-    rooms: Mapping[str, Room],
-    shared: list[Seen],
-    taken: Mapping[str, list[int]],
-    now_ms: int,
+    state: State, tree: Tree, rooms: Mapping[str, Room], told: Mapping[str, list[int]], now_ms: int
 ) -> dict[tuple[str, Phase], Allowance]:
     """Per node, what charging may take: what it takes already stays as long as it may be kept, more must be free."""
-    offered = sum_per_node(tree, ((e.station.node, on_phases(e.connector.offered_ma, e.phases)) for e in shared))
     metered = {setup.node for setup in state.site.meters if state.site.supply.mode is Mode.DYNAMIC}
     result: dict[tuple[str, Phase], Allowance] = {}
     for node in tree:
         room = rooms[node.id]
-        now_taken = PerPhase(*(a + b for a, b in zip(offered[node.id], taken[node.id], strict=True)))
-        wanted = room.keep_ma.smaller(room.raise_ma.larger(now_taken))
+        wanted = room.keep_ma.smaller(room.raise_ma.larger(PerPhase(*told[node.id])))
         result |= allowed(state.allowances, node.id, wanted, now_ms, metered=node.id in metered)
     return result
 
@@ -98,6 +106,7 @@ def _allowances(
 def _limits(
     tree: Tree,
     allowances: Mapping[tuple[str, Phase], Allowance],
+    pressure: Pressures,
     taken: Mapping[str, list[int]],
     seen: tuple[Seen, ...],
     shared: list[Seen],
@@ -112,7 +121,9 @@ def _limits(
         left = []
         for index, phase in enumerate(PHASES):
             hard_ma = allowances[node.id, phase].limit_ma - taken[node.id][index]
-            left.append(max(hard_ma, min(hard_ma + young[node.id][index], minimums[node.id][index])))
+            least_ma = minimums[node.id][index]
+            hard_ma = cut_to(hard_ma, pressure[node.id, phase], least_ma)
+            left.append(max(hard_ma, min(hard_ma + young[node.id][index], least_ma)))
         nodes.append(LimitNode(node.id, node.parent, PerPhase(*left)))
     return tuple(nodes)
 
@@ -125,26 +136,65 @@ def _overdue_ma(entry: Seen, now_ms: int) -> PerPhase:
     return (entry.worst_ma - on_phases(entry.connector.offered_ma, entry.phases)).larger(ZERO)
 
 
-def _share(state: State, tree: Tree, limits: Tree, shared: list[Seen], now_ms: int) -> dict[Key, Grant]:
-    """Awake cars first; finished ones get their minimum from what those leave."""
+def _share(
+    state: State, tree: Tree, limits: Tree, pressure: Pressures, shared: list[Seen], now_ms: int
+) -> dict[Key, Grant]:
+    """Awake cars first; finished ones get their minimum from what those leave. Under pressure nobody gets more."""
     demands: dict[Key, Demand] = {}
     finished: dict[Key, Demand] = {}
+    waiting: dict[Key, Grant] = {}
+    chains = _chains(tree)
     uneven = set()  # may use fewer than three phases, as far as anyone has measured
     for turn, entry in enumerate(shared):
         step_ma = state.stations[entry.key[0]].capabilities.step_ma
         demand = demand_of(entry.key, entry.connector, entry.station, step_ma, entry.spread)
         if len(entry.connector.phases or ()) < len(PHASES):
             uneven.add(demand.id)
-        if is_finished(entry.connector, turn, now_ms):
-            finished[entry.key] = attrs.evolve(demand, max_ma=demand.min_ma)
+        if entry.connector.offered_ma == 0 and entry.connector.paused_window == state.window:
+            demand = attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
+        moved = bounded(demand, entry.connector.offered_ma, pressure_on(demand, chains[demand.node], pressure))
+        if moved is None:
+            waiting[entry.key] = _as_before(entry)
+        elif is_finished(entry.connector, turn, now_ms):
+            finished[entry.key] = attrs.evolve(moved, max_ma=moved.min_ma)
         else:
-            demands[entry.key] = demand
+            demands[entry.key] = moved
     grants = _allocated(state.site, limits, demands, uneven)
     if finished:
         given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
         left = tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*given[n.id])) for n in limits)
         grants |= _allocated(state.site, left, finished, uneven)
+    return waiting | _calm(shared, demands, grants)
+
+
+def _as_before(entry: Seen) -> Grant:
+    """A car that cannot start while nobody may get more: it waits for what it waited for."""
+    before = entry.connector.grant
+    limited_by = before.limited_by if before is not None else None
+    return Grant(demand_id(entry.key), 0, GrantReason.WAITING, limited_by)
+
+
+def _calm(shared: list[Seen], demands: Mapping[Key, Demand], grants: dict[Key, Grant]) -> dict[Key, Grant]:
+    """The grants without what only makes others a little more equal; what was told stays its own reason."""
+    told = {entry.key: entry.connector for entry in shared}
+    starting = any(grant.limit_ma > 0 and told[key].offered_ma == 0 for key, grant in grants.items())
+    for key, grant in grants.items():
+        before = told[key].grant
+        lowered_ma = told[key].offered_ma - grant.limit_ma
+        if not starting and 0 < lowered_ma < SMALL_MA and grant.reason is GrantReason.SHARED_LIMIT:
+            grants[key] = grant = attrs.evolve(grant, limit_ma=told[key].offered_ma)
+        held = key in demands and grant.reason is GrantReason.OWN_MAXIMUM and demands[key].max_ma == grant.limit_ma
+        if held and lowered_ma == 0 and before is not None and before.reason is GrantReason.SHARED_LIMIT:
+            grants[key] = attrs.evolve(before, limit_ma=grant.limit_ma)
     return grants
+
+
+def _chains(tree: Tree) -> dict[str, tuple[str, ...]]:
+    """Each node with all above it."""
+    chains: dict[str, tuple[str, ...]] = {}
+    for node in tree:  # parents first
+        chains[node.id] = (node.id, *(chains[node.parent] if node.parent is not None else ()))
+    return chains
 
 
 def _allocated(site: Site, nodes: Tree, demands: Mapping[Key, Demand], uneven: set[str]) -> dict[Key, Grant]:

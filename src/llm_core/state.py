@@ -40,6 +40,7 @@ class ConnectorState:
     preparing_ms: int | None = None  # since when a share is reserved for a car that has not started
     available_ms: int | None = None  # since when it says Available although a session is open
     settled_from_ms: int = 0  # readings from here on show the effect of the last command
+    asked_ms: int | None = None  # the settling for which its reading was asked
     changed_ms: int | None = None  # when its limit was last changed (renewals aside)
     lowering_ms: int | None = None  # since when a lower limit waits for its acknowledgement
     readings: tuple[Reading, ...] = ()  # the last two
@@ -54,6 +55,7 @@ class ConnectorState:
     rank: int = 0  # its place in the present rotation window
     offered_ma: int = 0  # the limit decided last
     grant: Grant | None = None  # and why
+    paused_window: int | None = None  # the rotation window in which it was last paused for others
     disobeys_ms: int | None = None  # since when it draws more than it was told
     disobeyed: int = 0  # readings in a row above the limit
     stop_asked_ms: int | None = None

@@ -1,0 +1,71 @@
+"""Who may move: what keeps cars from being shaken by every change of the building.
+
+At each node and phase there is either room to give more (`FREE`), or what charging takes may stay while nobody knows
+whether there is room (`STILL`), or it must come down (`CUT`). Where nothing may be given, nothing is taken from one
+car for another either: the current taken could not be passed on. A cut lowers the largest shares first and lowers
+nobody further than it has to; a little more than needed, so that the next small step of the building finds room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+
+import attrs
+
+from llm_core.budget import Room
+from llm_core.problem import Demand, LimitNode
+from llm_core.quantities import PHASES, Phase
+
+CUT_MARGIN_MA = 1_000
+SMALL_MA = 1_000  # a share is not lowered by less only to make others equal
+RESTART_MA = 2_000  # so much more than its minimum must be free before a car that was paused starts again
+
+
+class Pressure(IntEnum):
+    FREE = 0
+    STILL = 1
+    CUT = 2
+
+
+Pressures = Mapping[tuple[str, Phase], Pressure]
+
+
+def pressures(tree: Iterable[LimitNode], rooms: Mapping[str, Room], taken: Mapping[str, list[int]]) -> Pressures:
+    """The pressure at each node and phase; `taken` is all that counts there: told limits and what is reserved."""
+    result: dict[tuple[str, Phase], Pressure] = {}
+    for node in tree:
+        room = rooms[node.id]
+        for index, phase in enumerate(PHASES):
+            taken_ma = taken[node.id][index]
+            if taken_ma > room.keep_ma[phase]:
+                result[node.id, phase] = Pressure.CUT
+            elif taken_ma > room.raise_ma[phase]:
+                result[node.id, phase] = Pressure.STILL
+            else:
+                result[node.id, phase] = Pressure.FREE
+    return result
+
+
+def pressure_on(demand: Demand, chain: Iterable[str], pressure: Pressures) -> Pressure:
+    """The highest pressure on the way of this demand to the root."""
+    return max((pressure[node, phase] for node in chain for phase in demand.phases), default=Pressure.FREE)
+
+
+def bounded(demand: Demand, told_ma: int, pressure: Pressure) -> Demand | None:
+    """The demand as it may take part now; None when it has to wait.
+
+    Under pressure nobody gets more than it was told, and nobody starts.
+    """
+    if pressure is Pressure.FREE:
+        return demand
+    if told_ma < demand.min_ma:
+        return None
+    return attrs.evolve(demand, max_ma=min(demand.max_ma, told_ma))
+
+
+def cut_to(limit_ma: int, pressure: Pressure, minimums_ma: int) -> int:
+    """Where a cut has to reach: a little below the limit, but no car is paused for that little."""
+    if pressure is not Pressure.CUT:
+        return limit_ma
+    return max(limit_ma - CUT_MARGIN_MA, min(limit_ma, minimums_ma))
