@@ -21,6 +21,7 @@ MEAN_MS = 60_000
 PREPARING_MS = 120_000  # so long is a share kept for a car that does not start
 WAKE_EVERY_MS = 3_600_000
 WAKE_MS = 180_000
+BELIEVED_MS = 300_000
 
 
 def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
@@ -44,6 +45,8 @@ def forgotten(connector: ConnectorState) -> ConnectorState:
         idle_since_ms=None,
         disobeys_ms=None,
         disobeyed=0,
+        took_ma=0,
+        obeys_since_ms=None,
         stop_asked_ms=None,
         served_ms=0,
         paused_window=None,
@@ -147,14 +150,30 @@ def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
 
 
 def _with_obedience(connector: ConnectorState, reading: Reading) -> ConnectorState:
-    """Two readings in a row above all that it might hold since the one before: a change of the limit excuses nobody."""
+    """Two readings in a row above all that it might hold since the one before: a change of the limit excuses nobody.
+
+    It is believed again once it has kept to a limit above 0 for five minutes: at 0 A every car obeys.
+    """
     before = connector.readings[0]  # `reading` is the last of the two
-    if max(reading.current_ma) <= _tolerated(max(reading.held_ma, before.held_ma)):
-        return attrs.evolve(connector, disobeyed=0, disobeys_ms=None, stop_asked_ms=None)
-    disobeys_ms = connector.disobeys_ms
-    if connector.disobeyed >= 1 and disobeys_ms is None:
-        disobeys_ms = reading.at_ms
-    return attrs.evolve(connector, disobeyed=connector.disobeyed + 1, disobeys_ms=disobeys_ms)
+    drawn_ma = max(reading.current_ma)
+    if drawn_ma > _tolerated(max(reading.held_ma, before.held_ma)):
+        caught = connector.disobeyed >= 1 and connector.disobeys_ms is None
+        return attrs.evolve(
+            connector,
+            disobeyed=connector.disobeyed + 1,
+            disobeys_ms=reading.at_ms if caught else connector.disobeys_ms,
+            took_ma=max(connector.took_ma, drawn_ma),
+            obeys_since_ms=None,
+        )
+    if connector.disobeys_ms is None:
+        return attrs.evolve(connector, disobeyed=0) if connector.disobeyed else connector
+    if connector.offered_ma == 0 or drawn_ma < NOTHING_MA:
+        return attrs.evolve(connector, disobeyed=0, obeys_since_ms=None)
+    if connector.obeys_since_ms is None:
+        return attrs.evolve(connector, disobeyed=0, obeys_since_ms=reading.at_ms)
+    if reading.at_ms - connector.obeys_since_ms < BELIEVED_MS:
+        return connector
+    return attrs.evolve(connector, disobeys_ms=None, took_ma=0, obeys_since_ms=None, stop_asked_ms=None)
 
 
 def _tolerated(limit_ma: int) -> int:

@@ -234,7 +234,8 @@ def _apart(state: State, entry: Seen, over_ma: Mapping[str, list[int]], tree: Tr
     chain = _chain(tree, entry.station.node)
     most_over_ma = max(over_ma[node][PHASES.index(phase)] for node in chain for phase in entry.phases)
     if connector.disobeys_ms is not None:
-        told_ma = min(least_ma, connector.offered_ma) if most_over_ma <= 0 else 0
+        unseen_ma = max(connector.took_ma - max(entry.worst_ma), 0)  # what it would take as well, once told anything
+        told_ma = least_ma if most_over_ma + unseen_ma <= 0 else 0
         return Grant(demand_id(entry.key), told_ma, GrantReason.DISOBEYS, None)
     reason = connector.grant.reason if connector.grant is not None else GrantReason.WAITING
     fit_ma = max(entry.held_ma - max(most_over_ma, 0), 0) // step_ma * step_ma

@@ -58,6 +58,8 @@ class ConnectorState:
     paused_window: int | None = None  # the rotation window in which it was last paused for others
     disobeys_ms: int | None = None  # since when it draws more than it was told
     disobeyed: int = 0  # readings in a row above the limit
+    took_ma: int = 0  # the most that it drew while it ignored its limit
+    obeys_since_ms: int | None = None  # since when it keeps to a limit again
     stop_asked_ms: int | None = None
     ceiling_ma: int = 0  # what was promised to the disk as the most it may hold
 
