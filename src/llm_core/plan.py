@@ -16,7 +16,7 @@ from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Probl
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
 from llm_core.state import Allowance, Key, State
-from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressures, bounded, cut_to, pressure_on, pressures
+from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bounded, cut_to, pressure_on, pressures
 
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
@@ -143,6 +143,7 @@ def _share(
     demands: dict[Key, Demand] = {}
     finished: dict[Key, Demand] = {}
     waiting: dict[Key, Grant] = {}
+    uncut: set[Key] = set()
     chains = _chains(tree)
     uneven = set()  # may use fewer than three phases, as far as anyone has measured
     for turn, entry in enumerate(shared):
@@ -152,7 +153,10 @@ def _share(
             uneven.add(demand.id)
         if entry.connector.offered_ma == 0 and entry.connector.paused_window == state.window:
             demand = attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
-        moved = bounded(demand, entry.connector.offered_ma, pressure_on(demand, chains[demand.node], pressure))
+        pressed = pressure_on(demand, chains[demand.node], pressure)
+        moved = bounded(demand, entry.connector.offered_ma, pressed)
+        if pressed is not Pressure.CUT:
+            uncut.add(entry.key)
         if moved is None:
             waiting[entry.key] = _as_before(entry)
         elif is_finished(entry.connector, turn, now_ms):
@@ -164,7 +168,7 @@ def _share(
         given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
         left = tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*given[n.id])) for n in limits)
         grants |= _allocated(state.site, left, finished, uneven)
-    return waiting | _calm(shared, demands, grants)
+    return waiting | _calm(shared, uncut, demands, grants)
 
 
 def _as_before(entry: Seen) -> Grant:
@@ -174,14 +178,17 @@ def _as_before(entry: Seen) -> Grant:
     return Grant(demand_id(entry.key), 0, GrantReason.WAITING, limited_by)
 
 
-def _calm(shared: list[Seen], demands: Mapping[Key, Demand], grants: dict[Key, Grant]) -> dict[Key, Grant]:
+def _calm(
+    shared: list[Seen], uncut: set[Key], demands: Mapping[Key, Demand], grants: dict[Key, Grant]
+) -> dict[Key, Grant]:
     """The grants without what only makes others a little more equal; what was told stays its own reason."""
     told = {entry.key: entry.connector for entry in shared}
     starting = any(grant.limit_ma > 0 and told[key].offered_ma == 0 for key, grant in grants.items())
     for key, grant in grants.items():
         before = told[key].grant
         lowered_ma = told[key].offered_ma - grant.limit_ma
-        if not starting and 0 < lowered_ma < SMALL_MA and grant.reason is GrantReason.SHARED_LIMIT:
+        small = 0 < lowered_ma < SMALL_MA and grant.reason is GrantReason.SHARED_LIMIT
+        if small and key in uncut and not starting:
             grants[key] = grant = attrs.evolve(grant, limit_ma=told[key].offered_ma)
         held = key in demands and grant.reason is GrantReason.OWN_MAXIMUM and demands[key].max_ma == grant.limit_ma
         if held and lowered_ma == 0 and before is not None and before.reason is GrantReason.SHARED_LIMIT:
