@@ -37,7 +37,7 @@ RETRY_MS = 2_000
 RETRY_AT_MOST_MS = 10_000
 RENEW_AT = 60  # % of a lease that has passed
 RAISE_BY_MA = 1_000  # smaller raises wait…
-RAISE_AFTER_MS = 20_000  # …until so long after the last change
+RAISE_AFTER_MS = 60_000  # …until so long after the last change
 
 Command = SetLimit | ClearLimit
 
@@ -138,13 +138,9 @@ def _must_wait(ledger: Ledger, now_ms: int, *, lowers: bool) -> bool:
 def _house_keeping(state: State, entry: Seen, books: _Books, now_ms: int, *, may_raise: bool) -> Command | None:
     """What must lie or go before anything is given: the floor, and live limits where no car is."""
     connector, ledger = entry.connector, entry.connector.ledger
-    floor = ledger.floor.acknowledged
-    floor_ma = _floor_ma(state, entry)
-    if floor is None or ledger.floor.open or floor.limit_ma != floor_ma:
-        lowers = floor_ma <= ledger.held_ma(now_ms, decays(state, entry.key[0]))
-        if lowers or (may_raise and books.fits(entry, entry.station.phase_rotation)):
-            phases = len(entry.station.phase_rotation)
-            return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, phases, lowers=lowers)
+    floor = _floor(state, entry, books, may_raise=may_raise)
+    if floor is not None:
+        return floor
     if connector.session is None:
         unwanted = ledger.live() if not wants(connector, now_ms) else _live(ledger, Purpose.TRANSACTION)
         return ClearLimit(0, *entry.key) if unwanted or ledger.inherited is not None else None
@@ -160,11 +156,20 @@ def _live(ledger: Ledger, purpose: Purpose) -> bool:
     return any(held.limit_ma is not None for held in ledger.slot(purpose).candidates())
 
 
-def _floor_ma(state: State, entry: Seen) -> int:
-    """What a station may give a car that starts alone. In watts over three phases any one phase might get it all, and
-    a third of what is safe charges no car: there it is nothing."""
-    unclear = state.stations[entry.key[0]].capabilities.in_watts and len(entry.station.phase_rotation) > 1
-    return 0 if unclear else entry.station.start_alone_ma
+def _floor(state: State, entry: Seen, books: _Books, *, may_raise: bool) -> SetLimit | None:
+    """The floor where it does not lie yet; one that gives more than what surely lies there only when it fits."""
+    slot = entry.connector.ledger.floor
+    sure_ma = min((held.limit_ma or 0 for held in slot.candidates()), default=0) if slot.acknowledged else 0
+    wired = entry.station.phase_rotation
+    floor_ma = entry.station.start_alone_ma
+    if state.stations[entry.key[0]].capabilities.in_watts and len(wired) > 1:
+        floor_ma = 0  # any one phase might get it all, and a third of what is safe charges no car
+    if floor_ma > sure_ma and not (may_raise and books.fits(entry, wired) and floor_ma <= books.room_alone(entry)):
+        floor_ma = sure_ma
+    if slot.acknowledged is not None and slot.acknowledged.limit_ma == floor_ma and not slot.open:
+        return None
+    lowers = floor_ma <= sure_ma
+    return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, len(wired), lowers=lowers)
 
 
 def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:
@@ -183,12 +188,16 @@ def _kept(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -
         if limit_ma == 0 and connector.session is None:
             return None  # the floor is enough for a car that only prepares
     elif _is_for(newest, connector) and newest.sent_ms >= state.leases_from_ms:
-        aged = newest.lease_ms is not None and now_ms - newest.sent_ms >= newest.lease_ms * RENEW_AT // 100
+        aged = _is_aged(newest, now_ms) or newest.left_ma > max(books.room_alone(entry), 0)
         waits_to_rise = newest.limit_ma > assured_ma  # it may lie there: say it again when there is room
         lies_there = newest is slot.acknowledged and newest.limit_ma == limit_ma
         if not aged and (waits_to_rise or lies_there):
             return None
     return books.command(state, entry, limit_ma, lowers=True)
+
+
+def _is_aged(held: Held, now_ms: int) -> bool:
+    return held.lease_ms is not None and now_ms - held.sent_ms >= held.lease_ms * RENEW_AT // 100
 
 
 def _is_for(held: Held, connector: ConnectorState) -> bool:
@@ -278,7 +287,7 @@ class _Books:
     def command(self, state: State, entry: Seen, limit_ma: int, *, lowers: bool) -> SetLimit:
         """A live limit with its lease; where the station cannot fall back, only what fits for ever."""
         session = entry.connector.session
-        alone_ma = self._room_alone(entry)
+        alone_ma = self.room_alone(entry)
         lease_ms: int | None = state.site.supply.lease_ms
         if not decays(state, entry.key[0]):
             lease_ms = None
@@ -301,7 +310,7 @@ class _Books:
             lowers=lowers,
         )
 
-    def _room_alone(self, entry: Seen) -> int:
+    def room_alone(self, entry: Seen) -> int:
         """The largest last period of this connector that fits beside those of all others."""
         own = list(_alone(entry))
         wired = list(on_phases(1, entry.station.phase_rotation))

@@ -183,6 +183,7 @@ class Bench:
         self.delivering: Sent | None = None  # the limit that a station takes in at this moment
         self.edited_at = 0.0
         self.booted_at: dict[str, float] = {}  # when the controller last heard of a restart
+        self.shown_at = 0.0  # when the meter last showed anything that could be
         self.sample_at = 0.0  # when the last delivered meter sample was true
         self.reading_at: dict[tuple[str, int], float] = {}  # likewise, of each outlet's own readings
         self.watch_sent: Callable[[Sent, Payload], None] = lambda _sent, _payload: None
@@ -225,7 +226,9 @@ class Bench:
                     payload = {"transactionId": effect.transaction_id}
                     self._call(self.links[effect.station_id], "RemoteStopTransaction", payload)
                 case InviteBoot():
-                    self._call(self.links[effect.station_id], "TriggerMessage", {"requestedMessage": "BootNotification"})
+                    self._call(
+                        self.links[effect.station_id], "TriggerMessage", {"requestedMessage": "BootNotification"}
+                    )
                 case Note():
                     self.disk.notes.append(effect.record)
                 case RaiseAlarm():
@@ -272,6 +275,8 @@ class Bench:
         if reading is None or not self.state.site.meters:
             return
         amps = [None if a != a else ma_up(str(round(a, 3))) for a in reading.current_a]
+        if None not in amps:
+            self.shown_at = self.t
         if None not in amps and not self.plant.meter.frozen:
             self.sample_at = reading.at
             self.watch_sample(reading.at, reading.current_a)

@@ -1,13 +1,14 @@
-"""Judges a run of the core at a `Bench` by the plant: profile stores, cars, building. The controller's books are not read.
+"""Judges a run of the core at a `Bench` by the plant: profile stores, cars, building. The core's books are not read.
 
 Words
     *Entitled* is what an outlet may offer now: the profiles that its station keeps, evaluated on that station's own
     clock, capped by its hardware. It counts on the phases that its car can use, without a car on all that are wired.
-    A station that was never accepted is a stranger and counts with its draw; so does one that ignores what it accepts.
+    A station counts with its draw while nobody can know more: before it was first accepted, from a restart until its
+    boot is reported, and while it ignores what it accepts.
     A *place* is a phase of a node; its limit is that of the configuration in force.
     An *outside event* moves a place without a command: a limit lowered, a station added or restarted or its clock
     stepped, a car that draws on more phases than before, an outlet that does not obey.
-    A *raise* is a SetChargingProfile with more amps than the outlet is entitled to when the frame leaves, or takes it in.
+    A *raise* is a limit of more amps than the outlet is entitled to, when it leaves or when the station takes it in.
     *Load* is the building's at a place that counts it (the site in dynamic mode, while its meter works): the smallest
     that stood at any instant since the oldest fact the raise may rest on (the last meter sample, the last reading of
     each charging outlet, at most 36 s old). Nobody could have known a larger one.
@@ -18,14 +19,15 @@ Judgements
     I1 raise  When a station takes in a raise: sum of entitled + load is within the limit at every place of the outlet.
     I1 cut    When a meter sample shows the site above its limit, or a limit is lowered, or a restart is reported: 2 s
               later the last limits that left on the wire cover the excess (the sum of what they leave fits, or they
-              cut as much as is too much), or every outlet there that can be told anything was told 0 A.
+              cut as much as is too much), or every outlet there that can be told anything was told 0 A (an idle one
+              its floor).
     I2        When a raise leaves: sum of max(entitled, drawn) + the raise + load is within the limit at every place
               of the outlet. An outlet that draws on against its limit is an outside event.
     I3        No limit on the wire is above the one decided, nor is what the station makes of it (in watts it may give
               one phase what was meant for all of them: then the sums above decide).
     I4        What profiles give an accepted outlet is 0 or at least its minimum.
-    I5        Dynamic mode: no raise leaves while the meter has been silent, frozen or false for more than 7 s,
-              except within `fallback_a`.
+    I5        Dynamic mode: no raise leaves while the meter has been silent or false for more than 7 s, or shown the
+              same for more than 76 s (60 s to see it, and the way of the readings), except within `fallback_a`.
     I6        When a station takes in a live limit that makes it give more once left alone (an hour from now, links
               cut: the larger of what its transaction and a new one would get), the sum of that fits every node; in
               dynamic mode at the site `fallback_a`. Outlets that nobody could know the content of count too.
@@ -48,6 +50,7 @@ from llm_core import SITE, AlarmCode, Mode, Purpose, SetLimit
 EPS_A = 0.011
 CUT_S = 2
 BLIND_S = 7.0
+FROZEN_S = 76.0
 VOLTAGE_V = 230
 
 Place = tuple[str, int]
@@ -84,6 +87,7 @@ class Referee:
         self.faults: list[str] = []
         self.disobedient: set[Connector] = set()
         self._known: set[str] = set()
+        self._unheard: set[str] = set()  # restarted, and nobody has been told yet
         self._disturbances: dict[str, int] = {}
         self._before: dict[Connector, tuple[float, Session | None]] = {}
         self._alone_before: dict[Connector, Amps3] = {}
@@ -109,7 +113,8 @@ class Referee:
         return {(n.id, i): ma / 1000 for n in tree for i, ma in enumerate(n.limit_ma)}
 
     def entitled(self, station: Station, outlet: Connector) -> Amps3:
-        if station.config.station_id not in self._known or station.config.quirks.ignores_profiles:
+        name = station.config.station_id
+        if name not in self._known or name in self._unheard or station.config.quirks.ignores_profiles:
             return outlet.draw_a
         return outlet.on_site_phases(outlet.entitled_a)
 
@@ -133,7 +138,8 @@ class Referee:
         return self.bench.plant.building.smallest_a(self.bench.t, self.bench.t - since)
 
     def _blind(self) -> bool:
-        return self.bench.t - self.bench.sample_at > BLIND_S
+        """Whether the meter has told nothing for so long, or nothing true, that nobody may go on as before."""
+        return self.bench.t - self.bench.shown_at > BLIND_S or self.bench.t - self.bench.sample_at > FROZEN_S
 
     def _outlets(self, node: str) -> list[Outlet]:
         plant = self.bench.plant
@@ -161,6 +167,8 @@ class Referee:
                 self._known.add(name)
                 self.outside(station)
             if self._disturbances.get(name) != station.disturbances:
+                if not station.accepted and name in self._disturbances:
+                    self._unheard.add(name)
                 self._disturbances[name] = station.disturbances
                 self.outside(station)
             if station.config.quirks.ignores_profiles or any(c in self.disobedient for c in station.connectors):
@@ -172,6 +180,7 @@ class Referee:
         if not self._limits:
             self._limits = self.limits()
         self._note_disturbances()
+        self._note_reports()
         self._judge_sums()
         self._judge_minimums()
         if cause == "message" and self.bench.delivering is not None:
@@ -186,6 +195,21 @@ class Referee:
                 self.bench.alarms.discard(AlarmCode.GUARD_INTERVENED)
                 self._fault("guard", "it had to step in")
 
+    def _note_reports(self) -> None:
+        """A restart that the controller has been told of counts from now on, and must be answered."""
+        for name, at in self.bench.booted_at.items():
+            if self._reported.get(name) == at:
+                continue
+            self._reported[name] = at
+            self._unheard.discard(name)
+            station = self.bench.plant.stations[name]
+            self.outside(station)
+            for outlet in station.connectors:
+                self._told.pop(outlet, None)
+            self._expect_cuts(
+                place for place in self._limits if place[0] in self.bench.plant.above[station.config.node]
+            )
+
     def _judge_sums(self) -> None:
         entitled = self._sums("entitled")
         over = {p for p, limit in self._limits.items() if entitled[p[0]][p[1]] > limit + EPS_A}
@@ -194,14 +218,6 @@ class Referee:
                 self._fault("I1 sum", f"{node} L{phase + 1}: {entitled[node][phase]:.2f}")
         self._over = over
         self._outside.clear()
-        for name, at in self.bench.booted_at.items():
-            if self._reported.get(name) != at:
-                self._reported[name] = at
-                station = self.bench.plant.stations[name]
-                nodes = self.bench.plant.above[station.config.node]
-                for outlet in station.connectors:
-                    self._told.pop(outlet, None)
-                self._expect_cuts({place for place in over if place[0] in nodes})
 
     def _judge_minimums(self) -> None:
         for station, outlet in self.bench.plant.connectors():
@@ -248,7 +264,8 @@ class Referee:
                     self._fault("I6", f"{command} at {node} L{phase + 1}: {sums[node][phase]:.2f} of {limit}")
 
     def _left_alone(self, station: Station, outlet: Connector) -> Amps3:
-        if station.config.station_id not in self._known or station.config.quirks.ignores_profiles:
+        name = station.config.station_id
+        if name not in self._known or name in self._unheard or station.config.quirks.ignores_profiles:
             return (0.0, 0.0, 0.0)
         later, phases = station.utc + 3600, len(outlet.rotation)
         fresh = min(station.profiles.limit_a(outlet.number, later, None, phases), outlet.max_a)
@@ -265,8 +282,7 @@ class Referee:
         station = self.bench.plant.stations[command.station_id]
         outlet = station.connectors[command.connector - 1]
         if not isinstance(command, SetLimit):
-            configured = self.bench.state.site.station(command.station_id)
-            self._told[outlet] = configured.start_alone_ma / 1000 if configured is not None else 0.0
+            self._told[outlet] = self._floor_a(station)
             return
         self._told[outlet] = command.limit_ma / 1000
         self._judge_wire(command, payload)
@@ -348,10 +364,15 @@ class Referee:
                 left += min(drawn, told)
                 cut += max(0.0, before - told) if phase in outlet.phases else 0.0
                 uses = phase in outlet.phases and min(before, outlet.entitled_a) > EPS_A
-                all_told_0 &= not (uses and self._can_be_told(station) and told > EPS_A)
+                least = EPS_A + (self._floor_a(station) if outlet.session is None else 0.0)
+                all_told_0 &= not (uses and self._can_be_told(station) and told > least)
             fits = left + overload.load_a <= self._limits[overload.place] + EPS_A
             if not (fits or cut >= overload.excess_a - EPS_A or all_told_0):
                 self._fault("I1 cut", f"{node} L{phase + 1}: {overload.excess_a:.2f} A too much, cut {cut:.2f}")
+
+    def _floor_a(self, station: Station) -> float:
+        configured = self.bench.state.site.station(station.config.station_id)
+        return configured.start_alone_ma / 1000 if configured is not None else 0.0
 
     def _can_be_told(self, station: Station) -> bool:
         return self.bench.links[station.config.station_id].up and station.accepted
