@@ -17,7 +17,7 @@ fallback holds until the phase has been good for 30 s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -115,18 +115,20 @@ def _draw(connector: ConnectorState, entitled: PerPhase, *, online: bool, now_ms
     return connector.readings[0].current_ma.smaller(last.current_ma), last.current_ma.larger(entitled)
 
 
-def sum_per_node(tree: Iterable[LimitNode], loads: Iterable[tuple[str, PerPhase]]) -> dict[str, list[int]]:
+def sum_per_node(tree: Sequence[LimitNode], loads: Iterable[tuple[str, PerPhase]]) -> dict[str, list[int]]:
     """Per node and phase, the loads under it: each is counted at its node and at every node above."""
-    parents = {node.id: node.parent for node in tree}
-    sums = {node_id: [0, 0, 0] for node_id in parents}
+    sums = {node.id: [0, 0, 0] for node in tree}
     for start, load in loads:
-        node: str | None = start
-        while node is not None:
-            total = sums[node]
-            total[0] += load.l1
-            total[1] += load.l2
-            total[2] += load.l3
-            node = parents[node]
+        total = sums[start]
+        total[0] += load.l1
+        total[1] += load.l2
+        total[2] += load.l3
+    for node in reversed(tree):  # parents come first in the tree, so here every child has its sum
+        if node.parent is not None:
+            own, above = sums[node.id], sums[node.parent]
+            above[0] += own[0]
+            above[1] += own[1]
+            above[2] += own[2]
     return sums
 
 

@@ -38,6 +38,7 @@ from llm_core.transactions import abandoned
 STOP_AFTER_MS = 30_000  # a station that still draws so long after it was told 0 A is asked to stop
 STILL_DRAWS_MA = 1_000
 ASK_AFTER_MS = 500
+CLOCK_EVERY_MS = 5_000
 NOTE_EVERY_MS = 60_000
 
 
@@ -88,9 +89,10 @@ def _turned(state: State, now: Now) -> State:
 
 
 def _clocked(state: State, now_ms: int) -> State:
-    """Count the time since the last tick for sessions and turns."""
-    elapsed_ms = now_ms - state.ticked_ms if state.ticked_ms is not None else 0
-    if elapsed_ms <= 0:
+    """Count the time that passed for sessions and turns, every few seconds."""
+    since_ms = state.clocked_ms if state.clocked_ms is not None else now_ms
+    elapsed_ms = now_ms - since_ms
+    if 0 < elapsed_ms < CLOCK_EVERY_MS:
         return state
     connectors = dict(state.connectors)
     for key, connector in state.connectors.items():
@@ -102,7 +104,7 @@ def _clocked(state: State, now_ms: int) -> State:
             session=clock_session(connector.session, elapsed_ms, charging=charging),
             served_ms=connector.served_ms + (elapsed_ms if connector.offered_ma > 0 else 0),
         )
-    return attrs.evolve(state, connectors=connectors)
+    return attrs.evolve(state, connectors=connectors, clocked_ms=now_ms)
 
 
 # Commands into the books

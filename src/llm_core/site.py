@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cached_property
 
 import attrs
 
@@ -153,10 +154,18 @@ class Site:
     access: AccessRule = AccessRule.BADGE
 
     def station(self, station_id: str) -> Station | None:
-        return next((station for station in self.stations if station.id == station_id), None)
+        return self._by_id.get(station_id)
 
     def limit_tree(self) -> tuple[LimitNode, ...]:
         """Site, clusters and double stations, parents first, each with its configured limit."""
+        return self._tree
+
+    @cached_property
+    def _by_id(self) -> dict[str, Station]:
+        return {station.id: station for station in reversed(self.stations)}
+
+    @cached_property
+    def _tree(self) -> tuple[LimitNode, ...]:
         site = LimitNode(SITE, None, self.supply.limit_ma)
         unlimited = PerPhase.same(MOST_MA)
         clusters = [LimitNode(c.id, c.parent or SITE, c.limit_ma or unlimited) for c in self._clusters_by_depth()]
@@ -308,4 +317,8 @@ def _floor_faults(site: Site) -> Iterator[Fault]:
 
 def on_phases(value_ma: int, phases: tuple[Phase, ...]) -> PerPhase:
     """`value_ma` on the named phases, 0 on the others."""
-    return PerPhase(*(value_ma if phase in phases else 0 for phase in PHASES))
+    return PerPhase(
+        value_ma if Phase.L1 in phases else 0,
+        value_ma if Phase.L2 in phases else 0,
+        value_ma if Phase.L3 in phases else 0,
+    )

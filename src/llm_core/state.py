@@ -155,6 +155,7 @@ class State:
     latest_utc: datetime | None = None  # the latest instant ever recorded
     window: int = 0  # the number of the present rotation window
     ticked_ms: int | None = None
+    clocked_ms: int | None = None  # up to when the time of sessions is counted
     raised_ms: int | None = None  # when the last round of increases left
     leases_from_ms: int = 0  # leases from before are renewed at once (our clock stepped)
     noted_ms: int = 0
