@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -17,7 +18,7 @@ from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.virtual.demo import demo_site
-from llm_adapters.virtual.plant import Plant
+from llm_adapters.virtual.plant import Plant, PlantConfig
 from llm_adapters.virtual.shell import Shell
 from llm_adapters.virtual.sockets import modbus_meter, websocket_links
 from llm_app.clock import SystemClock
@@ -38,7 +39,7 @@ async def run_demo(
     until: Callable[[], Awaitable[None]],
 ) -> None:
     """Run until `until` returns. A data directory that already holds a site keeps its users and history."""
-    plant = Plant(demo_site(stations, seed, epoch=time.time()), seed)
+    plant = Plant(_by_day(demo_site(stations, seed, epoch=time.time())), seed)
     with ExitStack() as stack:
         folder = (
             data if data is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-demo-")))
@@ -54,6 +55,13 @@ async def run_demo(
                 finally:
                     plant_task.cancel()
                     await asyncio.gather(plant_task, return_exceptions=True)
+
+
+def _by_day(config: PlantConfig) -> PlantConfig:
+    """The building as on a Tuesday from ten in the morning, whenever the demo is started, and rather busy."""
+    tuesday = datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()
+    building = attrs.evolve(config.building, utc_offset_s=tuesday - config.epoch, steps_per_hour=60.0)
+    return attrs.evolve(config, building=building)
 
 
 async def _prepared(data: Path, plant: Plant, meter_port: int) -> str | None:
