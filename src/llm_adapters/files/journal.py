@@ -12,7 +12,7 @@ Theory of operation
 `run` names a start of the program, `number` counts the events of that run before the snapshot. A snapshot whose number
 was reached by replaying is a check; one further ahead tells how many events are missing.
 
-There are two files, the present one and the one before it, each of at most `MOST_BYTES` and each beginning with a
+There are two files, the present one and the one before it, each of at most 8 MiB and each beginning with a
 snapshot, so that either can be replayed alone. Lines are appended in batches and every batch carries the state that it
 starts from: it is written behind what is there when it continues it, else behind a snapshot of its own (the program
 has started, a write has failed), in the other file when there is no room. A failed write needs no repair for that.
@@ -104,7 +104,8 @@ def snapshot_line(snapshot: Snapshot) -> str:
 class JournalFiles:
     """The two files of a folder. For one writer, in a thread of its own; raises OSError as the disk does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._present = folder / PRESENT
         self._previous = folder / PREVIOUS
         self._reached: tuple[str, int, int] | None = None  # run, number and size after the last append that worked
@@ -120,11 +121,11 @@ class JournalFiles:
         self._reached = None
         if not continues:
             size = self._mended(start.program)
-        if not continues or size + len(lines) > MOST_BYTES:
+        if not continues or size + len(lines) > self._most_bytes:
             lines = snapshot_line(start).encode("ascii") + lines
-            if len(lines) > MOST_BYTES:
+            if len(lines) > self._most_bytes:
                 raise OverflowError(f"{len(lines)} bytes are more than a journal holds")
-        if size + len(lines) > MOST_BYTES:
+        if size + len(lines) > self._most_bytes:
             os.replace(self._present, self._previous)
             size = 0
         with open(self._present, "ab", opener=_privately) as file:
