@@ -53,6 +53,8 @@ def dispatch(
     for entry in seen:
         if not entry.online or not state.stations[entry.key[0]].accepted:
             continue
+        if books.alone_fits and _is_quiet(state, entry, grants.get(entry.key), now_ms):
+            continue
         command, remaining = _firm(state, entry, grants.get(entry.key), books, now_ms, may_raise=may_raise)
         if command is not None:
             firm.append(command)
@@ -65,6 +67,22 @@ def dispatch(
         if command is not None:
             (firm if command.lowers else raised).append(command)
     return tuple(attrs.evolve(command, seq=state.next_seq + i) for i, command in enumerate((*firm, *raised)))
+
+
+def _is_quiet(state: State, entry: Seen, grant: Grant | None, now_ms: int) -> bool:
+    """Whether just what should lies at the station, acknowledged and fresh: most connectors, most of the time."""
+    connector, ledger = entry.connector, entry.connector.ledger
+    floor, default, held = ledger.floor.acknowledged, ledger.default.acknowledged, ledger.transaction.acknowledged
+    if floor is None or default is None or held is None or ledger.inherited is not None:
+        return False
+    if ledger.floor.open or ledger.default.open or ledger.transaction.open or ledger.refused_ms is not None:
+        return False
+    if floor.limit_ma != entry.station.start_alone_ma or default.limit_ma is not None:
+        return False
+    if grant is None or connector.session is None:
+        return held.limit_ma is None and grant is None and connector.session is None
+    fresh = held.sent_ms >= state.leases_from_ms and not _is_aged(held, now_ms)
+    return fresh and held.limit_ma == grant.limit_ma and _is_for(held, connector)
 
 
 def _firm(
@@ -246,6 +264,11 @@ class _Books:
         self._alone_limit = {node.id: list(node.limit_ma) for node in self.tree}
         if state.site.supply.mode is Mode.DYNAMIC:
             self._alone_limit[SITE] = list(self.tree[0].limit_ma.smaller(state.site.supply.fallback_ma))
+        self.alone_fits = all(
+            total <= limit
+            for node_id, totals in self._alone.items()
+            for total, limit in zip(totals, self._alone_limit[node_id], strict=True)
+        )
         self.more_to_come = any(e.online and _is_coming_down(e, now_ms) for e in seen)
 
     def _chain(self, entry: Seen) -> list[str]:

@@ -17,6 +17,7 @@ and only on stations whose clock is known to agree; else it counts for ever. A l
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import attrs
 
@@ -137,6 +138,10 @@ class Ledger:
 
     def left_alone_ma(self) -> int:
         """What the connector gives once every lease has run out: its part of I6."""
+        return self._left_alone_ma
+
+    @cached_property
+    def _left_alone_ma(self) -> int:
         inherited_ma = self.inherited.then_ma if self.inherited is not None else 0
         return max(inherited_ma, self.floor.left_ma(), self.default.left_ma(), self.transaction.left_ma())
 
