@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -226,18 +227,29 @@ def allocate(
 
 @app.command()
 def simulate(
+    scenario: Annotated[Path | None, typer.Argument(help="A story to play, as TOML.", show_default=False)] = None,
     stations: Annotated[int, typer.Option(min=1, max=2000, help="How many stations.")] = 8,
     hours: Annotated[float, typer.Option(min=0.01, max=10_000, help="Simulated time.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The seed: the same seed gives the same run.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="The seed: the same seed gives the same run. [default: 1]")] = None,
     supply_a: Annotated[float, typer.Option(min=6, help="The building's protection, A per phase.")] = 63.0,
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Run the controller against the virtual site in virtual time, and let the site judge it."""
-    from llm_app.simulate import report, simulation
+    """Run the controller in virtual time against a site made up or told by a file, and let the plant judge it."""
+    from llm_app.report import report
+    from llm_app.scenario import ScenarioError, load_scenario
+    from llm_app.simulate import made_up, simulate
 
     _log("error")
-    result = simulation(stations, hours, seed, supply_a)
-    sys.stdout.write(report(result, as_json=json_output) + "\n")
+    try:
+        story = made_up(stations, hours, seed or 1, supply_a) if scenario is None else load_scenario(scenario, seed)
+    except OSError as error:
+        raise WrongInput(f"cannot read {scenario}: {error.strerror}") from error
+    except ScenarioError as error:
+        raise WrongInput("\n".join(f"{scenario}: {fault}" for fault in error.faults)) from error
+    outcome = simulate(story)
+    sys.stdout.write((json.dumps(outcome.as_dict(), indent=2) if json_output else report(outcome)) + "\n")
+    if not outcome.held:
+        raise Failure("not everything that was expected held")
 
 
 # The data directory, with the server running or not

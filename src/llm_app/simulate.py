@@ -1,12 +1,14 @@
-"""`llm-app simulate`: the controller, station sessions and profile encoder of the server, in virtual time."""
+"""`llm-app simulate`: the controller, station sessions and profile encoder of the server, in virtual time.
+
+A run depends on its `Scenario` alone. The plant judges it; what the controller believes is not asked.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import zlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,18 +17,21 @@ import attrs
 from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.virtual import clockwork
 from llm_adapters.virtual.demo import demo_site
-from llm_adapters.virtual.judge import Judge, Terms
+from llm_adapters.virtual.expect import Verdict, Watch
+from llm_adapters.virtual.judge import Finding, Judge, Terms
 from llm_adapters.virtual.links import End, pair
 from llm_adapters.virtual.meter import Meter
-from llm_adapters.virtual.plant import Plant, PlantConfig
+from llm_adapters.virtual.plant import Plant
+from llm_adapters.virtual.script import Script, build_in
 from llm_adapters.virtual.shell import Shell
+from llm_adapters.virtual.trace import Trace
 from llm_app.clock import LoopClock
 from llm_app.controller import Controller
-from llm_app.virtual_site import badges_of, site_of
-from llm_core import SITE, Clock, MeterSampled, Now, Record, Stored, ma_up, recover
+from llm_app.scenario import DERATED, Scenario
+from llm_app.virtual_site import site_of
+from llm_core import SITE, Clock, MeterSampled, Mode, Now, Record, Stored, ma_up, recover
 
 FALLBACK_A = 16
-DERATED = 0.8
 METER_PERIOD_S = 1.0
 STATION_TICK_S = 1.0
 
@@ -47,49 +52,122 @@ class Memory:
         return None
 
 
-def simulation(stations: int, hours: float, seed: int, supply_a: float) -> dict[str, Any]:
-    """Run the virtual site for `hours` and return the plant's own verdict. The same arguments give the same result."""
-    config = demo_site(stations, seed)
+@attrs.frozen
+class Outcome:
+    """What a run has shown: the plant's figures, its findings against the controller, and what was expected."""
+
+    scenario: Scenario
+    figures: dict[str, Any]
+    findings: tuple[Finding, ...]
+    verdicts: tuple[Verdict, ...]
+    trace: Trace
+
+    @property
+    def held(self) -> bool:
+        return all(verdict.held for verdict in self.verdicts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        expected = [
+            {"expected": v.expectation.text, "held": v.held, "found": None if v.found is None else list(v.found)}
+            for v in self.verdicts
+        ]
+        return {
+            "title": self.scenario.title,
+            "seed": self.scenario.seed,
+            "hours": self.scenario.seconds / 3600,
+            **self.figures,
+            "findings": [attrs.asdict(finding) for finding in self.findings],
+            "expectations": expected,
+        }
+
+
+def made_up(stations: int, hours: float, seed: int, supply_a: float) -> Scenario:
+    """The virtual site of the demo under a supply of `supply_a`, with drivers who come and go for `hours`."""
+    plant = demo_site(stations, seed)
     limit_a = round(supply_a * DERATED, 1)
-    nodes = ({**config.nodes[0], "limit_a": dict.fromkeys(("L1", "L2", "L3"), limit_a)}, *config.nodes[1:])
-    config = attrs.evolve(config, nodes=nodes, fuse_a=supply_a)
-    return clockwork.run(_simulated(config, hours * 3600, seed))
+    nodes = ({**plant.nodes[0], "limit_a": dict.fromkeys(("L1", "L2", "L3"), limit_a)}, *plant.nodes[1:])
+    plant = attrs.evolve(plant, nodes=nodes, fuse_a=supply_a)
+    site = site_of(plant, fallback_a=min(FALLBACK_A, limit_a))
+    return Scenario(f"{stations} stations, {supply_a:g} A", site, plant, hours * 3600, seed)
 
 
-async def _simulated(config: PlantConfig, seconds: float, seed: int) -> dict[str, Any]:
-    plant = Plant(config, seed)
-    judge = Judge(plant, Terms(dynamic=True, fallback_a=(FALLBACK_A,) * 3))
-    clock = LoopClock(datetime.fromtimestamp(config.epoch, UTC))
-    stored = Stored(site=site_of(config, fallback_a=FALLBACK_A), badges=badges_of(config))
-    state, _ = recover(stored, Now(clock.monotonic_ms(), clock.utc()), factory=False)
-    controller = Controller(state, clock, Memory())
-    stations = StationServer(controller, clock)
-    controller.command_with(stations.perform)
-    links: set[asyncio.Task[str]] = set()
-    opened = 0
+def simulate(scenario: Scenario, *, sample_s: float | None = None) -> Outcome:
+    """Play a scenario to its end; a picture may be drawn of a sample every `sample_s` (default: 2000 of them)."""
+    return clockwork.run(_played(scenario, sample_s or max(1.0, scenario.seconds / 2000)))
 
-    async def connect(station_id: str) -> End:
-        nonlocal opened
-        opened += 1
-        client, server = pair(seed=f"{seed}/{station_id}/{opened}")
-        task = asyncio.create_task(stations.attach(server, station_id, "127.0.0.1", f"/ocpp/{station_id}"))
-        links.add(task)
-        task.add_done_callback(links.discard)
+
+async def _played(scenario: Scenario, sample_s: float) -> Outcome:
+    return await _Run(scenario, sample_s).played()
+
+
+class _Run:
+    """One run on the running loop: plant, judge and controller, and the links between. `Surroundings` of the script."""
+
+    def __init__(self, scenario: Scenario, sample_s: float) -> None:
+        site = scenario.site
+        self._scenario = scenario
+        self._plant = Plant(scenario.plant, scenario.seed)
+        self._plant.script = Script(
+            scenario.faults, self._plant.meter, tuple(self._plant.stations.values()), surroundings=self
+        )
+        build_in(self._plant.building, scenario.steps)
+        self._judge = Judge(self._plant, _terms(scenario))
+        self._watch = Watch(scenario.expectations, self._judge)
+        self._trace = Trace(self._plant, sample_s)
+        self._clock = LoopClock(datetime.fromtimestamp(scenario.plant.epoch, UTC))
+        stored = Stored(site=site, badges=scenario.badges)
+        state, _ = recover(stored, Now(self._clock.monotonic_ms(), self._clock.utc()), factory=False)
+        self._controller = Controller(state, self._clock, Memory())
+        self._stations = StationServer(self._controller, self._clock)
+        self._controller.command_with(self._stations.perform)
+        self._links: dict[str, tuple[End, End]] = {}
+        self._attached: set[asyncio.Task[str]] = set()
+        self._opened = 0
+
+    async def played(self) -> Outcome:
+        parts = [self._controller.run(), Shell(self._plant, self._connect, tick_s=STATION_TICK_S).run()]
+        if self._scenario.site.supply.mode is Mode.DYNAMIC:
+            parts.append(_poll(self._plant.meter, self._controller, self._clock))
+        tasks: list[asyncio.Task[None]] = [asyncio.create_task(part) for part in parts]
+        done, _ = await asyncio.wait(tasks, timeout=self._scenario.seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # none of the parts may end by itself
+        for running in (*tasks, *self._attached):
+            running.cancel()
+        await asyncio.gather(*tasks, *self._attached, return_exceptions=True)
+        judge = self._judge
+        return Outcome(self._scenario, judge.report(), tuple(judge.findings), self._watch.verdicts(), self._trace)
+
+    async def _connect(self, station_id: str) -> End:
+        self._opened += 1
+        client, server = pair(seed=f"{self._scenario.seed}/{station_id}/{self._opened}")
+        self._links[station_id] = (client, server)
+        task = asyncio.create_task(self._stations.attach(server, station_id, "127.0.0.1", f"/ocpp/{station_id}"))
+        self._attached.add(task)
+        task.add_done_callback(self._attached.discard)
         return client
 
-    shell = Shell(plant, connect, tick_s=STATION_TICK_S)
-    parts = (controller.run(), shell.run(), _meter(plant.meter, controller, clock))
-    tasks: list[asyncio.Task[None]] = [asyncio.create_task(part) for part in parts]
-    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()  # none of the parts may end by itself
-    for running in (*tasks, *links):
-        running.cancel()
-    await asyncio.gather(*tasks, *links, return_exceptions=True)
-    return {"seed": seed, "hours": seconds / 3600, **judge.report()}
+    def hang(self, station_id: str) -> None:
+        for end in self._links.get(station_id, ()):
+            end.black_hole()
+
+    def cut(self, station_id: str) -> None:
+        for end in self._links.get(station_id, ()):
+            end.abort()
+
+    def step_clock(self, seconds: float) -> None:
+        self._clock.stepped += timedelta(seconds=seconds)
 
 
-async def _meter(meter: Meter, controller: Controller, clock: Clock) -> None:
+def _terms(scenario: Scenario) -> Terms:
+    supply = scenario.site.supply
+    a, b, c = (ma / 1000 for ma in supply.fallback_ma)
+    least_ma = min(station.min_ma for station in scenario.site.stations)
+    return Terms(dynamic=supply.mode is Mode.DYNAMIC, fallback_a=(a, b, c), min_a=least_ma / 1000)
+
+
+async def _poll(meter: Meter, controller: Controller, clock: Clock) -> None:
     """Ask the meter every second, as the poller of a real one does; one that is silent posts nothing."""
     while True:
         reading = meter.reading()
@@ -107,19 +185,3 @@ async def _meter(meter: Meter, controller: Controller, clock: Clock) -> None:
                 )
             )
         await asyncio.sleep(METER_PERIOD_S)
-
-
-def report(result: dict[str, Any], *, as_json: bool) -> str:
-    """The result for a script, or for a person."""
-    if as_json:
-        return json.dumps(result, indent=2)
-    return "\n".join(_lines(result, ""))
-
-
-def _lines(value: dict[str, Any], indent: str) -> Iterable[str]:
-    for key, entry in value.items():
-        if isinstance(entry, dict):
-            yield f"{indent}{key}:"
-            yield from _lines(entry, indent + "  ")
-        else:
-            yield f"{indent}{key}: {entry}"

@@ -26,25 +26,33 @@ from llm_core import (
 METER_MODEL = "eastron_sdm630"
 
 
-def site_of(plant: PlantConfig, *, fallback_a: int, meter_port: int = 502, time_zone: str = "Europe/Berlin") -> Site:
-    """The site of this plant, in dynamic mode, with its root node's limit as the derated current."""
+def site_of(
+    plant: PlantConfig,
+    *,
+    fallback_a: float | tuple[float, float, float],
+    mode: Mode = Mode.DYNAMIC,
+    meter_port: int = 502,
+    time_zone: str = "Europe/Berlin",
+) -> Site:
+    """The site of this plant: its root node's limit is the derated current in dynamic, the maximum in static mode."""
     root, *clusters = plant.nodes
     derated_ma = _per_phase(root["limit_a"])
+    fallback = (fallback_a,) * 3 if isinstance(fallback_a, int | float) else fallback_a
     return Site(
         system=System(name="Virtual site", country="DE", time_zone=time_zone),
         supply=Supply(
-            mode=Mode.DYNAMIC,
+            mode=mode,
             fuse_ma=PerPhase.same(_ma(plant.fuse_a)),
             derated_ma=derated_ma,
             static_max_ma=derated_ma,
-            fallback_ma=PerPhase.same(_ma(fallback_a)),
+            fallback_ma=PerPhase(*(_ma(amps) for amps in fallback)),
         ),
         clusters=tuple(
             Cluster(str(node["id"]), str(node["id"]).capitalize(), _parent(node, root), _per_phase(node["limit_a"]))
             for node in clusters
         ),
         stations=tuple(_station(config, str(root["id"])) for config in plant.stations),
-        meters=(MeterSetup(SITE, METER_MODEL, "127.0.0.1", meter_port),),
+        meters=(MeterSetup(SITE, METER_MODEL, "127.0.0.1", meter_port),) if mode is Mode.DYNAMIC else (),
         access=AccessRule.BADGE,
     )
 

@@ -230,3 +230,11 @@ def test_an_hour_of_stations_and_drivers_runs_in_virtual_time_and_repeats_exactl
     assert actions.count("StartTransaction") == actions.count("StopTransaction") == 2
     assert actions.count("cut") == 1
     assert hour(1) == heard
+
+
+def test_a_sleep_too_short_for_a_float_moves_time_all_the_same() -> None:
+    async def main() -> float:
+        await asyncio.sleep(1e-13)
+        return asyncio.get_running_loop().time()
+
+    assert 1_000_000 < run(main(), start=1_000_000.0) < 1_000_001

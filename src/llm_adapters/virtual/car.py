@@ -21,6 +21,8 @@ _WOBBLE_S = 4.0
 class CarModel:
     """The kind of car. `phases` 1, 2 or 3 of the station's, the first ones; `start_a` is what it needs to begin.
 
+    `begins_on` so many of them until it has drawn for `begins_for_s`, then it uses all of its own.
+
     `step_a` 1.0 rounds to the *nearest* amp, so it may draw half an amp too much; `excess` is a share drawn above
     the offer; `sleeps_after` that many pauses it draws nothing until it is plugged in again; `ignores_limit` draws
     its maximum whatever is offered, `ignores_pause` even when the offer is 0.
@@ -38,12 +40,14 @@ class CarModel:
     sleeps_after: int | None = None
     ignores_limit: bool = False
     ignores_pause: bool = False
+    begins_on: int | None = None
+    begins_for_s: float = 300.0
 
 
 class Car:
     """One car with its battery; `draw_a` is what it takes on each of its `phases` since the last `advance`.
 
-    `phases` starts as the model's; the outlet lowers it where fewer are wired.
+    `wired` is how many phases the outlet has; the car uses no more.
     """
 
     def __init__(self, model: CarModel, soc: float = 0.4, target_soc: float = 1.0, voltage_v: float = 230.0) -> None:
@@ -51,7 +55,7 @@ class Car:
         self.soc = soc
         self.target_soc = target_soc
         self.voltage_v = voltage_v
-        self.phases = model.phases
+        self.wired = 3
         self.draw_a = 0.0
         self.pauses = 0
         self.due = math.inf
@@ -59,6 +63,13 @@ class Car:
         self._pilot_a = 0.0
         self._next_pilot: tuple[float, float] | None = None
         self._at = -math.inf
+        self._drew_s = 0.0
+
+    @property
+    def phases(self) -> int:
+        """How many phases it uses now."""
+        early = self.model.begins_on is not None and self._drew_s < self.model.begins_for_s
+        return min((early and self.model.begins_on) or self.model.phases, self.wired)
 
     @property
     def asleep(self) -> bool:
@@ -91,6 +102,7 @@ class Car:
         if t > self._at > -math.inf:
             power_w = self.draw_a * self.voltage_v * self.phases
             self.soc += power_w * (t - self._at) / 3600 / self.model.capacity_wh
+            self._drew_s += t - self._at if self.draw_a > 0 else 0.0
         self._at = t
         if self._next_pilot is not None and t >= self._next_pilot[0]:
             if self.draw_a > 0 and self._next_pilot[1] < PILOT_MIN_A:
@@ -117,6 +129,8 @@ class Car:
         return wanted
 
     def _taper(self) -> float:
+        if self.model.taper_from >= 1:
+            return 1.0
         past = (self.soc - self.model.taper_from) / (1 - self.model.taper_from)
         return 1.0 if past <= 0 else max(0.05, 1 - 0.9 * past)
 
@@ -124,6 +138,8 @@ class Car:
         due = math.inf if self._next_pilot is None else self._next_pilot[0]
         if self.draw_a <= 0:
             return due
+        if self.phases < min(self.model.phases, self.wired):
+            due = min(due, t + max(0.01, self.model.begins_for_s - self._drew_s))
         if self.model.wobble_a:
             due = min(due, (math.floor(t / _WOBBLE_S) + 1) * _WOBBLE_S)
         goal = self.target_soc

@@ -10,8 +10,11 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
+from contextvars import Context
 from selectors import SelectorKey
 from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+_LEAST_S = 1e-6  # who sleeps for less than a float can show would sleep for ever
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -61,6 +64,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if timeout is None:
             raise Deadlock("every task waits and no timer is set")
         self._now += max(0.0, timeout)
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As in every loop, but at least a microsecond from now."""
+        soonest = self._now + _LEAST_S
+        if when < soonest:
+            when = soonest + max(0.0, when - self._now)
+        return super().call_at(when, callback, *args, context=context)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts

@@ -50,7 +50,8 @@ class Connector:
         self.ended = False
         self.available = True
         self.reported = ""
-        self.limit_a = math.inf
+        self.told_a = math.inf  # by its profiles
+        self.limit_a = math.inf  # that it heeds
         self.pilot_a = 0.0
         self.draw_a: Amps3 = NO_AMPS
         self.energy_wh = 0.0
@@ -68,6 +69,11 @@ class Connector:
         """The most that it may offer on its present profiles."""
         return max(0.0, min(self.limit_a, self.max_a))
 
+    @property
+    def granted_a(self) -> float:
+        """The most that its present profiles let it offer, whether it heeds them or not."""
+        return max(0.0, min(self.told_a, self.max_a))
+
     def on_site_phases(self, amps: float) -> Amps3:
         """`amps` on each phase that may carry current here, 0 on the others."""
         return _on(self.phases, amps)
@@ -79,7 +85,7 @@ class Connector:
     def plug(self, car: Car, t: float) -> None:
         self.advance(t)
         self.car = car
-        car.phases = min(car.model.phases, len(self.rotation))
+        car.wired = len(self.rotation)
         car.cut(t)
 
     def unplug(self, t: float) -> Car | None:

@@ -3,11 +3,15 @@ the building takes. Nothing of the controller's books is believed, or even known
 
 How each invariant is judged
     *Entitled* is what a connector may offer now: its profiles, evaluated on its own clock, and its hardware. It counts
-    on the phases that its present car can use, on all wired ones without a car (then it is what a car that starts
-    would get). A station that has not been accepted yet is a stranger and counts with what it draws. *Load* at the
-    root in dynamic mode is the smallest building load of the last `window_s` seconds (a meter period, its lag and the
-    way of a message): a controller cannot know better. A *raise* is a rise of a connector's entitlement while a
-    message is taken in or time passes, unless a restart, a step of its clock or the end of its transaction explains it.
+    on the phases that its present car uses, on all wired ones without a car (then it is what a car that starts
+    would get). A phase that a charging car adds by itself counts from when it can be known (see I2). A station that
+    has not been accepted yet is a stranger and counts with what it draws; one that keeps its profiles without heeding
+    them is entitled to what they say, and what it gives beyond counts as that of a car that ignores its limit (I2).
+    *Load* at the root in dynamic mode is the smallest building load of the last `window_s` seconds (a meter period,
+    its lag and the way of a message): a controller cannot know better. While the meter shows nothing true the window
+    reaches back to the last true measurement, at most by the time after which I5 forbids to rely on it.
+    A *raise* is a rise of a connector's entitlement while a message is taken in or time passes, unless a restart, a
+    step of its clock or the end of its transaction explains it.
 
     I1  At a raise, for every node above it and phase it can use: sum of entitled + load <= limit. Static mode, in
         addition: the sum at a node goes above its limit without such a restart or step anywhere beneath it.
@@ -82,10 +86,11 @@ class Judge:
         self.books = Books(plant, of_stations=not self.terms.dynamic)
         self._limits = {str(n["id"]): _amps(n["limit_a"]) for n in plant.config.nodes}
         self._root = str(plant.config.nodes[0]["id"])
-        self._window_s = plant.config.meter.period_s + plant.config.meter.lag_s + self.terms.wire_s
         self._evaluations = -1
         self._entitled: dict[Connector, tuple[float, Session | None]] = {}
         self._ignoring: dict[Connector, float] = {}
+        self._known_phases: dict[Connector, tuple[int, ...]] = {}
+        self._added: dict[Connector, float] = {}
         self._disturbed: dict[str, int] = {}
         self._profiles: dict[str, list[Profile]] = {}
         self._over: set[tuple[str, int]] = set()
@@ -132,9 +137,9 @@ class Judge:
 
     def _rose(self, station: Station, connector: Connector) -> bool:
         before, session = self._entitled.get(connector, (math.inf, None))
-        self._entitled[connector] = (connector.entitled_a, connector.session)
+        self._entitled[connector] = (connector.granted_a, connector.session)
         ended = session is not None and session is not connector.session
-        risen = connector.entitled_a > before + _EPS_A
+        risen = connector.granted_a > before + _EPS_A
         return risen and not ended and station.config.station_id in self._known
 
     # -- judging -------------------------------------------------------------------------------------------------
@@ -143,21 +148,49 @@ class Judge:
         """What counts for I1: the entitlement of a known station, the draw of a stranger."""
         if station.config.station_id not in self._known:
             return connector.draw_a
-        return connector.on_site_phases(connector.entitled_a)
+        granted = connector.granted_a
+        known = self._known_phases.get(connector, connector.phases)
+        return (granted if 0 in known else 0.0, granted if 1 in known else 0.0, granted if 2 in known else 0.0)
 
     def _notice(self, t: float) -> None:
-        """Since when each car that ignores its limit takes more than it may."""
+        """Since when each car that ignores its limit takes more than it may, or uses a phase more than before."""
         for station, connector in self.plant.connectors():
-            ignores = connector.car is not None and connector.car.model.ignores_limit
+            self._notice_phases(connector, t)
+            car = connector.car
+            ignores = car is not None and (car.model.ignores_limit or station.config.quirks.ignores_profiles)
             if not ignores or max(connector.draw_a) <= max(self.entitled(station, connector)) + _EPS_A:
                 self._ignoring.pop(connector, None)
             else:
                 self._ignoring.setdefault(connector, t)
 
+    def _notice_phases(self, connector: Connector, t: float) -> None:
+        car, now = connector.car, connector.phases
+        if car is None or car.model.begins_on is None:
+            self._known_phases.pop(connector, None)
+            self._added.pop(connector, None)
+        elif len(now) <= len(self._known_phases.get(connector, now)):
+            self._known_phases[connector] = now
+            self._added.pop(connector, None)
+        elif t - self._added.setdefault(connector, t) >= self._known_after_s:
+            self._known_phases[connector] = now
+
+    @property
+    def _known_after_s(self) -> float:
+        """How long after it began a car's own doing can be known."""
+        return self._window_s if self.terms.dynamic else self.terms.unmetered_s
+
+    @property
+    def _window_s(self) -> float:
+        """How old the controller's knowledge of the supply may be."""
+        meter, terms = self.plant.meter, self.terms
+        usual_s = meter.config.period_s + meter.config.lag_s + terms.wire_s
+        patience_s = terms.frozen_s if meter.frozen else terms.meter_lost_s
+        return max(usual_s, min(self.plant.t - meter.last_true + terms.wire_s, patience_s))
+
     def _worst(self, station: Station, connector: Connector) -> Amps3:
         entitled, drawn = self.entitled(station, connector), connector.draw_a
-        known_after_s = self._window_s if self.terms.dynamic else self.terms.unmetered_s
-        if self.plant.t - self._ignoring.get(connector, -math.inf) < known_after_s:
+        own_doing = max(self._ignoring.get(connector, -math.inf), self._added.get(connector, -math.inf))
+        if self.plant.t - own_doing < self._known_after_s:
             return entitled
         return (max(entitled[0], drawn[0]), max(entitled[1], drawn[1]), max(entitled[2], drawn[2]))
 
@@ -183,7 +216,7 @@ class Judge:
             self._blind_raise(entitled[self._root], t)
         if raised and cause == "time":
             names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in raised)
-            self._found(t, "lease_rises", names, max(c.entitled_a for _, c in raised), 0.0)
+            self._found(t, "lease_rises", names, max(c.granted_a for _, c in raised), 0.0)
 
     def _places(self, station: Station, connector: Connector) -> Iterator[tuple[str, int]]:
         for node in self.plant.above[station.config.node]:
@@ -197,7 +230,8 @@ class Judge:
             for phase in range(3)
             if sums[phase] > self._limits[node][phase] + _EPS_A
         }
-        excused = {node for name in disturbed for node in self.plant.above[self.plant.stations[name].config.node]}
+        moved = disturbed | {s.config.station_id for s, c in self.plant.connectors() if c in self._added}
+        excused = {node for name in moved for node in self.plant.above[self.plant.stations[name].config.node]}
         for node, phase in sorted(over - self._over):
             if node not in excused:
                 what = f"sum at {node} {SITE_PHASES[phase]}"
@@ -230,7 +264,7 @@ class Judge:
 
     def _minimums(self, t: float) -> None:
         for station, connector in self.plant.connectors():
-            limit = connector.limit_a
+            limit = connector.told_a
             if 0 < limit < self.terms.min_a - _EPS_A and station.config.station_id in self._known:
                 self._found(t, "I4", f"{station.config.station_id}/{connector.number}", limit, self.terms.min_a)
 
@@ -253,8 +287,6 @@ class Judge:
         """What a connector settles at when nobody speaks to it any more."""
         if station.config.station_id not in self._known:
             return NO_AMPS
-        if station.config.quirks.ignores_profiles:
-            return connector.on_wired_phases(connector.max_a)
         later, phases = station.utc + _HOUR_S, len(connector.rotation)
         floor_a = min(station.profiles.limit_a(connector.number, later, None, phases), connector.max_a)
         held = connector.on_wired_phases(floor_a)

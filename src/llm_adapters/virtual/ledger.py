@@ -47,6 +47,10 @@ class Stay:
             self.changes += 1
 
     @property
+    def pauses(self) -> int:
+        return self.car.pauses - self.pauses_at
+
+    @property
     def served(self) -> float:
         """Its energy as a share of what it could have taken alone, in the time that it stayed."""
         fastest_w = min(self.car.model.max_a, self.outlet.max_a) * self.car.phases * self.outlet.voltage_v
@@ -110,6 +114,16 @@ class Books:
             need_wh = max(0.0, car.target_soc - car.soc) * car.model.capacity_wh
             self._stays[outlet] = Stay(car, outlet, t, outlet.energy_wh, need_wh, car.pauses, outlet.pilot_a)
 
+    @property
+    def longest_above_s(self) -> float:
+        """The longest time without a break that any node and phase was above its limit."""
+        return max(stretch.longest_s for stretch in self._above.values())
+
+    def most_pauses(self, station_id: str | None = None) -> int:
+        """The most pauses of any one car, at one station or anywhere."""
+        at = {outlet for station, outlet in self._plant.connectors() if station_id in (None, station.config.station_id)}
+        return max((s.pauses for s in [*self._gone, *self._stays.values()] if s.outlet in at), default=0)
+
     def report(self) -> dict[str, Any]:
         """The figures, ready for JSON; seconds, kWh, shares."""
         for outlet, stay in self._stays.items():
@@ -129,7 +143,9 @@ class Books:
             "jain": sum(served) ** 2 / (len(served) * squares) if squares else None,
             "served": sum(served) / len(served) if served else None,
             "limit_changes_per_car_minute": sum(s.changes for s in stays) / minutes if minutes else 0.0,
-            "pauses_per_car": sum(s.car.pauses - s.pauses_at for s in stays) / len(stays) if stays else 0.0,
+            "pauses_per_car": sum(s.pauses for s in stays) / len(stays) if stays else 0.0,
+            "most_pauses": self.most_pauses(),
+            "served_less_than_half": sum(share < 0.5 for share in served),
             "turned_away": self._plant.drivers.turned_away,
         }
 

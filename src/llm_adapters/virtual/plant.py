@@ -18,6 +18,7 @@ from llm_adapters.virtual.config import SITE_PHASES, StationConfig
 from llm_adapters.virtual.connector import Amps3, Connector
 from llm_adapters.virtual.driver import Drivers, Visit
 from llm_adapters.virtual.meter import Meter, MeterConfig
+from llm_adapters.virtual.script import Script
 from llm_adapters.virtual.station import Station
 
 Observer = Callable[[str, float], None]
@@ -43,7 +44,7 @@ class PlantConfig:
 
 
 class Plant:
-    """A running plant; `t` is the instant it has reached."""
+    """A running plant; `t` is the instant it has reached, `script` the faults that it is to suffer."""
 
     def __init__(self, config: PlantConfig, seed: int = 0) -> None:
         self.config = config
@@ -54,6 +55,7 @@ class Plant:
         self.drivers = Drivers(config.visits)
         self.breakers = [Breaker(config.fuse_a, config.breaker_curve) for _ in SITE_PHASES]
         self.observers: list[Observer] = []
+        self.script: Script | None = None
         self.above = {str(node["id"]): _ancestors(config.nodes, str(node["id"])) for node in config.nodes}
         self._seen = -1
         self._stations_a: Amps3 = (0.0, 0.0, 0.0)
@@ -70,6 +72,8 @@ class Plant:
         flowing, dt, self.t = self.total_a, t - self.t, t
         for breaker, amps in zip(self.breakers, flowing, strict=True):
             breaker.trips(amps, dt)
+        if self.script is not None and self.script.due <= t:
+            self.script.advance(t)
         for station in self._list:
             station.advance(t)
         if self.drivers.due <= t:

@@ -63,10 +63,13 @@ class Shell:
     async def _pass_time(self) -> None:
         loop = asyncio.get_running_loop()
         began, from_t, due = loop.time(), self.plant.t, loop.time()
+        seen = dict.fromkeys(self._news, -1)
         while True:
             self.plant.advance(from_t + (loop.time() - began) * self._speed)
-            for event in self._news.values():
-                event.set()
+            for name, station in self.plant.stations.items():
+                if station.version != seen[name]:
+                    seen[name] = station.version
+                    self._news[name].set()
             due = max(due + self._tick_s, loop.time())
             await asyncio.sleep(due - loop.time())
 

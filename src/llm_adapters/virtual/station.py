@@ -14,6 +14,8 @@ import random
 from functools import partial
 from typing import Any
 
+import attrs
+
 from llm_adapters.virtual import answers
 from llm_adapters.virtual.badges import BadgeBook
 from llm_adapters.virtual.calls import Call, CallQueue, Payload, Refused
@@ -78,6 +80,12 @@ class Station:
         self.disturbances += abs(offset_s - self._offset_s) > _CLOCK_STEP_S
         self._offset_s = offset_s
         self.reconsider()
+
+    def behave(self, **quirks: Any) -> None:
+        """From now on it has these quirks, whatever that does to what it offers."""
+        self.config = attrs.evolve(self.config, quirks=attrs.evolve(self.config.quirks, **quirks))
+        self.reconsider()
+        self._settle()
 
     def number(self, key: str) -> float:
         """A configuration key that holds a number."""
@@ -205,7 +213,8 @@ class Station:
             follows = quirks.watts_follow_car and connector.car is not None
             phases = len(connector.phases if follows else connector.rotation)
             limit = self.profiles.limit_a(connector.number, now, transaction, phases)
-            connector.limit_a = math.inf if quirks.ignores_profiles else min(limit, whole_a / active)
+            connector.told_a = min(limit, whole_a / active)
+            connector.limit_a = math.inf if quirks.ignores_profiles else connector.told_a
         self._limits_until = self.profiles.next_change(now, running) - self._epoch - self._offset_s
 
     def _earliest(self) -> float:
