@@ -157,21 +157,21 @@ def replay(journal: Path, until: datetime | None = None) -> Iterator[Finding]:
     beginning of the present one beside it. Raises `WrongInput` with the line for what is no journal.
     """
     counts: Counter[str] = Counter()
-    last: Finding | None = None
+    entry: Entry | None = None
     try:
         for entry, outcome in rerun(takewhile(lambda entry: not _is_after(entry, until), _entries(journal))):
             counts["events"] += isinstance(outcome, Replayed | Broken)
-            for last in _findings(entry, outcome):
-                counts[last.kind] += 1
-                yield last
+            for finding in _findings(entry, outcome):
+                counts[finding.kind] += 1
+                yield finding
     except JournalError as error:
         raise WrongInput(str(error)) from error
     except OSError as error:
         raise WrongInput(f"cannot read {journal}: {error.strerror}") from error
-    yield _end(counts, last)
+    yield _end(counts, entry)
 
 
-def _end(counts: Counter[str], last: Finding | None) -> Finding:
+def _end(counts: Counter[str], last: Entry | None) -> Finding:
     agrees = None if not counts[Kind.SAME] + counts[Kind.DIFFERENT] else not counts[Kind.DIFFERENT]
     verdict = {
         None: "there is no later snapshot to compare with",
@@ -180,8 +180,9 @@ def _end(counts: Counter[str], last: Finding | None) -> Finding:
     }[agrees]
     facts = {"events": counts["events"], "limits": counts[Kind.LIMIT], "agrees": agrees}
     text = f"{counts['events']} events, {counts[Kind.LIMIT]} limits; {verdict}"
-    at, journal, line = (last.at, last.journal, last.line) if last is not None else (None, "", 0)
-    return Finding(Kind.END, at, journal, line, text, facts)
+    if last is None:
+        return Finding(Kind.END, None, "", 0, text, facts)
+    return Finding(Kind.END, _at(last), last.path.name, last.line, text, facts)
 
 
 def lines_of(findings: Iterable[Finding], *, as_json: bool) -> Iterator[str]:
@@ -226,15 +227,18 @@ def _entries(journal: Path) -> Iterator[Entry]:
         yield from islice(read(following), 1)
 
 
+def _at(entry: Entry) -> datetime | None:
+    return None if isinstance(entry.what, Torn) else entry.what.now.utc
+
+
 def _is_after(entry: Entry, until: datetime | None) -> bool:
-    return until is not None and not isinstance(entry.what, Torn) and entry.what.now.utc > until
+    at = _at(entry)
+    return until is not None and at is not None and at > until
 
 
 def _findings(entry: Entry, outcome: Outcome) -> Iterator[Finding]:
-    at = None if isinstance(entry.what, Torn) else entry.what.now.utc
-
     def found(kind: Kind, text: str, **facts: Any) -> Finding:
-        return Finding(kind, at, entry.path.name, entry.line, text, facts)
+        return Finding(kind, _at(entry), entry.path.name, entry.line, text, facts)
 
     match outcome:
         case Began(snapshot):

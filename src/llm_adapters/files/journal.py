@@ -232,7 +232,7 @@ def masked(lines: Iterable[str]) -> Iterator[str]:
     """The lines of one or more journals without badge ids, the people they belong to, and what follows `?` in paths.
 
     Every badge keeps one false id throughout, so that what comes out can be replayed with the same limits. A line
-    that cannot be read is left out.
+    that is none of a journal's is left out.
     """
     names: dict[str, str] = {}
     for line in lines:
@@ -240,7 +240,8 @@ def masked(lines: Iterable[str]) -> Iterator[str]:
             data = parsed(line)
         except UnreadableError:
             continue
-        yield printed(_without_badges(data, names)) + "\n"
+        if isinstance(data, dict) and data.keys() & {"journal", "event", "undone"}:
+            yield printed(_without_badges(data, names)) + "\n"
 
 
 def _without_badges(data: Any, names: dict[str, str]) -> Any:
