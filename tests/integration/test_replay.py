@@ -92,16 +92,16 @@ class Journalled(Controller):
 
     def __init__(self, state: State, clock: LoopClock, journal: Journal) -> None:
         super().__init__(state, clock, FailingStore())
-        self._journal = journal
+        self._notebook = journal
         self.done: list[Effect] = []
         self.dropped = 0
 
     async def _apply(self, event: Event) -> None:
-        self._journal.record(self.state, event, self.now())
+        self._notebook.record(self.state, event, self.now())
         await super()._apply(event)
 
     async def _not_stored(self, event: Event, outcome: Step, reason: str) -> None:
-        self._journal.undone()
+        self._notebook.undone()
         self.dropped += 1
         await super()._not_stored(event, outcome, reason)
 
