@@ -219,11 +219,10 @@ def _repeated(state: State, event: StartRequested, now: Now) -> Session | None:
     """
     connector = state.connectors.get((event.station_id, event.connector))
     present = connector.session if connector is not None else None
-    if present is not None and _is_alike(present, event):
-        doubtful = present.flagged or believed(event.at, now) != event.at
-        if doubtful or present.started_at == event.at:
-            return present
-    return next((s for s in state.recent.values() if _is_alike(s, event) and s.started_at == event.at), None)
+    if believed(event.at, now) != event.at:
+        return present if present is not None and _is_alike(present, event) else None
+    candidates = (*((present,) if present is not None else ()), *state.recent.values())
+    return next((s for s in candidates if s.started_at == event.at and _is_alike(s, event)), None)
 
 
 def _is_alike(session: Session, event: StartRequested) -> bool:

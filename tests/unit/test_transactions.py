@@ -229,12 +229,18 @@ def test_a_start_repeated_after_its_stop_opens_nothing() -> None:
     assert state.connectors[ALONE].session is None
 
 
+def test_an_old_start_repeated_is_known_beside_one_that_is_alike() -> None:
+    state, _ = after(scene(), start())
+    state, _ = after(state, start(at=NOON + timedelta(seconds=9)), 9)
+    state, _ = after(state, MeterValuesReceived("A", 1, 2, register_wh=5), 10)  # a register that fell
+    assert answer(after(state, start(), 11)[1]) == Started(1, Verdict.ACCEPTED)
+
+
 def test_a_repeated_start_without_a_believable_stamp_is_still_the_same() -> None:
     state, _ = after(scene(), start(at=None))
     state, effects = after(state, start(at=None), 300)
     assert answer(effects) == Started(1, Verdict.ACCEPTED)
-    state, effects = after(state, start(at=NOON + timedelta(seconds=330)), 300)  # the same, believable by now
-    assert answer(effects) == Started(1, Verdict.ACCEPTED)
+    assert answer(after(state, start(BEA, at=None), 300)[1]) == Started(2, Verdict.ACCEPTED)
 
 
 @pytest.mark.parametrize(
