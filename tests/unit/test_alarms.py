@@ -1,0 +1,197 @@
+"""Each alarm holds exactly as long as its cause."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+import pytest
+
+from llm_core import (
+    SITE,
+    Alarm,
+    AlarmCode,
+    Capabilities,
+    ConnectorState,
+    Ledger,
+    MeterPhase,
+    MeterSetup,
+    MeterState,
+    Mode,
+    NodeView,
+    PerPhase,
+    Phase,
+    Reading,
+    Site,
+    State,
+    Station,
+    StationState,
+    Supply,
+)
+from llm_core.alarms import (
+    CLOCK_OFF_MS,
+    EXCEEDED_MS,
+    GUARD_MS,
+    OFFLINE_MS,
+    REFUSALS,
+    STRANGER_MA,
+    alarms_of,
+)
+from llm_core.sessions import AHEAD
+from unit.strategies import NOON, now
+
+NOW_MS = now().monotonic_ms
+WELL = StationState(online=True, accepted=True, since_ms=0, clock_ahead_ms=0)
+METERED = Site(supply=Supply(mode=Mode.DYNAMIC), stations=(Station("A"),), meters=(MeterSetup(SITE, "x", "h"),))
+
+
+def scene(site: Site | None = None, station: StationState | None = WELL, **known: object) -> State:
+    state = State(
+        site=site if site is not None else Site(stations=(Station("A"),)),
+        stations={"A": station} if station is not None else {},
+        connectors={("A", 1): ConnectorState(Ledger(None))},
+    )
+    return attrs.evolve(state, **known)  # type: ignore[arg-type]
+
+
+def codes(state: State) -> list[tuple[AlarmCode, str]]:
+    return list(alarms_of(state, now()))
+
+
+def test_where_nothing_is_wrong_nothing_is_said() -> None:
+    assert codes(scene()) == []
+
+
+def test_an_alarm_keeps_its_beginning_while_it_holds() -> None:
+    state = scene(storage_failing="full")
+    (alarm,) = alarms_of(state, now()).values()
+    assert alarm == Alarm(AlarmCode.STORAGE_FAILING, "", NOON)
+    later = attrs.evolve(state, alarms={(alarm.code, alarm.subject): alarm})
+    assert list(alarms_of(later, now(60)).values()) == [alarm]
+
+
+# Meters
+
+
+def meter(*ages_ms: int | None, frozen: bool = False, lost: bool = False) -> State:
+    phases = {
+        phase: MeterPhase(1_000, None if age_ms is None else NOW_MS - age_ms, lost=lost)
+        for phase, age_ms in zip(Phase, ages_ms, strict=False)
+    }
+    return scene(METERED, meters={SITE: MeterState(phases=phases, frozen=frozen)})
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (meter(0, 0, 5_000), []),
+        (meter(5_001, 5_001, 5_001), [AlarmCode.METER_SILENT]),
+        (meter(), [AlarmCode.METER_SILENT]),
+        (scene(METERED), [AlarmCode.METER_SILENT]),
+        (meter(0, 0, 5_001), [AlarmCode.METER_IMPLAUSIBLE]),
+        (meter(0, 0, None), [AlarmCode.METER_IMPLAUSIBLE]),
+        (meter(0, 0, 0, lost=True), [AlarmCode.METER_SILENT]),
+        (meter(0, 0, 0, frozen=True), [AlarmCode.METER_FROZEN]),
+    ],
+)
+def test_a_meter_is_named_by_what_is_wrong_with_it(state: State, said: list[AlarmCode]) -> None:
+    assert codes(state) == [(code, SITE) for code in said]
+
+
+def test_in_static_mode_no_meter_is_missed() -> None:
+    static = attrs.evolve(METERED, supply=Supply(mode=Mode.STATIC))
+    assert codes(scene(static)) == []
+
+
+# Stations
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (None, [AlarmCode.STATION_OFFLINE]),
+        (StationState(online=False, since_ms=NOW_MS - OFFLINE_MS), [AlarmCode.STATION_OFFLINE]),
+        (StationState(online=False, since_ms=NOW_MS - OFFLINE_MS + 1), []),
+        (attrs.evolve(WELL, clock_ahead_ms=None), [AlarmCode.STATION_CANNOT_FALL_BACK]),
+        (attrs.evolve(WELL, clock_ahead_ms=None, since_ms=NOW_MS - OFFLINE_MS + 1), []),
+        (attrs.evolve(WELL, clock_ahead_ms=None, accepted=False), []),
+        (attrs.evolve(WELL, capabilities=Capabilities(decays=False)), [AlarmCode.STATION_CANNOT_FALL_BACK]),
+    ],
+)
+def test_a_station_is_named_when_it_is_away_or_cannot_settle_by_itself(
+    known: StationState | None, said: list[AlarmCode]
+) -> None:
+    assert codes(scene(station=known)) == [(code, "A") for code in said]
+
+
+def test_one_that_is_out_of_service_is_not_missed() -> None:
+    assert codes(scene(Site(stations=(Station("A", out_of_service=True),)), None)) == []
+
+
+@pytest.mark.parametrize(
+    ("connector", "said"),
+    [
+        (ConnectorState(Ledger(None), disobeys_ms=1), [AlarmCode.STATION_DISOBEYS]),
+        (ConnectorState(Ledger(None, refusals=REFUSALS)), [AlarmCode.STATION_REJECTS_LIMITS]),
+        (ConnectorState(Ledger(None, refusals=REFUSALS - 1)), []),
+    ],
+)
+def test_a_station_is_named_when_it_ignores_or_rejects_limits(connector: ConnectorState, said: list[AlarmCode]) -> None:
+    assert codes(scene(connectors={("A", 1): connector})) == [(code, "A") for code in said]
+
+
+def test_what_a_stranger_does_with_limits_is_not_asked_but_what_it_draws_is() -> None:
+    stranger = {("S", 1): ConnectorState(Ledger(None), disobeys_ms=1)}
+    assert codes(scene(connectors=stranger)) == []
+    draws = {("S", 1): Reading(0, PerPhase(0, STRANGER_MA, 0)), ("T", 1): Reading(0, PerPhase.same(STRANGER_MA - 1))}
+    assert codes(scene(strangers=draws)) == [(AlarmCode.STRANGER_DRAWS, "S")]
+
+
+# Clocks
+
+
+@pytest.mark.parametrize(
+    ("latest_utc", "said"),
+    [(NOON + AHEAD, []), (NOON + AHEAD + timedelta(seconds=1), [(AlarmCode.CLOCK_WRONG, "")])],
+)
+def test_our_clock_is_wrong_when_it_fell_back(latest_utc: datetime, said: list[tuple[AlarmCode, str]]) -> None:
+    assert codes(scene(latest_utc=latest_utc)) == said
+
+
+def test_our_clock_is_wrong_when_it_was_never_set() -> None:
+    unset = now(utc=datetime.fromisoformat("2019-12-31T23:59:59+00:00"))
+    assert list(alarms_of(scene(), unset)) == [(AlarmCode.CLOCK_WRONG, "")]
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_stations_clock_is_wrong_when_it_is_too_far_off_for_a_lease(sign: int) -> None:
+    def with_clock(ahead_ms: int, *, online: bool = True) -> State:
+        return scene(station=attrs.evolve(WELL, clock_ahead_ms=ahead_ms, online=online, since_ms=NOW_MS))
+
+    assert codes(with_clock(sign * CLOCK_OFF_MS)) == []
+    assert codes(with_clock(sign * (CLOCK_OFF_MS + 1))) == [(AlarmCode.CLOCK_WRONG, "A")]
+    assert codes(with_clock(sign * (CLOCK_OFF_MS + 1), online=False)) == []
+
+
+# The site
+
+
+def over(since_ms: int | None) -> State:
+    same = PerPhase.same(16_000)
+    return scene(nodes={SITE: NodeView(SITE, same, same, same, same, PerPhase(), since_ms)})
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (over(None), []),
+        (over(NOW_MS - EXCEEDED_MS + 1), []),
+        (over(NOW_MS - EXCEEDED_MS), [(AlarmCode.LIMIT_EXCEEDED, SITE)]),
+        (scene(intervened_ms=NOW_MS - GUARD_MS + 1), [(AlarmCode.GUARD_INTERVENED, "")]),
+        (scene(intervened_ms=NOW_MS - GUARD_MS), []),
+    ],
+)
+def test_the_site_is_named_when_it_is_overloaded_and_when_the_last_gate_stepped_in(
+    state: State, said: list[tuple[AlarmCode, str]]
+) -> None:
+    assert codes(state) == said

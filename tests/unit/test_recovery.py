@@ -1,0 +1,153 @@
+"""Start-up from what the store gave back: nothing is forgotten that a station may hold, nothing believed twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from llm_core import (
+    Badge,
+    PerPhase,
+    Save,
+    Session,
+    SessionState,
+    Site,
+    State,
+    Station,
+    Stored,
+    Supply,
+    close_session,
+    open_session,
+    recover,
+)
+from llm_core.recovery import SETTLED_MS
+from unit.strategies import NOON, now
+
+A = Station("A", max_ma=32_000)
+SITE = Site(supply=Supply(static_max_ma=PerPhase.same(63_000)), stations=(A, Station("B", connectors=2)))
+START_MS = now().monotonic_ms
+
+
+def session(transaction_id: int, station: str = "A", connector: int = 1, *, minutes: int = 0) -> Session:
+    return open_session(transaction_id, station, connector, "04a1", NOON - timedelta(minutes=60 - minutes), 1_000)
+
+
+def recovered(stored: Stored) -> tuple[State, list[Session]]:
+    state, effects = recover(stored, now(), factory=False)
+    saved = [effect.record for effect in effects if isinstance(effect, Save) and isinstance(effect.record, Session)]
+    assert len(saved) == len(effects)
+    return state, saved
+
+
+def held_ma(state: State, key: tuple[str, int], after_ms: int = 0, *, decays: bool = True) -> int:
+    return state.connectors[key].ledger.held_ma(START_MS + after_ms, decays)
+
+
+def test_an_empty_store_is_the_factory_state() -> None:
+    state, effects = recover(Stored(), now(), factory=True)
+    assert (state.site, state.factory, state.next_transaction_id, effects) == (Site(), True, 1, ())
+    assert not state.connectors
+    assert not state.stations
+
+
+def test_a_connector_may_hold_its_last_ceiling_until_every_lease_has_run_out() -> None:
+    state, _ = recovered(Stored(SITE, ceilings={("A", 1): 20_000}))
+    assert held_ma(state, ("A", 1), SETTLED_MS - 1) == 20_000
+    assert held_ma(state, ("A", 1), SETTLED_MS) == A.min_ma
+    assert state.connectors["A", 1].ceiling_ma == 20_000
+    assert state.connectors["A", 1].offered_ma == 0
+
+
+def test_one_that_cannot_fall_back_holds_it_for_ever() -> None:
+    state, _ = recovered(Stored(SITE, ceilings={("A", 1): 20_000}))
+    assert held_ma(state, ("A", 1), 10**9, decays=False) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("station", "then_ma"),
+    [
+        (Station("A", fallback_ma=0), 0),
+        (Station("A", fallback_ma=10_000), 10_000),
+        (Station("A", fallback_ma=0, start_alone_ma=8_000), 8_000),
+        (Station("A", min_ma=7_000), 7_000),
+        (Station("A", fallback_ma=16_000), 12_000),  # a lease never rises when it runs out
+    ],
+)
+def test_it_falls_back_to_what_its_station_is_set_to(station: Station, then_ma: int) -> None:
+    state, _ = recovered(Stored(Site(stations=(station,)), ceilings={("A", 1): 12_000}))
+    assert held_ma(state, ("A", 1), SETTLED_MS) == then_ma
+
+
+@pytest.mark.parametrize("ceilings", [{}, {("A", 1): 20_000}])
+def test_a_doubtful_row_counts_with_the_maximum_for_ever(ceilings: dict[tuple[str, int], int]) -> None:
+    state, _ = recovered(Stored(SITE, ceilings=ceilings, doubtful=frozenset({("A", 1)})))
+    assert held_ma(state, ("A", 1), 10**9) == A.max_ma
+    assert state.connectors["A", 1].ceiling_ma == A.max_ma
+
+
+def test_rows_of_stations_that_are_gone_count_for_nothing() -> None:
+    state, _ = recovered(Stored(SITE, ceilings={("gone", 1): 20_000}, doubtful=frozenset({("gone", 2)})))
+    assert not state.connectors
+    assert not state.stations
+
+
+def test_every_station_is_offline_until_it_calls() -> None:
+    state, _ = recovered(Stored(SITE, ceilings={("A", 1): 20_000, ("B", 2): 6_000}))
+    assert set(state.stations) == {"A", "B"}
+    assert all(not known.online and not known.accepted for known in state.stations.values())
+    assert all(known.since_ms == START_MS for known in state.stations.values())
+
+
+def test_an_open_session_goes_on_under_its_number() -> None:
+    state, ended = recovered(Stored(SITE, open_sessions=(session(4),), ceilings={("A", 1): 9_000}))
+    assert state.connectors["A", 1].session == session(4)
+    assert state.connectors["A", 1].session_ms == START_MS
+    assert ended == []
+
+
+def test_an_open_session_goes_on_even_where_no_ceiling_is_known() -> None:
+    state, ended = recovered(Stored(SITE, open_sessions=(session(4),)))
+    assert state.connectors["A", 1].session == session(4)
+    assert held_ma(state, ("A", 1), 10**9) == A.max_ma
+    assert ended == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_on_a_connector_the_newer_goes_on_and_the_older_has_ended(order: int) -> None:
+    older, newer = session(9, minutes=1), session(4, minutes=2)
+    state, ended = recovered(Stored(SITE, open_sessions=(older, newer)[::order]))
+    assert state.connectors["A", 1].session == newer
+    assert [(s.transaction_id, s.state, s.stop_reason) for s in ended] == [(9, SessionState.INTERRUPTED, "Superseded")]
+    assert state.recent == {9: ended[0]}
+
+
+def test_a_session_of_a_station_that_is_gone_has_ended() -> None:
+    state, ended = recovered(Stored(SITE, open_sessions=(session(4, "gone"),)))
+    assert [(s.transaction_id, s.stop_reason) for s in ended] == [(4, "StationRemoved")]
+    assert state.recent == {4: ended[0]}
+
+
+def test_ended_sessions_wait_for_their_late_messages() -> None:
+    closed = close_session(session(3), NOON, 2_000, "Local")
+    state, _ = recovered(Stored(SITE, recent_sessions=(closed,)))
+    assert state.recent == {3: closed}
+
+
+@pytest.mark.parametrize(
+    ("stored", "next_id"),
+    [
+        (Stored(SITE, last_transaction_id=41), 42),
+        (Stored(SITE, open_sessions=(session(50),), last_transaction_id=41), 51),
+        (Stored(SITE, recent_sessions=(session(60),), last_transaction_id=41), 61),
+    ],
+)
+def test_no_number_is_given_out_twice(stored: Stored, next_id: int) -> None:
+    assert recovered(stored)[0].next_transaction_id == next_id
+
+
+def test_badges_are_found_in_any_spelling_and_the_latest_instant_is_remembered() -> None:
+    badge = Badge("04:A1:B2")
+    state, _ = recovered(Stored(SITE, badges=(badge,), latest_utc=NOON))
+    assert state.badges == {"04a1b2": badge}
+    assert state.latest_utc == NOON
