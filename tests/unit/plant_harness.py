@@ -30,6 +30,7 @@ from llm_core import (
     SITE,
     AlarmCode,
     Answer,
+    AskReading,
     Authorised,
     BootAnswer,
     Capabilities,
@@ -181,11 +182,10 @@ class Bench:
         self.counts: Counter[str] = Counter()
         self.alarms: set[AlarmCode] = set()
         self.delivering: Sent | None = None  # the limit that a station takes in at this moment
-        self.edited_at = 0.0
-        self.booted_at: dict[str, float] = {}  # when the controller last heard of a restart
         self.shown_at = 0.0  # when the meter last showed anything that could be
         self.sample_at = 0.0  # when the last delivered meter sample was true
         self.reading_at: dict[tuple[str, int], float] = {}  # likewise, of each outlet's own readings
+        self.watch_boot: Callable[[PlantStation], None] = lambda _station: None
         self.watch_sent: Callable[[Sent, Payload], None] = lambda _sent, _payload: None
         self.watch_sample: Callable[[float, tuple[float, float, float]], None] = lambda _at, _total: None
         self.heard: dict[str, list[tuple[str, str]]] = {s.station_id: [] for s in stations}
@@ -225,6 +225,9 @@ class Bench:
                 case StopRemotely():
                     payload = {"transactionId": effect.transaction_id}
                     self._call(self.links[effect.station_id], "RemoteStopTransaction", payload)
+                case AskReading():
+                    payload = {"requestedMessage": "MeterValues", "connectorId": effect.connector}
+                    self._call(self.links[effect.station_id], "TriggerMessage", payload)
                 case InviteBoot():
                     self._call(
                         self.links[effect.station_id], "TriggerMessage", {"requestedMessage": "BootNotification"}
@@ -240,6 +243,7 @@ class Bench:
     def restart(self) -> None:
         """The controller dies and comes back with what its disk holds; every link breaks."""
         for link in self.links.values():
+            link.known = False
             if link.up:
                 self._break(link)
         self.disk.notes.clear()
@@ -287,7 +291,7 @@ class Bench:
         """Move every frame that can move now, until none can."""
         for link in self.links.values():
             self._keep_link(link)
-        while any([self._moved(link) for link in self.links.values()]):
+        while any(tuple(self._moved(link) for link in self.links.values())):
             pass
 
     def _moved(self, link: Link) -> bool:
@@ -444,7 +448,7 @@ class Bench:
         match action:
             case "BootNotification":
                 link.clock = StationTime()
-                self.booted_at[station_id] = self.t
+                self.watch_boot(station)
                 answer = self.post(messages.parse_boot(station_id, payload))
                 return messages.boot_payload(answer, now) if isinstance(answer, BootAnswer) else None
             case "Authorize":

@@ -3,8 +3,8 @@
 Words
     *Entitled* is what an outlet may offer now: the profiles that its station keeps, evaluated on that station's own
     clock, capped by its hardware. It counts on the phases that its car can use, without a car on all that are wired.
-    A station counts with its draw while nobody can know more: before it was first accepted, from a restart until its
-    boot is reported, and while it ignores what it accepts.
+    A station counts with its draw while nobody can know more: before it was first accepted, from a restart or a step
+    of its clock until it next reports a boot, and while it ignores what it accepts.
     A *place* is a phase of a node; its limit is that of the configuration in force.
     An *outside event* moves a place without a command: a limit lowered, a station added or restarted or its clock
     stepped, a car that draws on more phases than before, an outlet that does not obey.
@@ -87,7 +87,8 @@ class Referee:
         self.faults: list[str] = []
         self.disobedient: set[Connector] = set()
         self._known: set[str] = set()
-        self._unheard: set[str] = set()  # restarted, and nobody has been told yet
+        self._unheard: set[str] = set()  # restarted or with another time, and nobody has been told yet
+        self._accepted: set[str] = set()
         self._disturbances: dict[str, int] = {}
         self._before: dict[Connector, tuple[float, Session | None]] = {}
         self._alone_before: dict[Connector, Amps3] = {}
@@ -97,8 +98,8 @@ class Referee:
         self._history: deque[tuple[float, Snapshot]] = deque(maxlen=8)
         self._overloads: list[Overload] = []
         self._limits: dict[Place, float] = {}
-        self._reported: dict[str, float] = {}
         bench.plant.observers.append(self._observe)
+        bench.watch_boot = self._reported
         bench.watch_sent = self._left
         bench.watch_sample = self._sampled
 
@@ -167,10 +168,11 @@ class Referee:
                 self._known.add(name)
                 self.outside(station)
             if self._disturbances.get(name) != station.disturbances:
-                if not station.accepted and name in self._disturbances:
-                    self._unheard.add(name)
+                if name in self._disturbances and not (station.accepted and name not in self._accepted):
+                    self._unheard.add(name)  # but for the time that it takes from the answer to its boot
                 self._disturbances[name] = station.disturbances
                 self.outside(station)
+            (self._accepted.add if station.accepted else self._accepted.discard)(name)
             if station.config.quirks.ignores_profiles or any(c in self.disobedient for c in station.connectors):
                 self.outside(station)
 
@@ -180,7 +182,6 @@ class Referee:
         if not self._limits:
             self._limits = self.limits()
         self._note_disturbances()
-        self._note_reports()
         self._judge_sums()
         self._judge_minimums()
         if cause == "message" and self.bench.delivering is not None:
@@ -195,20 +196,15 @@ class Referee:
                 self.bench.alarms.discard(AlarmCode.GUARD_INTERVENED)
                 self._fault("guard", "it had to step in")
 
-    def _note_reports(self) -> None:
-        """A restart that the controller has been told of counts from now on, and must be answered."""
-        for name, at in self.bench.booted_at.items():
-            if self._reported.get(name) == at:
-                continue
-            self._reported[name] = at
-            self._unheard.discard(name)
-            station = self.bench.plant.stations[name]
-            self.outside(station)
-            for outlet in station.connectors:
-                self._told.pop(outlet, None)
-            self._expect_cuts(
-                place for place in self._limits if place[0] in self.bench.plant.above[station.config.node]
-            )
+    def _reported(self, station: Station) -> None:
+        """A restart that the controller is told of: from now on its station counts, and must be answered."""
+        self._unheard.discard(station.config.station_id)
+        self.outside(station)
+        for outlet in station.connectors:
+            self._told.pop(outlet, None)
+        self._observe("boot", self.bench.t)
+        above = self.bench.plant.above[station.config.node]
+        self._expect_cuts(place for place in self._limits if place[0] in above)
 
     def _judge_sums(self) -> None:
         entitled = self._sums("entitled")
