@@ -252,6 +252,19 @@ def simulate(
         raise Failure("not everything that was expected held")
 
 
+@app.command("replay")
+def replay_journal(
+    journal: Annotated[Path, typer.Argument(help="A journal, or the data directory that holds it.")],
+    until: Annotated[str | None, typer.Option(help="Stop at this instant, UTC unless it says otherwise.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Run a journal again and tell every limit, why, and whether the outcome is the recorded one."""
+    from llm_app.replay import instant, lines_of, replay
+
+    for line in lines_of(replay(journal, instant(until) if until else None), as_json=json_output):
+        sys.stdout.write(line + "\n")
+
+
 # The data directory, with the server running or not
 
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
+from llm_app.journalling import Journal
 from llm_core import (
     Alarm,
     Answer,
@@ -67,10 +68,11 @@ Watcher = Callable[[State, State], None]
 class Controller:
     """Runs the core: implements the port `Inbox` for every adapter."""
 
-    def __init__(self, state: State, clock: Clock, store: Store) -> None:
+    def __init__(self, state: State, clock: Clock, store: Store, journal: Journal | None = None) -> None:
         self._state = state
         self._clock = clock
         self._store = store
+        self._journal = journal
         self._perform: Callable[[StationCommand], None] = _nobody
         self._watchers: list[Watcher] = []
         self._inbox: deque[Event] = deque()
@@ -190,7 +192,10 @@ class Controller:
         await self._apply(event)
 
     async def _apply(self, event: Event) -> None:
-        outcome = step(self._state, event, self.now())
+        now = self.now()
+        if self._journal is not None:
+            self._journal.record(self._state, event, now)
+        outcome = step(self._state, event, now)
         saves = [effect.record for effect in outcome.effects if isinstance(effect, Save)]
         if saves:
             reason = await self._commit(saves)
@@ -240,6 +245,8 @@ class Controller:
 
     async def _not_stored(self, event: Event, outcome: Step, reason: str) -> None:
         """The step never happened: a request is told so, a fact is taken without its promise."""
+        if self._journal is not None:
+            self._journal.undone()
         self._become(attrs.evolve(self._state, next_transaction_id=outcome.state.next_transaction_id))
         if self._state.storage_failing is None:
             await self._apply(StorageFailed(reason))

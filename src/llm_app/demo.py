@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
-from llm_adapters.sqlite.accounts import SqliteAccounts
 
+from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.virtual.demo import demo_site

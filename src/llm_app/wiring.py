@@ -34,6 +34,7 @@ from llm_adapters.web.desk import Desk
 from llm_app.clock import SystemClock
 from llm_app.controller import Controller
 from llm_app.faults import Failure
+from llm_app.journalling import Journal
 from llm_core import MeterSetup, Now, Save, SetUpDone, State, StoreError, recover
 
 log = logging.getLogger("llm.app")
@@ -143,7 +144,8 @@ async def _running(
     http: socket.socket,
 ) -> AsyncIterator[Running]:
     state = await _recovered(clock, store, accounts)
-    controller = Controller(state, clock, store)
+    journal = Journal(options.data, version("local-load-manager"))
+    controller = Controller(state, clock, store, journal)
     stations = StationServer(controller, clock)
     controller.command_with(stations.perform)
     watchdog = Watchdog(controller)
@@ -165,7 +167,10 @@ async def _running(
             web.should_exit = True
             await asyncio.wait([pages], timeout=GRACE_S + 1)
             await _cancelled([pages, *others])
-    await controller.close()
+            try:
+                await controller.close()
+            finally:
+                journal.close()
 
 
 @contextlib.asynccontextmanager

@@ -16,7 +16,7 @@ from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Probl
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
 from llm_core.state import Allowance, Key, State
-from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bounded, cut_to, pressure_on, pressures
+from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bounded, pressure_on, pressures
 
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
@@ -45,7 +45,7 @@ def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms
     told = _with_told(tree, taken, shared)
     pressure = pressures(tree, rooms, told)
     allowances = _allowances(state, tree, rooms, told, now_ms)
-    limits = _limits(tree, allowances, pressure, taken, seen, shared, now_ms)
+    limits = _limits(tree, allowances, taken, seen, shared, now_ms)
     grants = _share(state, tree, limits, pressure, shared, now_ms)
     apart = [entry for entry in wanting if entry.key not in grants]
     if apart:
@@ -106,7 +106,6 @@ def _allowances(
 def _limits(
     tree: Tree,
     allowances: Mapping[tuple[str, Phase], Allowance],
-    pressure: Pressures,
     taken: Mapping[str, list[int]],
     seen: tuple[Seen, ...],
     shared: list[Seen],
@@ -122,7 +121,6 @@ def _limits(
         for index, phase in enumerate(PHASES):
             hard_ma = allowances[node.id, phase].limit_ma - taken[node.id][index]
             least_ma = minimums[node.id][index]
-            hard_ma = cut_to(hard_ma, pressure[node.id, phase], least_ma)
             left.append(max(hard_ma, min(hard_ma + young[node.id][index], least_ma)))
         nodes.append(LimitNode(node.id, node.parent, PerPhase(*left)))
     return tuple(nodes)

@@ -2,8 +2,8 @@
 
 At each node and phase there is either room to give more (`FREE`), or what charging takes may stay while nobody knows
 whether there is room (`STILL`), or it must come down (`CUT`). Where nothing may be given, nothing is taken from one
-car for another either: the current taken could not be passed on. A cut lowers the largest shares first and lowers
-nobody further than it has to; a little more than needed, so that the next small step of the building finds room.
+car for another either: the current taken could not be passed on. A cut lowers the largest shares first, and nobody
+further than it has to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from llm_core.budget import Room
 from llm_core.problem import Demand, LimitNode
 from llm_core.quantities import PHASES, Phase
 
-CUT_MARGIN_MA = 1_000
 SMALL_MA = 1_000  # a share is not lowered by less only to make others equal
 RESTART_MA = 2_000  # so much more than its minimum must be free before a car that was paused starts again
 
@@ -62,10 +61,3 @@ def bounded(demand: Demand, told_ma: int, pressure: Pressure) -> Demand | None:
     if told_ma < demand.min_ma:
         return None
     return attrs.evolve(demand, max_ma=min(demand.max_ma, told_ma))
-
-
-def cut_to(limit_ma: int, pressure: Pressure, minimums_ma: int) -> int:
-    """Where a cut has to reach: a little below the limit, but no car is paused for that little."""
-    if pressure is not Pressure.CUT:
-        return limit_ma
-    return max(limit_ma - CUT_MARGIN_MA, min(limit_ma, minimums_ma))
