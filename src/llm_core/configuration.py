@@ -31,12 +31,12 @@ from llm_core.events import (
     SiteEdited,
 )
 from llm_core.ledger import Inherited
-from llm_core.presence import introduced, promised_maximum
+from llm_core.presence import introduced, promised_maximum, with_station
 from llm_core.problem import Fault
 from llm_core.quantities import Now
 from llm_core.sessions import interrupt_session
 from llm_core.site import Site, SiteError, Station, check
-from llm_core.state import State
+from llm_core.state import State, StationState
 
 Result = tuple[State, tuple[Effect, ...]]
 
@@ -53,7 +53,7 @@ def site_edited(state: State, event: SiteEdited, now: Now) -> Result:
     state = attrs.evolve(state, site=site)
     followed: tuple[Effect, ...] = ()
     if isinstance(event.edit, PutStation):
-        state, followed = _station_put(state, event.edit.station)
+        state, followed = _station_put(state, event.edit.station, now)
     elif isinstance(event.edit, RemoveStation):
         state, followed = _station_removed(state, event.edit.station_id, now)
     return state, (Save(site), Save(audit), *followed, Reply(event.request, Saved()))
@@ -111,14 +111,14 @@ def _text(value: Badge | Station | None) -> str:
     return "" if value is None else repr(value)
 
 
-def _station_put(state: State, station: Station) -> Result:
+def _station_put(state: State, station: Station, now: Now) -> Result:
     """A waiting station is adopted: from now on its maximum counts, and it is asked to boot so that it is accepted.
 
     Of a station that we know already, a larger maximum counts at once wherever nobody knows what it holds.
     """
     known = state.stations.get(station.id)
-    if known is None:
-        return state, ()
+    if known is None:  # created ahead: it counts nothing until it connects, and is missed after a while
+        return with_station(state, station.id, StationState(since_ms=now.monotonic_ms)), ()
     strangers = {key: reading for key, reading in state.strangers.items() if key[0] != station.id}
     connectors = dict(state.connectors)
     for key, connector in state.connectors.items():

@@ -45,6 +45,7 @@ class ConnectorState:
     lowering_ms: int | None = None  # since when a lower limit waits for its acknowledgement
     readings: tuple[Reading, ...] = ()  # the last two
     mean_ma: PerPhase | None = None  # of the draw, over up to 60 s since it settled
+    over_ma: PerPhase = PerPhase()  # what that was above its limit: a car that rounds up does so at the next one, too
     phases: tuple[Phase, ...] | None = None  # measured site phases; None: all that it is wired to
     phases_pending: tuple[Phase, ...] | None = None
     phases_since_ms: int = 0
@@ -66,7 +67,7 @@ class ConnectorState:
 
 @attrs.frozen
 class StationState:
-    """All that is known of a station that has ever connected."""
+    """All that is known of a station that is configured or has connected."""
 
     online: bool = False
     since_ms: int = 0  # when it connected, or was lost
