@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import attrs
 
-from llm_core.authorisation import normalise
+from llm_core.authorisation import BadgeState, normalise
 from llm_core.effects import Alarm
 from llm_core.events import Status
 from llm_core.problem import Binding, GrantReason
@@ -86,7 +86,7 @@ def overview(state: State, now_ms: int) -> Overview:
         factory=state.factory,
         mode=site.supply.mode,
         access=site.access,
-        badges=sum(badge.state.value == "active" for badge in state.badges.values()),
+        badges=sum(badge.state is BadgeState.ACTIVE for badge in state.badges.values()),
         alarms=tuple(sorted(state.alarms.values(), key=lambda alarm: (alarm.since, alarm.code, alarm.subject))),
         nodes=tuple(shown),
         stations=tuple(_station(state, station_id, now_ms) for station_id in (*configured, *pending)),

@@ -1,0 +1,300 @@
+"""Changes of the configuration, one by one: whole and audited, or refused with every fault."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from llm_core import (
+    DEFAULT_CLUSTER,
+    SITE,
+    AccessRule,
+    AuditEntry,
+    Badge,
+    BadgeRecord,
+    BadgesEdited,
+    Ceiling,
+    Cluster,
+    ConnectorState,
+    Effect,
+    Fault,
+    InviteBoot,
+    Ledger,
+    MeterSetup,
+    MeterValuesReceived,
+    NotSaved,
+    PerPhase,
+    PutAccess,
+    PutClusters,
+    PutMeters,
+    PutSharing,
+    PutStation,
+    PutSupply,
+    PutSystem,
+    RemoveStation,
+    Reply,
+    Save,
+    Saved,
+    SessionState,
+    Sharing,
+    Site,
+    SiteEdit,
+    SiteEdited,
+    StartRequested,
+    State,
+    Station,
+    StationConnected,
+    StationDisconnected,
+    Status,
+    StatusChanged,
+    StopRequested,
+    Supply,
+    System,
+    step,
+)
+from llm_core.ledger import Held, Inherited, Slot
+from unit.strategies import NOON, now
+
+ROOMY = Supply(static_max_ma=PerPhase.same(63_000))
+
+
+def scene(*stations: Station, online: tuple[str, ...] = ()) -> State:
+    state = State(site=Site(supply=ROOMY, stations=stations, access=AccessRule.FREE), factory=False)
+    for station_id in online:
+        state = step(state, StationConnected(station_id), now()).state
+    return state
+
+
+def edit(state: State, change: SiteEdit) -> tuple[State, tuple[Effect, ...]]:
+    outcome = step(state, SiteEdited("ann", change, request=9), now())
+    return attrs.evolve(outcome.state, latest_utc=state.latest_utc), outcome.effects
+
+
+def held_ma(state: State, station: str, connector: int = 1) -> int:
+    return state.connectors[station, connector].ledger.held_ma(now().monotonic_ms, decays=True)
+
+
+BEFORE = scene(Station("A"))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "old", "new"),
+    [
+        (PutSystem(System("Depot")), {"system": System("Depot")}, repr(System()), repr(System("Depot"))),
+        (PutSupply(Supply()), {"supply": Supply()}, repr(ROOMY), repr(Supply())),
+        (
+            PutClusters((Cluster(DEFAULT_CLUSTER, "Hall"),)),
+            {"clusters": (Cluster(DEFAULT_CLUSTER, "Hall"),)},
+            repr(Site().clusters),
+            repr((Cluster(DEFAULT_CLUSTER, "Hall"),)),
+        ),
+        (
+            PutMeters((MeterSetup(SITE, "x", "h"),)),
+            {"meters": (MeterSetup(SITE, "x", "h"),)},
+            "()",
+            repr((MeterSetup(SITE, "x", "h"),)),
+        ),
+        (
+            PutSharing(Sharing(rotation_min=30)),
+            {"sharing": Sharing(rotation_min=30)},
+            repr(Sharing()),
+            repr(Sharing(rotation_min=30)),
+        ),
+        (PutAccess(AccessRule.CPO), {"access": AccessRule.CPO}, repr(AccessRule.FREE), repr(AccessRule.CPO)),
+        (
+            PutStation(Station("A", name="Left")),
+            {"stations": (Station("A", name="Left"),)},
+            repr(Station("A")),
+            repr(Station("A", name="Left")),
+        ),
+        (PutStation(Station("B")), {"stations": (Station("A"), Station("B"))}, "", repr(Station("B"))),
+        (RemoveStation("A"), {"stations": ()}, repr(Station("A")), ""),
+    ],
+)
+def test_a_change_is_stored_whole_with_who_changed_what(
+    change: SiteEdit, expected: dict[str, object], old: str, new: str
+) -> None:
+    site = attrs.evolve(BEFORE.site, **expected)  # type: ignore[arg-type]
+    state, effects = edit(BEFORE, change)
+    audit = AuditEntry(NOON, "ann", type(change).__name__, old, new)
+    assert effects == (Save(site), Save(audit), Reply(9, Saved()))
+    assert state == attrs.evolve(BEFORE, site=site)
+
+
+def test_a_wrong_change_is_refused_with_every_fault_and_changes_nothing() -> None:
+    wrong = Station("A", cluster="nowhere", min_ma=5_000, connectors=0)
+    state, effects = edit(BEFORE, PutStation(wrong))
+    assert state == BEFORE
+    (reply,) = effects
+    assert isinstance(reply, Reply)
+    assert isinstance(reply.answer, NotSaved)
+    assert {fault.pointer for fault in reply.answer.faults} == {
+        "/stations/0/cluster",
+        "/stations/0/min_a",
+        "/stations/0/connectors",
+    }
+
+
+def test_a_change_that_is_unsafe_without_control_is_refused() -> None:
+    state, effects = edit(scene(Station("A", start_alone_ma=16_000)), PutSupply(Supply(static_max_ma=PerPhase())))
+    assert state.site.supply == ROOMY
+    assert isinstance(effects[0], Reply)
+    assert isinstance(effects[0].answer, NotSaved)
+
+
+# Stations come into the books
+
+
+def test_a_station_created_ahead_counts_for_nothing_until_it_calls() -> None:
+    state, effects = edit(BEFORE, PutStation(Station("B")))
+    assert not state.connectors
+    assert not [effect for effect in effects if isinstance(effect, InviteBoot)]
+
+
+def test_a_waiting_station_is_adopted_at_its_maximum_and_asked_to_boot() -> None:
+    state = scene(online=("B",))
+    state = step(state, StatusChanged("B", 2, Status.AVAILABLE), now()).state
+    state = step(state, MeterValuesReceived("B", 1, current_ma=(9_000, 9_000, 9_000)), now()).state
+    assert state.strangers
+    state, effects = edit(state, PutStation(Station("B", max_ma=20_000)))
+    assert effects[2:] == (
+        Save(Ceiling("B", 1, 20_000)),
+        Save(Ceiling("B", 2, 20_000)),
+        InviteBoot("B"),
+        Reply(9, Saved()),
+    )
+    assert held_ma(state, "B", 1) == held_ma(state, "B", 2) == 20_000
+    assert not state.strangers
+
+
+def test_one_that_is_accepted_already_is_not_asked_to_boot() -> None:
+    _, effects = edit(scene(Station("A"), online=("A",)), PutStation(Station("A", name="Left")))
+    assert not [effect for effect in effects if isinstance(effect, InviteBoot)]
+
+
+def test_a_larger_maximum_counts_at_once_where_nobody_knows_what_is_held() -> None:
+    state, effects = edit(scene(Station("A"), online=("A",)), PutStation(Station("A", max_ma=32_000)))
+    assert held_ma(state, "A") == 32_000
+    assert Save(Ceiling("A", 1, 32_000)) in effects
+
+
+def test_a_larger_maximum_changes_nothing_in_settled_books() -> None:
+    floor = Slot(Held(1, 0, 0, 0, None))
+    settled = ConnectorState(Ledger(None, floor=floor), ceiling_ma=32_000)
+    state = attrs.evolve(scene(Station("A"), online=("A",)), connectors={("A", 1): settled})
+    state, effects = edit(state, PutStation(Station("A", max_ma=32_000)))
+    assert state.connectors["A", 1] == settled
+    assert not [e for e in effects if isinstance(e, Save) and isinstance(e.record, Ceiling)]
+
+
+def test_what_may_be_held_from_before_still_runs_out_when_it_would_have() -> None:
+    before = ConnectorState(Ledger(Inherited(8_000, 6_000, 5)), ceiling_ma=8_000)
+    state = attrs.evolve(scene(Station("A"), online=("A",)), connectors={("A", 1): before})
+    state, _ = edit(state, PutStation(Station("A", max_ma=20_000)))
+    assert state.connectors["A", 1].ledger.inherited == Inherited(20_000, 20_000, 5)
+
+
+# Stations leave
+
+
+def charging(*, online: bool = True) -> State:
+    state = scene(Station("A"), Station("B"), online=("A", "B"))
+    for station_id in ("A", "B"):
+        state = step(state, StartRequested(station_id, 1, "04a1", 1_000, NOON), now()).state
+        state = step(state, MeterValuesReceived(station_id, 1, current_ma=(9_000, 9_000, 9_000)), now()).state
+    return state if online else step(state, StationDisconnected("A"), now()).state
+
+
+def test_removing_a_station_ends_its_sessions_and_no_other() -> None:
+    state, effects = edit(charging(), RemoveStation("A"))
+    (ended,) = [e.record for e in effects[2:] if isinstance(e, Save)]
+    assert ended == state.recent[1]
+    assert (state.recent[1].state, state.recent[1].stop_reason) == (SessionState.INTERRUPTED, "StationRemoved")
+    assert set(state.connectors) == {("B", 1)}
+    assert state.connectors["B", 1].session is not None
+
+
+def test_its_late_stop_still_completes_the_record() -> None:
+    state, _ = edit(charging(), RemoveStation("A"))
+    state = step(state, StopRequested("A", 1, 3_000, NOON), now(60)).state
+    assert (state.recent[1].state, state.recent[1].energy_wh) == (SessionState.CLOSED, 2_000)
+
+
+def test_a_removed_station_that_is_connected_is_a_stranger_whose_draw_counts_on() -> None:
+    state, _ = edit(charging(), RemoveStation("A"))
+    assert (state.stations["A"].online, state.stations["A"].accepted) == (True, False)
+    assert state.strangers["A", 1].current_ma == PerPhase.same(9_000)
+
+
+def test_a_removed_station_that_is_away_is_forgotten() -> None:
+    state, _ = edit(charging(online=False), RemoveStation("A"))
+    assert "A" not in state.stations
+    assert not state.strangers
+
+
+# Badges
+
+
+def badges(state: State, *put: Badge, remove: tuple[str, ...] = ()) -> tuple[State, tuple[Effect, ...]]:
+    outcome = step(state, BadgesEdited("ann", put, remove, request=9), now())
+    return attrs.evolve(outcome.state, latest_utc=state.latest_utc), outcome.effects
+
+
+ANN = Badge("04:A1:B2", comment="Ann")
+KNOWN = badges(scene(), ANN)[0]
+
+
+def test_a_new_badge_is_stored_and_audited() -> None:
+    state, effects = badges(scene(), ANN)
+    assert state.badges == {"04a1b2": ANN}
+    assert effects == (
+        Save(BadgeRecord("04a1b2", ANN)),
+        Save(AuditEntry(NOON, "ann", "badge", "", repr(ANN))),
+        Reply(9, Saved()),
+    )
+
+
+def test_a_changed_badge_keeps_the_spelling_it_was_first_entered_with() -> None:
+    state, effects = badges(KNOWN, Badge("04a1b2", comment="Anna"))
+    after = Badge("04:A1:B2", comment="Anna")
+    assert state.badges == {"04a1b2": after}
+    assert effects[:2] == (
+        Save(BadgeRecord("04a1b2", after)),
+        Save(AuditEntry(NOON, "ann", "badge", repr(ANN), repr(after))),
+    )
+
+
+def test_a_removed_badge_is_gone_in_any_spelling() -> None:
+    state, effects = badges(KNOWN, remove=("04 A1 b2",))
+    assert state.badges == {}
+    assert effects == (
+        Save(BadgeRecord("04a1b2", None)),
+        Save(AuditEntry(NOON, "ann", "badge", repr(ANN), "")),
+        Reply(9, Saved()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("put", "remove", "pointers"),
+    [
+        ((Badge(" : "),), (), ["/0/badge_id"]),
+        ((Badge("0" * 21),), (), ["/0/badge_id"]),
+        ((Badge("ff"), Badge("F F")), (), ["/1/badge_id"]),
+        ((), ("ff",), ["/0"]),
+        ((Badge("ff"), Badge("")), ("unknown",), ["/1/badge_id", "/0"]),
+    ],
+)
+def test_one_fault_refuses_the_whole_change(
+    put: tuple[Badge, ...], remove: tuple[str, ...], pointers: list[str]
+) -> None:
+    state, effects = badges(KNOWN, *put, remove=remove)
+    assert state == KNOWN
+    (reply,) = effects
+    assert isinstance(reply, Reply)
+    assert isinstance(reply.answer, NotSaved)
+    assert [fault.pointer for fault in reply.answer.faults] == pointers
+    assert all(isinstance(fault, Fault) and fault.text for fault in reply.answer.faults)
+
+
+def test_a_badge_as_long_as_a_tag_can_be_is_taken() -> None:
+    assert badges(scene(), Badge(":".join("0" * 20)))[0].badges
