@@ -12,7 +12,7 @@ from llm_core import ledger as books
 from llm_core.budget import decays
 from llm_core.demand import forgotten, observed
 from llm_core.dispatch import told
-from llm_core.effects import BootAnswer, Ceiling, Effect, Reply, Save
+from llm_core.effects import BootAnswer, Ceiling, Effect, Note, Reply, Save
 from llm_core.events import (
     CapabilitiesFound,
     LimitConfirmed,
@@ -53,6 +53,7 @@ def connected(state: State, event: StationConnected, now: Now) -> Result:
     known = attrs.evolve(
         known,
         online=True,
+        met=True,
         since_ms=now.monotonic_ms,
         accepted=station is not None,
         address=event.address,
@@ -107,10 +108,13 @@ def _lost(connector: ConnectorState) -> ConnectorState:
 
 
 def booted(state: State, event: StationBooted) -> Result:
-    """The station started: its profiles may be gone, its clock is unknown, its readings tell nothing any more."""
+    """The station started: its profiles may be gone, its clock is unknown, its readings tell nothing any more.
+
+    While the disk fails that is no less true: it counts at once, and what it may hold is written when the disk is back.
+    """
     station = state.site.station(event.station_id)
     known = attrs.evolve(
-        state.stations.get(event.station_id, StationState(online=True)),
+        state.stations.get(event.station_id, StationState(online=True, met=True)),
         accepted=station is not None,
         vendor=event.vendor,
         model=event.model,
@@ -125,12 +129,15 @@ def booted(state: State, event: StationBooted) -> Result:
     keeps = known.capabilities.keeps_profiles
     state = _each(state, station.id, lambda c: _rebooted(c, station, keeps_profiles=keeps))
     state, saves = promised_maximum(state, station)
+    if state.storage_failing is not None:
+        return state, (*(Note(save.record) for save in saves), answer)
     return state, (*saves, answer)
 
 
-def promised_maximum(state: State, station: Station) -> Result:
+def promised_maximum(state: State, station: Station) -> tuple[State, tuple[Save, ...]]:
     """Every connector of the station may hold its maximum: say so to the disk wherever less was promised."""
-    connectors, saves = dict(state.connectors), []
+    connectors = dict(state.connectors)
+    saves: list[Save] = []
     for key, connector in state.connectors.items():
         if key[0] == station.id and connector.ceiling_ma < station.max_ma:
             connectors[key] = attrs.evolve(connector, ceiling_ma=station.max_ma)

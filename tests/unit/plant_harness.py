@@ -211,7 +211,8 @@ class Bench:
             self.state = attrs.evolve(self.state, next_transaction_id=outcome.state.next_transaction_id)
             if self.state.storage_failing is None:
                 self.post(StorageFailed("no space"))
-            return None if isinstance(event, Request) else self.post(event)
+            promised = isinstance(event, Request) and not isinstance(event, StationBooted)
+            return None if promised else self.post(event)
         for record in saves:
             self.disk.commit(record)
         self.state = outcome.state
