@@ -117,8 +117,8 @@ def _station_put(state: State, station: Station, now: Now) -> Result:
     Of a station that we know already, a larger maximum counts at once wherever nobody knows what it holds.
     """
     known = state.stations.get(station.id)
-    if known is None:  # created ahead: it counts nothing until it connects, and is missed after a while
-        return with_station(state, station.id, StationState(since_ms=now.monotonic_ms)), ()
+    if known is None or not known.met:  # created ahead: counts nothing until it connects, and is missed after a while
+        return with_station(state, station.id, known or StationState(since_ms=now.monotonic_ms)), ()
     strangers = {key: reading for key, reading in state.strangers.items() if key[0] != station.id}
     connectors = dict(state.connectors)
     for key, connector in state.connectors.items():

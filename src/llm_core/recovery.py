@@ -36,7 +36,10 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
     state = State(
         site=site,
         factory=factory,
-        stations={station_id: StationState(online=False, since_ms=now.monotonic_ms) for station_id in stations},
+        stations={
+            station_id: StationState(met=any(key[0] == station_id for key in connectors), since_ms=now.monotonic_ms)
+            for station_id in stations
+        },
         connectors=connectors,
         badges={normalise(badge.badge_id): badge for badge in stored.badges},
         recent={session.transaction_id: session for session in recent},

@@ -70,7 +70,8 @@ class StationState:
     """All that is known of a station that is configured or has connected."""
 
     online: bool = False
-    since_ms: int = 0  # when it connected, or was lost
+    met: bool = False  # it has connected, some time
+    since_ms: int = 0  # when it connected, was lost, or was configured
     accepted: bool = False  # its boot was answered Accepted
     address: str = ""
     path: str = ""

