@@ -137,13 +137,15 @@ def sum_per_node(tree: Sequence[LimitNode], loads: Iterable[tuple[str, PerPhase]
 
 def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
     """The state after a sample. One older than the last, or for a node without a meter, changes nothing."""
+    if all(setup.node != event.node for setup in state.site.meters):
+        return state
     before = state.meters.get(event.node, MeterState())
     if before.taken_ms is not None and event.taken_ms <= before.taken_ms:
         return state
     period_ms = before.period_ms
     if before.taken_ms is not None:
         period_ms = min(max((3 * period_ms + event.taken_ms - before.taken_ms) // 4, 200), 10_000)
-    silent_ms = silence_ms(period_ms)
+    silent_ms = silence_ms(before.period_ms)  # a gap is none by the period that it stretched itself
     changed = event.fingerprint != before.fingerprint or before.changed_ms is None
     absurd_ma = ABSURD_FACTOR * max(state.site.supply.fuse_ma)
     phases = dict(before.phases)
