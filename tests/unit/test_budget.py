@@ -1,0 +1,473 @@
+"""What is left for charging, as long as the meter can be trusted and when it cannot."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_core import (
+    PHASES,
+    SITE,
+    ZERO,
+    Allowance,
+    Capabilities,
+    Cluster,
+    ConnectorState,
+    Key,
+    Ledger,
+    MeterPhase,
+    MeterSampled,
+    MeterSetup,
+    Mode,
+    PerPhase,
+    Phase,
+    Reading,
+    Site,
+    State,
+    Station,
+    StationState,
+    Supply,
+    decays,
+)
+from llm_core.budget import (
+    ABSURD_FACTOR,
+    DEADBAND_MA,
+    Room,
+    Seen,
+    aged,
+    allowed,
+    interval,
+    is_repeating,
+    rooms,
+    sampled,
+    sum_per_node,
+    survey,
+)
+from llm_core.ledger import Held, Inherited, Slot
+from unit.strategies import now
+
+L1, L2, L3 = PHASES
+A, B = ("A", 1), ("B", 1)
+LIMIT_MA, FALLBACK_MA = PerPhase(50_000, 40_000, 30_000), PerPhase.same(10_000)
+THE_METER = MeterSetup(SITE, "any", "meter")
+CLUSTERS = (Cluster("yard", "yard", limit_ma=PerPhase.same(20_000)), Cluster("default", "row", parent="yard"))
+CLEARED = Slot(Held(1, None, 0, 0, None))
+
+
+def at(seconds: int) -> int:
+    return now(seconds).monotonic_ms
+
+
+def held(limit_ma: int, then_ma: int = 0, floor_ma: int = 0, lease_ms: int | None = 120_000) -> Ledger:
+    """The books of a connector that holds a limit since second 0, with its floor."""
+    return Ledger(
+        None,
+        floor=Slot(Held(2, floor_ma, floor_ma, at(0), None)),
+        default=CLEARED,
+        transaction=Slot(Held(3, limit_ma, then_ma, at(0), lease_ms, 1)),
+    )
+
+
+def drawing(limit_ma: int, draw_ma: PerPhase = ZERO, second: int = 0) -> ConnectorState:
+    """A connector that holds a limit and reported what it draws."""
+    return ConnectorState(held(limit_ma), readings=(Reading(at(second), draw_ma),))
+
+
+def scene(
+    connectors: dict[Key, ConnectorState] | None = None,
+    *,
+    mode: Mode = Mode.DYNAMIC,
+    meters: tuple[MeterSetup, ...] = (THE_METER,),
+    stations: tuple[Station, ...] = (Station("A"), Station("B")),
+) -> State:
+    supply = Supply(mode, derated_ma=LIMIT_MA, static_max_ma=LIMIT_MA, fallback_ma=FALLBACK_MA)
+    known = StationState(online=True, accepted=True, clock_ahead_ms=0)
+    return State(
+        site=Site(supply=supply, clusters=CLUSTERS, stations=stations, meters=meters),
+        stations={station.id: known for station in stations},
+        connectors=connectors or {},
+    )
+
+
+def station_changed(state: State, station_id: str, **changes: object) -> State:
+    known = attrs.evolve(state.stations[station_id], **changes)  # type: ignore[arg-type]
+    return attrs.evolve(state, stations={**state.stations, station_id: known})
+
+
+def reports(state: State, key: Key, draw_ma: PerPhase, second: int) -> State:
+    connector = state.connectors[key]
+    readings = (*connector.readings[-1:], Reading(at(second), draw_ma))
+    return attrs.evolve(state, connectors={**state.connectors, key: attrs.evolve(connector, readings=readings)})
+
+
+def shows(state: State, second: int, *current_ma: int | None, registers: int | None = None, node: str = SITE) -> State:
+    """The meter shows these currents (one value for all phases, or three); other registers than ever unless said."""
+    l1, l2, l3 = current_ma if len(current_ma) == 3 else current_ma * 3
+    fingerprint = second if registers is None else registers
+    return ticked(sampled(state, MeterSampled(node, (l1, l2, l3), at(second), fingerprint), at(second)), second)
+
+
+def ticked(state: State, second: int) -> State:
+    """What a tick does with the meters."""
+    now_ms = at(second)
+    return attrs.evolve(state, meters=interval(state, aged(state, now_ms), survey(state, now_ms), now_ms))
+
+
+def room(state: State, second: int, node: str = SITE, strangers: PerPhase = ZERO) -> Room:
+    return rooms(state.site, state.meters, survey(state, at(second)), strangers, at(second))[node]
+
+
+def phase_of(state: State, phase: Phase = L1, node: str = SITE) -> MeterPhase:
+    return state.meters[node].phases[phase]
+
+
+def only(state: State, second: int = 0) -> Seen:
+    (entry,) = survey(state, at(second))
+    return entry
+
+
+# What each connector counts for
+
+
+def test_connectors_of_adopted_stations_that_ever_connected_are_counted_in_the_order_of_their_keys() -> None:
+    state = scene({B: drawing(6_000), ("gone", 1): drawing(6_000), A: drawing(6_000)})
+    assert [entry.key for entry in survey(state, at(0))] == [A, B]
+    assert survey(attrs.evolve(state, stations={}), at(0)) == ()
+
+
+def test_a_station_out_of_service_counts_nothing_until_it_connects() -> None:
+    state = scene({A: drawing(6_000)}, stations=(Station("A", out_of_service=True),))
+    assert only(state).worst_ma == PerPhase.same(6_000)
+    assert survey(station_changed(state, "A", online=False), at(0)) == ()
+
+
+def test_measured_phases_bear_this_cars_limit_and_the_others_what_any_car_might_get() -> None:
+    connector = ConnectorState(held(16_000, floor_ma=6_000), phases=(L2,))
+    state = scene({A: connector})
+    assert (only(state).phases, only(state).worst_ma) == ((L2,), PerPhase(6_000, 16_000, 6_000))
+
+
+def test_an_offline_station_counts_on_all_phases_that_it_is_wired_to_and_not_with_its_draw() -> None:
+    connector = ConnectorState(held(16_000), phases=(L2,), mean_ma=PerPhase(20_000), readings=(Reading(at(0), ZERO),))
+    offline = station_changed(scene({A: connector}), "A", online=False)
+    assert (only(offline).phases, only(offline).worst_ma) == (PHASES, PerPhase.same(16_000))
+    assert (only(offline).lo_ma, only(offline).hi_ma) == (ZERO, PerPhase.same(16_000))
+
+
+def test_what_a_car_draws_above_its_books_counts_while_it_is_heard() -> None:
+    state = scene({A: attrs.evolve(drawing(6_000), mean_ma=PerPhase(10_000, 0, 0))})
+    assert only(state).worst_ma == PerPhase(10_000, 6_000, 6_000)
+
+
+def test_what_any_car_might_get_counts_on_all_wired_phases() -> None:
+    """What the station gives by itself, before we know that it holds it, and what it holds from before we knew it."""
+    station = Station("A", phase_rotation=(L3,), start_alone_ma=8_000)
+    assert only(scene({A: ConnectorState(held(0))}, stations=(station,))).worst_ma == PerPhase(0, 0, 8_000)
+    inherited = ConnectorState(Ledger(Inherited(32_000, 32_000, None)), phases=(L1,))
+    assert only(scene({A: inherited})).worst_ma == PerPhase.same(32_000)
+
+
+def test_an_offline_station_counts_with_its_limit_until_its_lease_is_over_and_then_with_what_follows() -> None:
+    state = station_changed(scene({A: ConnectorState(held(16_000, 6_000))}), "A", online=False)
+    assert only(state, 149).worst_ma == PerPhase.same(16_000)
+    assert only(state, 150).worst_ma == PerPhase.same(6_000)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"clock_ahead_ms": None}, {"clock_ahead_ms": -10_001}, {"capabilities": Capabilities(decays=False)}]
+)
+def test_a_lease_frees_nothing_where_the_clock_or_the_second_period_is_not_known(changes: dict[str, object]) -> None:
+    state = station_changed(scene({A: ConnectorState(held(16_000, 6_000))}), "A", **changes)
+    assert not decays(state, "A")
+    assert decays(station_changed(scene(), "A", clock_ahead_ms=-10_000), "A")
+    assert only(state, 10_000).worst_ma == PerPhase.same(16_000)
+
+
+def test_watts_count_for_every_phase_that_might_get_them_all() -> None:
+    spreads = {}
+    for in_watts, phases in [(True, None), (True, (L1,)), (False, None)]:
+        state = scene({A: attrs.evolve(drawing(6_000), phases=phases)})
+        state = station_changed(state, "A", capabilities=Capabilities(in_watts=in_watts))
+        spreads[in_watts, phases] = only(state).spread
+    assert spreads == {(True, None): 3, (True, (L1,)): 1, (False, None): 1}
+
+
+def test_a_settled_reading_is_the_draw() -> None:
+    entry = only(scene({A: drawing(16_000, PerPhase(9_000, 0, 0))}))
+    assert entry.lo_ma == entry.hi_ma == PerPhase(9_000, 0, 0)
+
+
+def test_after_a_command_the_draw_lies_between_the_lower_of_two_readings_and_what_it_may_draw() -> None:
+    connector = attrs.evolve(drawing(16_000, PerPhase(9_000, 20_000, 0)), settled_from_ms=at(20))
+    state = reports(scene({A: connector}), A, PerPhase(12_000, 18_000, 0), 10)
+    assert only(state, 12).lo_ma == PerPhase(9_000, 18_000, 0)
+    assert only(state, 12).hi_ma == PerPhase(16_000, 18_000, 16_000)
+
+
+def test_a_station_that_reported_nothing_for_half_a_minute_may_draw_anything_it_may() -> None:
+    state = scene({A: drawing(16_000, PerPhase.same(9_000)), B: ConnectorState(held(6_000))})
+    a, b = survey(state, at(36))
+    assert (a.lo_ma, a.hi_ma, b.lo_ma, b.hi_ma) == (ZERO, PerPhase.same(16_000), ZERO, PerPhase.same(6_000))
+
+
+def test_a_load_counts_at_its_node_and_at_every_node_above() -> None:
+    loads = [("default", PerPhase(1, 2, 3)), ("yard", PerPhase(10, 20, 30)), (SITE, PerPhase(100, 200, 300))]
+    sums = sum_per_node(scene().site.limit_tree(), loads)
+    assert sums == {SITE: [111, 222, 333], "yard": [11, 22, 33], "default": [1, 2, 3]}
+
+
+# The building as an interval
+
+
+def test_the_building_is_what_the_meter_shows_less_what_the_stations_draw() -> None:
+    state = shows(scene({A: drawing(16_000, PerPhase(16_000, 0, 0))}), 1, 20_000)
+    assert room(state, 1).raise_ma == room(state, 1).keep_ma == LIMIT_MA - PerPhase(4_000, 20_000, 20_000)
+
+
+def test_without_a_charging_car_every_change_of_the_building_counts_at_once() -> None:
+    state = scene({A: drawing(16_000)})
+    for second, building_ma in enumerate([5_000, 25_000, 8_000], 1):
+        state = shows(state, second, building_ma)
+        assert room(state, second).raise_ma == LIMIT_MA - PerPhase.same(building_ma)
+
+
+def test_a_car_that_stops_by_itself_is_no_falling_building() -> None:
+    """Building 10 A, car 16 A; the car stops, its station tells only 8 s later."""
+    state = shows(scene({A: drawing(16_000, PerPhase.same(16_000), 0)}), 1, 26_000)
+    for second in range(2, 10):
+        state = shows(state, second, 10_000)
+        assert room(state, second).raise_ma == LIMIT_MA - PerPhase.same(10_000)
+    state = shows(reports(state, A, ZERO, 10), 10, 10_000)
+    assert room(state, 10).raise_ma == LIMIT_MA - PerPhase.same(10_000)
+
+
+def test_a_fall_counts_once_every_charging_station_has_reported_since() -> None:
+    draw = PerPhase.same(8_000)
+    state = shows(scene({A: drawing(16_000, draw), B: drawing(16_000, draw)}), 1, 36_000)
+    state = shows(state, 2, 21_000)
+    assert phase_of(state).high_ma == 20_000
+    state = shows(reports(state, A, draw, 3), 3, 19_000)
+    assert phase_of(state).high_ma == 20_000
+    state = shows(reports(state, B, draw, 4), 4, 20_000)
+    assert phase_of(state).high_ma == 5_000  # the highest since the fall, not the last
+
+
+def test_a_building_that_comes_back_ends_the_fall() -> None:
+    draw = PerPhase.same(8_000)
+    state = shows(shows(scene({A: drawing(16_000, draw)}), 1, 28_000), 2, 18_000)
+    state = reports(shows(shows(state, 3, 28_000), 4, 18_000), A, draw, 4)
+    assert phase_of(shows(state, 4, 18_000)).high_ma == 20_000
+    assert phase_of(shows(reports(state, A, draw, 5), 5, 18_000)).high_ma == 10_000
+
+
+def test_feed_in_earns_nothing_and_a_building_above_the_limit_leaves_less_than_nothing() -> None:
+    assert room(shows(scene(), 1, -30_000), 1) == Room(LIMIT_MA, LIMIT_MA)
+    assert room(shows(scene(), 1, 45_000), 1).keep_ma == PerPhase(5_000, -5_000, -15_000)
+
+
+def test_a_command_under_way_is_not_answered_twice() -> None:
+    """A car was cut from 16 A to 6 A and may have followed: it may stay, but nothing may be given."""
+    cut = attrs.evolve(drawing(16_000, PerPhase.same(16_000)), settled_from_ms=at(20))
+    state = shows(scene({A: cut}), 1, 46_000)
+    state = shows(reports(state, A, PerPhase.same(6_000), 2), 2, 46_000)
+    assert room(state, 2).keep_ma == LIMIT_MA - PerPhase.same(30_000)
+    assert room(state, 2).raise_ma == LIMIT_MA - PerPhase.same(40_000)
+
+
+def test_twenty_cars_that_ramp_up_between_their_readings_cut_nobody() -> None:
+    keys = [(f"S{i:02}", 1) for i in range(20)]
+    ramping = attrs.evolve(drawing(16_000), settled_from_ms=at(20))
+    state = scene(dict.fromkeys(keys, ramping), stations=tuple(Station(key[0]) for key in keys))
+    state = shows(state, 5, 320_000)
+    assert room(state, 5).keep_ma == LIMIT_MA
+
+
+def test_a_meter_of_the_other_consumers_is_the_building_itself() -> None:
+    others = attrs.evolve(THE_METER, includes_stations=False)
+    state = shows(scene({A: drawing(16_000, PerPhase.same(16_000))}, meters=(others,)), 1, 7_000)
+    assert room(state, 1).raise_ma == room(state, 1).keep_ma == LIMIT_MA - PerPhase.same(7_000)
+
+
+def test_a_meter_of_a_part_counts_the_stations_of_that_part_only() -> None:
+    stations = (Station("A"), Station("B", cluster=None))
+    cars = {key: drawing(16_000, PerPhase.same(8_000)) for key in (A, B)}
+    state = scene(cars, meters=(THE_METER, MeterSetup("yard", "any", "yard")), stations=stations)
+    state = shows(shows(state, 1, 30_000), 1, 11_000, node="yard")
+    assert room(state, 1, "yard").keep_ma == PerPhase.same(20_000 - 3_000)
+    assert room(state, 1).keep_ma == LIMIT_MA - PerPhase.same(14_000)
+
+
+Act = tuple[int, int, bool]  # after so many seconds the car draws so much, and its station tells or not
+acts = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0, 6_000, 11_000, 16_000]), st.booleans()), max_size=30)
+
+
+@given(acts)
+def test_whatever_a_car_does_by_itself_the_building_is_never_taken_for_smaller(acts: list[Act]) -> None:
+    """The building draws 10 A all the time; the car may change its draw at any second and tell of it or not."""
+    state, second = scene({A: drawing(16_000, ZERO)}), 0
+    for pause_s, draw_ma, told in acts:
+        second += pause_s
+        if told:
+            state = reports(state, A, PerPhase.same(draw_ma), second)
+        state = shows(state, second, 10_000 + draw_ma)
+        assert phase_of(state).high_ma >= 10_000
+
+
+# How far the meter can be trusted
+
+
+def test_a_silent_meter_raises_nobody_after_five_seconds_and_is_lost_after_ten() -> None:
+    state = shows(scene(), 0, 5_000)
+    left = LIMIT_MA - PerPhase.same(5_000)
+    assert room(ticked(state, 5), 5) == Room(left, left)
+    assert room(ticked(state, 6), 6).keep_ma == left
+    assert max(room(ticked(state, 6), 6).raise_ma) < -1_000_000  # no sum of worst cases fits
+    assert room(ticked(state, 10), 10).keep_ma == left
+    assert room(ticked(state, 11), 11) == Room(FALLBACK_MA, FALLBACK_MA)
+
+
+def test_a_slow_meter_has_three_of_its_own_periods() -> None:
+    state = scene()
+    for second in range(0, 120, 4):
+        state = shows(state, second, 5_000)
+    assert state.meters[SITE].period_ms == pytest.approx(4_000, abs=5)
+    assert room(ticked(state, 116 + 11), 116 + 11).raise_ma == LIMIT_MA - PerPhase.same(5_000)
+    assert room(ticked(state, 116 + 13), 116 + 13).raise_ma.l1 < 0
+    assert not phase_of(ticked(state, 116 + 23)).lost
+    assert phase_of(ticked(state, 116 + 25)).lost
+
+
+def test_a_pause_of_hours_makes_no_slow_meter_and_a_burst_no_fast_one() -> None:
+    slow = shows(shows(scene(), 0, 5_000), 7_200, 5_000)
+    assert slow.meters[SITE].period_ms == 10_000
+    state = slow
+    for ms in range(1, 60):
+        state = sampled(state, MeterSampled(SITE, (0, 0, 0), at(7_200) + ms, ms), at(7_200) + ms)
+    assert state.meters[SITE].period_ms == 200
+
+
+@pytest.mark.parametrize("broken", [None, ABSURD_FACTOR * 63_000 + 1, -ABSURD_FACTOR * 63_000 - 1])
+def test_a_phase_without_a_believable_value_ages_alone(broken: int | None) -> None:
+    assert phase_of(shows(scene(), 0, ABSURD_FACTOR * 63_000)).current_ma == ABSURD_FACTOR * 63_000
+    state = shows(scene(), 0, 5_000)
+    for second in range(1, 12):
+        state = shows(state, second, 5_000, broken, 5_000)
+    assert room(state, 11) == Room(*[PerPhase(45_000, FALLBACK_MA.l2, 25_000)] * 2)
+    assert phase_of(state, L2) == attrs.evolve(phase_of(state, L2), current_ma=5_000, lost=True, seen_ms=at(0))
+
+
+def good(state: State, seconds: range) -> State:
+    """A meter that was lost gives good samples at these seconds."""
+    assert phase_of(state).lost
+    for second in seconds:
+        state = shows(state, second, 5_000)
+    return state
+
+
+def test_a_lost_meter_is_back_after_thirty_seconds_of_good_samples_without_a_gap() -> None:
+    lost = ticked(shows(scene(), 0, 5_000), 11)
+    assert room(good(lost, range(20, 50)), 49).raise_ma == FALLBACK_MA
+    assert room(good(lost, range(20, 51)), 50).raise_ma == LIMIT_MA - PerPhase.same(5_000)
+    gap = good(good(lost, range(20, 41)), range(46, 76))
+    assert phase_of(gap).lost
+    assert not phase_of(shows(gap, 76, 5_000)).lost
+
+
+def test_registers_that_stand_still_for_a_minute_are_a_frozen_meter() -> None:
+    state = scene()
+    for second in range(61):
+        state = shows(state, second, 5_000, registers=7)
+        assert phase_of(state).lost is state.meters[SITE].frozen is (second == 60)
+    assert room(state, 60) == Room(FALLBACK_MA, FALLBACK_MA)
+    thawed = shows(state, 61, 5_000, registers=8)
+    assert not thawed.meters[SITE].frozen
+    assert phase_of(good(thawed, range(62, 91))).lost
+    assert not phase_of(good(thawed, range(62, 92))).lost
+
+
+def stands_still(moved_ma: int, seconds: int) -> State:
+    """The registers stand still while a station tells that it draws so much more since second 1."""
+    state = shows(scene({A: drawing(16_000), B: ConnectorState(held(6_000))}), 0, 5_000, registers=7)
+    state = reports(state, A, PerPhase(0, moved_ma, 0), 1)
+    for second in range(1, seconds + 1):
+        state = shows(state, second, 5_000, registers=7)
+    return state
+
+
+def repeats(state: State) -> bool:
+    return is_repeating(state, state.meters[SITE])
+
+
+def test_a_meter_that_does_not_follow_three_amps_within_fifteen_seconds_is_frozen() -> None:
+    assert [phase_of(stands_still(3_000, seconds)).lost for seconds in (14, 15)] == [False, True]
+    assert not stands_still(2_999, 59).meters[SITE].frozen
+
+
+def test_a_repeated_sample_tells_nothing_while_the_stations_draw_otherwise() -> None:
+    assert [repeats(stands_still(moved_ma, 2)) for moved_ma in (999, 1_000)] == [False, True]
+    assert not repeats(shows(stands_still(1_000, 2), 3, 5_000, registers=8))
+    assert repeats(stands_still(0, 60))
+
+
+def test_a_sample_that_is_not_newer_or_of_no_known_meter_changes_nothing() -> None:
+    state = shows(scene(), 5, 20_000)
+    for second in (4, 5):
+        assert sampled(state, MeterSampled(SITE, (0, 0, 0), at(second), 99), at(6)) == state
+    assert sampled(state, MeterSampled("nowhere", (0, 0, 0), at(9), 99), at(9)) == state
+
+
+# What charging may take
+
+
+def test_a_static_site_has_its_limit_less_what_strangers_draw() -> None:
+    state = scene(mode=Mode.STATIC, meters=())
+    left = LIMIT_MA - PerPhase(4_000, 0, 0)
+    assert room(state, 0, strangers=PerPhase(4_000, 0, 0)) == Room(left, left)
+
+
+def test_a_dynamic_site_without_a_meter_or_before_its_first_sample_has_its_safe_limit() -> None:
+    for state in (scene(meters=()), ticked(scene(), 0)):
+        assert room(state, 0) == Room(FALLBACK_MA, FALLBACK_MA)
+        supply = attrs.evolve(state.site.supply, fallback_ma=PerPhase.same(35_000))
+        generous = attrs.evolve(state, site=attrs.evolve(state.site, supply=supply))
+        assert room(generous, 0).raise_ma == PerPhase(35_000, 35_000, 30_000)
+
+
+def test_a_part_without_a_meter_has_its_own_limit_and_with_a_lost_one_nothing() -> None:
+    assert room(ticked(scene(), 0), 0, "yard") == Room(*[PerPhase.same(20_000)] * 2)
+    state = shows(scene(meters=(MeterSetup("yard", "any", "yard"),)), 0, 5_000, node="yard")
+    assert room(ticked(state, 11), 11, "yard") == Room(ZERO, ZERO)
+
+
+def grown(*wanted_ma: int, metered: bool = True) -> list[int]:
+    """What charging may take, second by second, when so much is free."""
+    allowances: dict[tuple[str, Phase], Allowance] = {}
+    taken = []
+    for second, ma in enumerate(wanted_ma):
+        allowances = allowed(allowances, SITE, PerPhase.same(ma), at(second), metered=metered)
+        taken.append(allowances[SITE, L1].limit_ma)
+    return taken
+
+
+def test_a_budget_falls_at_once_and_where_no_meter_decides_it_grows_at_once() -> None:
+    assert grown(20_000, 5_000, -3_000) == [20_000, 5_000, -3_000]
+    assert grown(10_000, 20_000, 20_100, metered=False) == [10_000, 20_000, 20_100]
+
+
+def test_a_budget_grows_to_what_was_free_for_ten_seconds_on_end() -> None:
+    assert grown(*[10_000] * 2, *[20_000] * 11) == [*[10_000] * 12, 20_000]
+    assert grown(10_000, *[20_000] * 5, 15_000, *[20_000] * 5)[-1] == 15_000
+    assert grown(10_000, *[20_000] * 9, 10_000, *[20_000] * 10)[-1] == 10_000
+
+
+def test_a_budget_that_goes_on_growing_is_held_up_again() -> None:
+    """20 A are free from second 1, 30 A from second 11: each is given at the end of ten seconds in which it was."""
+    assert grown(10_000, *[20_000] * 10, *[30_000] * 20)[11:] == [*[20_000] * 10, *[30_000] * 10]
+    assert grown(10_000, *[20_000] * 11, *[30_000] * 20)[11:] == [*[20_000] * 20, 30_000]
+
+
+def test_a_little_more_is_not_worth_moving() -> None:
+    assert grown(10_000, *[10_000 + DEADBAND_MA] * 30)[-1] == 10_000
+    assert grown(10_000, *[10_001 + DEADBAND_MA] * 11)[-1] == 10_001 + DEADBAND_MA
