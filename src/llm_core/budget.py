@@ -112,7 +112,8 @@ def _draw(connector: ConnectorState, entitled: PerPhase, *, online: bool, now_ms
     last = connector.readings[-1]
     if last.at_ms >= connector.settled_from_ms:
         return last.current_ma, last.current_ma
-    return connector.readings[0].current_ma.smaller(last.current_ma), last.current_ma.larger(entitled)
+    may_draw = entitled + connector.over_ma
+    return connector.readings[0].current_ma.smaller(last.current_ma), last.current_ma.larger(may_draw)
 
 
 def sum_per_node(tree: Sequence[LimitNode], loads: Iterable[tuple[str, PerPhase]]) -> dict[str, list[int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from llm_core.problem import Demand
-from llm_core.quantities import PerPhase, Phase
+from llm_core.quantities import ZERO, PerPhase, Phase
 from llm_core.site import Station
 from llm_core.state import ConnectorState, Key, Reading
 
@@ -27,6 +27,8 @@ BELIEVED_MS = 300_000
 def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
     """The connector after a live reading of its draw; `reading.held_ma` is what it might hold when it was taken."""
     after = attrs.evolve(connector, readings=(*connector.readings[-1:], reading), mean_ma=_mean(connector, reading))
+    if after.mean_ma is not None and reading.at_ms >= connector.settled_from_ms:
+        after = attrs.evolve(after, over_ma=after.mean_ma.map(lambda ma: max(ma - reading.held_ma, 0)))
     after = _with_phases(after, reading, wired)
     after = _with_cap(after, reading)
     return _with_obedience(after, reading)
@@ -38,6 +40,7 @@ def forgotten(connector: ConnectorState) -> ConnectorState:
         connector,
         readings=(),
         mean_ma=None,
+        over_ma=ZERO,
         phases=None,
         phases_pending=None,
         below_since_ms=None,

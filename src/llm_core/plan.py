@@ -67,21 +67,11 @@ def _none(entry: Seen, reason: GrantReason) -> Grant:
 
 
 def _reserved(tree: Tree, seen: tuple[Seen, ...], shared: list[Seen]) -> dict[str, list[int]]:
-    """What is gone before anyone shares: the worst case of all others, and what a sharer is seen to draw above its
-    books. What it drew before its last change is not seen now: the raises wait for it, the shares do not."""
+    """What is gone before anyone shares: the worst case of all others, and what sharers draw above their limits. What
+    one drew before its last change, or before it was lost, is not seen now: raises wait for it, shares do not."""
     keys = {entry.key for entry in shared}
-    loads = []
-    for entry in seen:
-        load = entry.worst_ma
-        if entry.key in keys:
-            load = (load - on_phases(entry.held_ma, entry.phases)).larger(ZERO) if _is_settled(entry) else ZERO
-        loads.append((entry.station.node, load))
+    loads = ((e.station.node, e.connector.over_ma if e.key in keys else e.worst_ma) for e in seen)
     return sum_per_node(tree, loads)
-
-
-def _is_settled(entry: Seen) -> bool:
-    readings = entry.connector.readings
-    return bool(readings) and readings[-1].at_ms >= entry.connector.settled_from_ms
 
 
 def _with_told(tree: Tree, taken: Mapping[str, list[int]], shared: list[Seen]) -> dict[str, list[int]]:
