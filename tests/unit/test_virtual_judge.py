@@ -188,8 +188,12 @@ def test_a_restart_that_loses_profiles_is_not_the_controllers_fault() -> None:
     scene.plant.stations["A"].restart()
     scene.until(scene.plant.t + 30)
     assert scene.plant.stations["A"].connectors[0].entitled_a == 16
-    assert scene.violations == {}
     scene.send("B", 7.0)
+    assert scene.violations == {}, "it has not told that it restarted"
+    scene.plant.link_up("A")
+    scene.serve()
+    assert scene.violations == {}
+    scene.send("B", 8.0)
     assert scene.violations == {"I1": 3}, "but raising another one then is"
 
 

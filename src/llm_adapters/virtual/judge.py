@@ -5,19 +5,25 @@ How each invariant is judged
     *Entitled* is what a connector may offer now: its profiles, evaluated on its own clock, and its hardware. It counts
     on the phases that its present car uses, on all wired ones without a car (then it is what a car that starts
     would get). A phase that a charging car adds by itself counts from when it can be known (see I2). A station that
-    has not been accepted yet is a stranger and counts with what it draws; one that keeps its profiles without heeding
+    has not been accepted yet is a stranger and counts with what it draws. One that restarted counts with its draw up to
+    what it was entitled to before, until its boot is accepted: that it lost its profiles nobody knows before it tells
+    that it started; what it draws beyond is its own doing (I2). One that keeps its profiles without heeding
     them is entitled to what they say, and what it gives beyond counts as that of a car that ignores its limit (I2).
     *Load* at the root in dynamic mode is the smallest building load of the last `window_s` seconds (a meter period,
     its lag and the way of a message): a controller cannot know better. While the meter shows nothing true the window
-    reaches back to the last true measurement, at most by the time after which I5 forbids to rely on it.
+    reaches back to the last true measurement, at most by the time after which I5 forbids to rely on it. The error of
+    the meter itself, five standard deviations, is nobody's fault.
     A *raise* is a rise of a connector's entitlement while a message is taken in or time passes, unless a restart, a
     step of its clock or the end of its transaction explains it.
 
-    I1  At a raise, for every node above it and phase it can use: sum of entitled + load <= limit. Static mode, in
-        addition: the sum at a node goes above its limit without such a restart or step anywhere beneath it.
+    I1  At a raise, for every node above it and phase it can use: sum of entitled + load <= limit. At the root
+        `fallback_a` is allowed as well, beside whatever building load, once the meter has shown nothing true for
+        `meter_lost_s`. Static mode, in addition: the sum at a node goes above its limit without such a restart or
+        step anywhere beneath it.
     I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
-        for the raise is still unfollowed. What a car takes that ignores its limit counts from when it can be known:
-        after `window_s` where a meter shows it, after `unmetered_s` where only the station's own readings do.
+        for the raise is still unfollowed. What a car takes that ignores its limit or rounds it up counts from when
+        it can be known: after `window_s` where a meter shows it, after `unmetered_s` where only the station's own
+        readings do (without a link: never).
     I3  A limit that reaches a station has at most one decimal, and one in watts names its `numberPhases`: no rounding
         and no phase count at the station's discretion can make more of it than was decided.
     I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
@@ -28,7 +34,8 @@ How each invariant is judged
         node; in dynamic mode at the root `fallback_a`. Not judged until `adoption_s` after the last station appeared,
         restarted or had its clock stepped. Counted when it becomes so.
 
-    `lease_rises` counts a limit that rose by the mere passing of time.
+    `lease_rises` counts a limit that rose by the mere passing of time. A clock that was set back in the last minutes
+    explains it: then a schedule that had begun begins once more.
 """
 
 from __future__ import annotations
@@ -40,6 +47,7 @@ from typing import Any
 
 import attrs
 
+from llm_adapters.virtual.car import Car
 from llm_adapters.virtual.config import SITE_PHASES
 from llm_adapters.virtual.connector import NO_AMPS, Amps3, Connector, Session
 from llm_adapters.virtual.ledger import Books
@@ -49,7 +57,9 @@ from llm_adapters.virtual.station import Station
 
 _EPS_A = 0.01
 _HOUR_S = 3600.0
+_LONGEST_LEASE_S = 300.0 + 60.0
 _KEPT = 200
+_SIGMAS = 5
 
 
 @attrs.frozen
@@ -95,19 +105,24 @@ class Judge:
         self._profiles: dict[str, list[Profile]] = {}
         self._over: set[tuple[str, int]] = set()
         self._stranded: set[tuple[str, int]] = set()
+        self._alone: dict[Connector, tuple[int, Amps3]] = {}
         self._known: set[str] = set()
+        self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
         plant.observers.append(self.observe)
 
     # -- watching ------------------------------------------------------------------------------------------------
 
     def observe(self, cause: str, t: float) -> None:
-        """Called by the plant after every effect."""
+        """Called by the plant after every effect; what a message leaves as it was is looked at when time passes."""
+        evaluations = self.plant.evaluations
+        if cause == "message" and evaluations == self._evaluations:
+            return
         self.books.observe(t)
         self._notice(t)
-        if self.plant.evaluations == self._evaluations and t < self._look_again_at:
+        if evaluations == self._evaluations and t < self._look_again_at:
             return
-        self._evaluations = self.plant.evaluations
+        self._evaluations = evaluations
         if t >= self._look_again_at:
             self._look_again_at = math.inf
         disturbed = self._disturbances(t)
@@ -125,9 +140,11 @@ class Judge:
         """Stations whose entitlement may have moved by no command: new ones, restarted ones, stepped clocks."""
         found = set()
         for name, station in self.plant.stations.items():
-            if station.accepted and name not in self._known:
-                self._known.add(name)
+            if station.accepted != (name in self._known):
                 found.add(name)
+                self._known ^= {name}
+                for outlet in station.connectors:
+                    self._restarted[outlet] = self._entitled.get(outlet, (math.inf, None))[0]
             if self._disturbed.get(name) != station.disturbances:
                 self._disturbed[name] = station.disturbances
                 found.add(name)
@@ -147,7 +164,9 @@ class Judge:
     def entitled(self, station: Station, connector: Connector) -> Amps3:
         """What counts for I1: the entitlement of a known station, the draw of a stranger."""
         if station.config.station_id not in self._known:
-            return connector.draw_a
+            a, b, c = connector.draw_a
+            before = self._restarted.get(connector, math.inf)
+            return (min(a, before), min(b, before), min(c, before))
         granted = connector.granted_a
         known = self._known_phases.get(connector, connector.phases)
         return (granted if 0 in known else 0.0, granted if 1 in known else 0.0, granted if 2 in known else 0.0)
@@ -155,20 +174,30 @@ class Judge:
     def _notice(self, t: float) -> None:
         """Since when each car that ignores its limit takes more than it may, or uses a phase more than before."""
         for station, connector in self.plant.connectors():
-            self._notice_phases(connector, t)
             car = connector.car
-            ignores = car is not None and (car.model.ignores_limit or station.config.quirks.ignores_profiles)
-            if not ignores or max(connector.draw_a) <= max(self.entitled(station, connector)) + _EPS_A:
+            if car is None or car.model.begins_on is None:
+                self._known_phases.pop(connector, None)
+                self._added.pop(connector, None)
+            else:
+                self._notice_phases(connector, t)
+            if (
+                car is None
+                or not self._may_exceed(station, car)
+                or max(connector.draw_a) <= max(self.entitled(station, connector)) + _EPS_A
+            ):
                 self._ignoring.pop(connector, None)
             else:
                 self._ignoring.setdefault(connector, t)
 
+    def _may_exceed(self, station: Station, car: Car) -> bool:
+        """Whether a draw above the entitlement is the car's or the station's doing, not one on its way down."""
+        if station.config.quirks.ignores_profiles or station.config.station_id not in self._known:
+            return True
+        return car.model.ignores_limit or (car.settled and bool(car.model.step_a or car.model.excess))
+
     def _notice_phases(self, connector: Connector, t: float) -> None:
-        car, now = connector.car, connector.phases
-        if car is None or car.model.begins_on is None:
-            self._known_phases.pop(connector, None)
-            self._added.pop(connector, None)
-        elif len(now) <= len(self._known_phases.get(connector, now)):
+        now = connector.phases
+        if len(now) <= len(self._known_phases.get(connector, now)):
             self._known_phases[connector] = now
             self._added.pop(connector, None)
         elif t - self._added.setdefault(connector, t) >= self._known_after_s:
@@ -192,12 +221,16 @@ class Judge:
         own_doing = max(self._ignoring.get(connector, -math.inf), self._added.get(connector, -math.inf))
         if self.plant.t - own_doing < self._known_after_s:
             return entitled
+        if own_doing > -math.inf and not (self.terms.dynamic or station.online):
+            return entitled
         return (max(entitled[0], drawn[0]), max(entitled[1], drawn[1]), max(entitled[2], drawn[2]))
 
     def _load(self, node: str, t: float) -> Amps3:
         if not self.terms.dynamic or node != self._root:
             return NO_AMPS
-        return self.plant.building.smallest_a(t, self._window_s)
+        a, b, c = self.plant.building.smallest_a(t, self._window_s)
+        error_a = _SIGMAS * self.plant.meter.config.noise_a
+        return (a - error_a, b - error_a, c - error_a)
 
     def _sums(self, raised: list[tuple[Station, Connector]], disturbed: set[str], cause: str, t: float) -> None:
         if not raised and self.terms.dynamic:
@@ -208,15 +241,18 @@ class Judge:
             self._static_excess(entitled, disturbed, t)
         for node, phase in sorted({place for outlet in raised for place in self._places(*outlet)}):
             load, limit = self._load(node, t)[phase], self._limits[node][phase]
+            if node == self._root and worst[node][phase] <= self._blind_a(t)[phase] + _EPS_A:
+                continue
             if entitled[node][phase] + load > limit + _EPS_A:
                 self._found(t, "I1", f"raise at {node} {SITE_PHASES[phase]}", entitled[node][phase] + load, limit)
             elif worst[node][phase] + load > limit + _EPS_A:
                 self._found(t, "I2", f"raise at {node} {SITE_PHASES[phase]}", worst[node][phase] + load, limit)
         if raised:
             self._blind_raise(entitled[self._root], t)
-        if raised and cause == "time":
-            names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in raised)
-            self._found(t, "lease_rises", names, max(c.granted_a for _, c in raised), 0.0)
+        by_themselves = [(s, c) for s, c in raised if t - s.clock_stepped_at > _LONGEST_LEASE_S]
+        if by_themselves and cause == "time":
+            names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in by_themselves)
+            self._found(t, "lease_rises", names, max(c.granted_a for _, c in by_themselves), 0.0)
 
     def _places(self, station: Station, connector: Connector) -> Iterator[tuple[str, int]]:
         for node in self.plant.above[station.config.node]:
@@ -230,13 +266,20 @@ class Judge:
             for phase in range(3)
             if sums[phase] > self._limits[node][phase] + _EPS_A
         }
-        moved = disturbed | {s.config.station_id for s, c in self.plant.connectors() if c in self._added}
+        moved = disturbed | (self.plant.stations.keys() - self._known)
+        moved |= {station.config.station_id for station, outlet in self.plant.connectors() if outlet in self._added}
         excused = {node for name in moved for node in self.plant.above[self.plant.stations[name].config.node]}
         for node, phase in sorted(over - self._over):
             if node not in excused:
                 what = f"sum at {node} {SITE_PHASES[phase]}"
                 self._found(t, "I1", what, entitled[node][phase], self._limits[node][phase])
         self._over = over
+
+    def _blind_a(self, t: float) -> Amps3:
+        """What charging may take whatever the building does: nothing while the meter may still be believed."""
+        if not self.terms.dynamic or t - self.plant.meter.last_true <= self.terms.meter_lost_s:
+            return NO_AMPS
+        return self.terms.fallback_a or NO_AMPS
 
     def _blind_raise(self, entitled: Amps3, t: float) -> None:
         meter, terms = self.plant.meter, self.terms
@@ -284,18 +327,13 @@ class Judge:
         self._stranded = stranded
 
     def _left_alone(self, station: Station, connector: Connector) -> Amps3:
-        """What a connector settles at when nobody speaks to it any more."""
+        """What a connector settles at when nobody speaks to it any more; worked out when its profiles were."""
         if station.config.station_id not in self._known:
             return NO_AMPS
-        later, phases = station.utc + _HOUR_S, len(connector.rotation)
-        floor_a = min(station.profiles.limit_a(connector.number, later, None, phases), connector.max_a)
-        held = connector.on_wired_phases(floor_a)
-        if connector.session is None:
-            return held
-        running = connector.session.seen_by_profiles()
-        last_a = min(station.profiles.limit_a(connector.number, later, running, phases), connector.max_a)
-        last = connector.on_site_phases(last_a)
-        return (max(held[0], last[0]), max(held[1], last[1]), max(held[2], last[2]))
+        known = self._alone.get(connector)
+        if known is None or known[0] != station.evaluations:
+            known = self._alone[connector] = (station.evaluations, _alone(station, connector))
+        return known[1]
 
     def _found(self, t: float, invariant: str, text: str, amount: float, limit: float) -> None:
         self.violations[invariant] += 1
@@ -307,6 +345,19 @@ class Judge:
     def report(self) -> dict[str, Any]:
         """Violations of each invariant and the figures of the run, ready for JSON."""
         return {"violations": dict(self.violations), **self.books.report()}
+
+
+def _alone(station: Station, connector: Connector) -> Amps3:
+    """The larger of what its transaction and a new one would get an hour from now, phase by phase."""
+    later, phases = station.utc + _HOUR_S, len(connector.rotation)
+    floor_a = min(station.profiles.limit_a(connector.number, later, None, phases), connector.max_a)
+    held = connector.on_wired_phases(floor_a)
+    if connector.session is None:
+        return held
+    running = connector.session.seen_by_profiles()
+    last_a = min(station.profiles.limit_a(connector.number, later, running, phases), connector.max_a)
+    last = connector.on_site_phases(last_a)
+    return (max(held[0], last[0]), max(held[1], last[1]), max(held[2], last[2]))
 
 
 def _amps(limit: dict[str, float]) -> Amps3:

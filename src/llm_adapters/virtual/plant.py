@@ -60,6 +60,7 @@ class Plant:
         self._seen = -1
         self._stations_a: Amps3 = (0.0, 0.0, 0.0)
         self._list = list(self.stations.values())
+        self._outlets = tuple((station, outlet) for station in self._list for outlet in station.connectors)
 
     # -- time and messages ---------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class Plant:
 
     def connectors(self) -> Iterable[tuple[Station, Connector]]:
         """Every outlet with its station."""
-        return ((station, connector) for station in self._list for connector in station.connectors)
+        return self._outlets
 
     @property
     def version(self) -> int:

@@ -7,6 +7,7 @@ task lets plant time pass. All of them touch the plant between awaits only, so i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -104,7 +105,8 @@ class Shell:
             _log.info("%s lost its link: %s", name, closed)
         finally:
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
             if station.online:
                 self.plant.link_down(name)
             await link.close()

@@ -49,6 +49,7 @@ class Station:
         self.calls = CallQueue(config.station_id, self.outbox)
         self.due = t
         self.version = self.evaluations = self.disturbances = 0
+        self.clock_stepped_at = -math.inf
         self._epoch = epoch
         self._offset_s = config.clock_offset_s
         self._random = random.Random(f"{config.station_id}/{seed}")
@@ -77,8 +78,14 @@ class Station:
         self._settle()
 
     def _step_clock(self, offset_s: float) -> None:
-        self.disturbances += abs(offset_s - self._offset_s) > _CLOCK_STEP_S
-        self._offset_s = offset_s
+        """Set the clock; how long a transaction has run, and with it a relative schedule, needs none."""
+        step_s, self._offset_s = offset_s - self._offset_s, offset_s
+        if abs(step_s) > _CLOCK_STEP_S:
+            self.disturbances += 1
+            self.clock_stepped_at = self.t
+        for connector in self.connectors:
+            if connector.session is not None:
+                connector.session.started_utc += step_s
         self.reconsider()
 
     def behave(self, **quirks: Any) -> None:
