@@ -15,8 +15,10 @@ Words
 
 Judgements
     I1 sum    Static mode: at every instant, at every place, the sum of entitled is within the limit, unless an
-              outside event beneath that place broke it and it has not come back since.
-    I1 raise  When a station takes in a raise: sum of entitled + load is within the limit at every place of the outlet.
+              outside event beneath that place broke it and it has not come back since, or came between the leaving and
+              the arrival of the limit that did.
+    I1 raise  When a station takes in a raise: sum of entitled + load is within the limit at every place of the outlet
+              (with the same exception).
     I1 cut    When a meter sample shows the site above its limit, or a limit is lowered, or a restart is reported: 2 s
               later the last limits that left on the wire cover the excess (the sum of what they leave fits, or they
               cut as much as is too much), or every outlet there that can be told anything was told 0 A (an idle one
@@ -94,6 +96,7 @@ class Referee:
         self._alone_before: dict[Connector, Amps3] = {}
         self._over: set[Place] = set()
         self._outside: set[Place] = set()
+        self._moved_at: dict[Place, float] = {}
         self._told: dict[Connector, float] = {}  # the last limit that left, A
         self._history: deque[tuple[float, Snapshot]] = deque(maxlen=8)
         self._overloads: list[Overload] = []
@@ -150,14 +153,22 @@ class Referee:
 
     def outside(self, station: Station) -> None:
         """Something else than a command has moved the places above this station."""
-        for node in self.bench.plant.above[station.config.node]:
-            self._outside |= {(node, phase) for phase in range(3)}
+        self._move({(node, phase) for node in self.bench.plant.above[station.config.node] for phase in range(3)})
+
+    def _move(self, places: set[Place]) -> None:
+        self._outside |= places
+        self._moved_at |= dict.fromkeys(places, self.bench.t)
+
+    def _overtaken(self, place: Place) -> bool:
+        """Whether the limit that is being taken in left before something else moved the place."""
+        sent = self.bench.delivering
+        return sent is not None and sent.at <= self._moved_at.get(place, -math.inf)
 
     def limits_changed(self) -> None:
         """The configuration has changed: what is too much now was not before."""
         limits = self.limits()
         lowered = {place for place, limit in limits.items() if limit < self._limits.get(place, limit)}
-        self._outside |= lowered
+        self._move(lowered)
         self._limits = limits
         self._observe("edit", self.bench.t)
         self._expect_cuts(lowered)
@@ -211,7 +222,8 @@ class Referee:
         over = {p for p, limit in self._limits.items() if entitled[p[0]][p[1]] > limit + EPS_A}
         if not self.dynamic:
             for node, phase in sorted(over - self._over - self._outside):
-                self._fault("I1 sum", f"{node} L{phase + 1}: {entitled[node][phase]:.2f}")
+                if not self._overtaken((node, phase)):
+                    self._fault("I1 sum", f"{node} L{phase + 1}: {entitled[node][phase]:.2f}")
         self._over = over
         self._outside.clear()
 
@@ -237,7 +249,7 @@ class Referee:
             sums = self._sums("entitled")
             for node, phase in self._places(station, outlet):
                 total = sums[node][phase] + self._load(node, sent.basis)[phase]
-                if total > self._limits[node, phase] + EPS_A:
+                if total > self._limits[node, phase] + EPS_A and not self._overtaken((node, phase)):
                     self._fault("I1 raise", f"{command} at {node} L{phase + 1}: {total:.2f}")
             parts = command.phases if self.bench.capabilities[command.station_id].in_watts else 1
             if outlet.limit_a > parts * command.limit_ma / 1000 + EPS_A:
