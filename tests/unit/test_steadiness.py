@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from llm_core import PHASES, Demand, LimitNode, PerPhase, Phase
 from llm_core.budget import Room
-from llm_core.steadiness import CUT_MARGIN_MA, Pressure, bounded, cut_to, pressure_on, pressures
+from llm_core.steadiness import Pressure, bounded, pressure_on, pressures
 
 L1, L2, L3 = PHASES
 FREE, STILL, CUT = Pressure
@@ -52,21 +50,3 @@ def test_under_pressure_nobody_gets_more_than_it_was_told_and_nobody_starts(pres
     assert bounded(CAR, 32_000, pressure) == CAR
     assert bounded(CAR, 6_000, pressure) == attrs.evolve(CAR, max_ma=6_000)
     assert bounded(CAR, 5_999, pressure) is None
-
-
-def test_a_cut_reaches_a_little_below_the_limit_so_that_the_next_small_step_finds_room() -> None:
-    assert cut_to(20_000, CUT, 6_000) == 20_000 - CUT_MARGIN_MA
-
-
-@pytest.mark.parametrize("pressure", [FREE, STILL])
-def test_without_a_cut_there_is_no_margin(pressure: Pressure) -> None:
-    assert cut_to(20_000, pressure, 6_000) == 20_000
-
-
-@given(st.integers(-50_000, 50_000), st.integers(0, 50_000))
-def test_the_margin_pauses_nobody_and_a_cut_never_ends_above_the_limit(limit_ma: int, minimums_ma: int) -> None:
-    reach_ma = cut_to(limit_ma, CUT, minimums_ma)
-    assert limit_ma - CUT_MARGIN_MA <= reach_ma <= limit_ma
-    assert reach_ma >= minimums_ma or limit_ma < minimums_ma
-    if limit_ma < minimums_ma:  # somebody is paused anyway: not by the margin
-        assert reach_ma == limit_ma
