@@ -45,7 +45,7 @@ def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms
     told = _with_told(tree, taken, shared)
     pressure = pressures(tree, rooms, told)
     allowances = _allowances(state, tree, rooms, told, now_ms)
-    limits = _limits(tree, allowances, taken, seen, shared, now_ms)
+    limits = _limits(state, tree, allowances, taken, seen, shared, now_ms)
     grants = _share(state, tree, limits, pressure, shared, now_ms)
     apart = [entry for entry in wanting if entry.key not in grants]
     if apart:
@@ -94,6 +94,7 @@ def _allowances(
 
 
 def _limits(
+    state: State,
     tree: Tree,
     allowances: Mapping[tuple[str, Phase], Allowance],
     taken: Mapping[str, list[int]],
@@ -104,7 +105,7 @@ def _limits(
     """The limits that sharing sees. What a late decrease still takes pauses nobody who charges while it is young."""
     young = sum_per_node(tree, ((e.station.node, _overdue_ma(e, now_ms)) for e in seen))
     charging = (e for e in shared if e.connector.offered_ma > 0)
-    minimums = sum_per_node(tree, ((e.station.node, on_phases(e.station.min_ma, e.phases)) for e in charging))
+    minimums = sum_per_node(tree, ((e.station.node, on_phases(_least(state, e), e.phases)) for e in charging))
     nodes = []
     for node in tree:
         left = []
@@ -114,6 +115,10 @@ def _limits(
             left.append(max(hard_ma, min(hard_ma + young[node.id][index], least_ma)))
         nodes.append(LimitNode(node.id, node.parent, PerPhase(*left)))
     return tuple(nodes)
+
+
+def _least(state: State, entry: Seen) -> int:
+    return least_of(entry.station, state.stations[entry.key[0]].capabilities.step_ma, entry.spread)
 
 
 def _overdue_ma(entry: Seen, now_ms: int) -> PerPhase:
@@ -225,7 +230,7 @@ def _apart(state: State, entry: Seen, over_ma: Mapping[str, list[int]], tree: Tr
     keeps its target, unless what others leave asks for a lower one still."""
     connector = entry.connector
     step_ma = state.stations[entry.key[0]].capabilities.step_ma
-    least_ma = least_of(entry.station, step_ma, entry.spread)
+    least_ma = _least(state, entry)
     chain = _chain(tree, entry.station.node)
     most_over_ma = max(over_ma[node][PHASES.index(phase)] for node in chain for phase in entry.phases)
     if connector.disobeys_ms is not None:
@@ -255,6 +260,8 @@ def _explained(state: State, rooms: Mapping[str, Room], entry: Seen, grant: Gran
     binding = grant.limited_by
     if binding is None or binding.node == UNBALANCE:
         return grant
+    if binding.node not in rooms:  # removed since the grant whose reason this still is
+        return attrs.evolve(grant, limited_by=None)
     meter = state.meters.get(binding.node)
     known = meter.phases.get(binding.phase) if meter is not None else None
     is_dynamic = state.site.supply.mode is Mode.DYNAMIC
