@@ -278,6 +278,14 @@ def test_what_is_drawn_above_the_books_counts_at_once() -> None:
     assert drew(first, (18_000, 0, 0), 10, held_ma=6_000).mean_ma == PerPhase(18_000, 16_000, 0)
 
 
+def test_what_a_settled_car_draws_above_its_limit_is_remembered_while_the_next_change_settles() -> None:
+    above = drew(offered(10_000), (11_000, 0, 9_000), 0, 60, held_ma=10_000)
+    assert above.over_ma == PerPhase(1_000, 0, 0)
+    changing = attrs.evolve(above, offered_ma=6_000, settled_from_ms=START_MS + 80_000)
+    assert drew(changing, (10_000, 0, 8_000), 70, held_ma=10_000).over_ma == PerPhase(1_000, 0, 0)
+    assert drew(changing, (6_500, 0, 6_000), 80, held_ma=6_000).over_ma == PerPhase(500, 0, 0)
+
+
 def test_the_last_two_readings_are_kept() -> None:
     connector = drew(offered(), (6_000, 0, 0), 0, 10, 20)
     assert [reading.at_ms - START_MS for reading in connector.readings] == [10_000, 20_000]
