@@ -105,7 +105,7 @@ class Outlet:
             self.limits.pop(purpose, None)
 
     def offers_ma(self, second: int) -> int:
-        """The limit in force: the transaction's own, else the default, else the floor; after a lease what follows it."""
+        """The limit in force: the transaction's own, else the default, else the floor; past a lease what follows it."""
         usable = [Purpose.DEFAULT, Purpose.FLOOR]
         for purpose in [Purpose.TRANSACTION, *usable] if self.transaction_id is not None else usable:
             if purpose in self.limits:

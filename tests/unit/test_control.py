@@ -1,0 +1,391 @@
+"""One tick: turns and time, commands into the books, what is asked of stations, and what people see."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from llm_core import (
+    SITE,
+    Alarm,
+    AlarmCode,
+    AskReading,
+    Capabilities,
+    CapabilitiesFound,
+    Ceiling,
+    ClearAlarm,
+    Cluster,
+    GrantReason,
+    MeterSampled,
+    MeterSetup,
+    MeterValuesReceived,
+    Note,
+    PerPhase,
+    Purpose,
+    PutStation,
+    RaiseAlarm,
+    Save,
+    Session,
+    SetLimit,
+    Site,
+    SiteEdited,
+    Station,
+    StationConnected,
+    Status,
+    StatusChanged,
+    StopRemotely,
+    Supply,
+    Tick,
+    step,
+)
+from unit.small_site import A, Car, SmallSite, dynamic, static
+from unit.strategies import now
+
+KEY = ("A", 1)
+ALONE = static(16, Station("A"))
+
+
+def charging(site: Site = ALONE, *, seconds: int = 30) -> SmallSite:
+    """The site after a car came to every station."""
+    small = SmallSite(site)
+    small.run(12)
+    for name in small.outlets:
+        small.plug(name)
+    small.run(seconds)
+    return small
+
+
+def commands(small: SmallSite) -> list[SetLimit]:
+    return [e for e in small.effects if isinstance(e, SetLimit) and e.purpose is not Purpose.FLOOR]
+
+
+# Turns
+
+
+def three(rotation_min: int = 15) -> SmallSite:
+    return charging(static(13, *(Station(name) for name in "ABC"), rotation_min=rotation_min))
+
+
+def test_who_waited_is_first_at_the_next_turn() -> None:
+    small = three()
+    assert small.offered() == [6.5, 6.5, 0]
+    small.run(15 * 60 - small.second, every=30)
+    assert small.offered() == [6.5, 6.5, 0]
+    small.run(30)
+    assert small.offered() == [6.5, 0, 6.5]
+    assert small.state.connectors["C", 1].rank == 0
+
+
+def test_nobody_changes_places_within_a_window() -> None:
+    small = three()
+    ranks = [connector.rank for connector in small.state.connectors.values()]
+    small.run(600, every=20)
+    assert [connector.rank for connector in small.state.connectors.values()] == ranks
+
+
+def test_turns_follow_the_wall_clock_of_the_site() -> None:
+    """A window begins at a full multiple of its length by the local clock, not by UTC."""
+    state = three(rotation_min=45).state
+    second = 1_000
+    windows = {step(state, Tick(), now(second, utc_offset_s=offset)).state.window for offset in (0, 3_600)}
+    assert len(windows) == 2
+
+
+# Time of sessions
+
+
+def test_the_time_of_a_session_is_counted_and_that_of_charging_apart() -> None:
+    small = charging(seconds=60)
+    small.outlets["A"].car = Car(most_ma=0)
+    small.run(60)
+    session = small.state.connectors[KEY].session
+    assert session is not None
+    assert 50_000 <= session.charging_ms <= 65_000
+    assert 110_000 <= session.charging_ms + session.idle_ms <= 120_000
+
+
+def test_a_car_is_served_while_it_is_offered_current() -> None:
+    small = three()
+    small.run(300, every=5)
+    served = [connector.served_ms for connector in small.state.connectors.values()]
+    assert served[0] == served[1] >= 300_000
+    assert served[2] == 0
+
+
+# Commands into the books
+
+
+def test_a_ceiling_is_on_the_disk_before_a_raise_above_it_is_sent() -> None:
+    small = charging()
+    small.run(120)  # the maximum that was promised at first has come down to what it holds
+    assert small.state.connectors[KEY].ceiling_ma == 16 * A
+    small.unplug("A")
+    small.run(120)
+    assert small.state.connectors[KEY].ceiling_ma == 0
+    small.plug("A")
+    small.run(1)
+    (told,) = commands(small)
+    saved = [e for e in small.effects if isinstance(e, Save)]
+    assert saved[-1] == Save(Ceiling("A", 1, 16 * A))
+    assert told.limit_ma == 16 * A
+    assert small.effects.index(saved[-1]) < small.effects.index(told)
+
+
+def test_a_command_is_in_the_books_before_it_is_answered() -> None:
+    small = charging(seconds=0)
+    small.run(1)
+    (told,) = commands(small)
+    connector = small.state.connectors[KEY]
+    assert connector.ledger.in_flight == told.seq
+    assert connector.ledger.held_ma(now(small.second).monotonic_ms, decays=True) >= told.limit_ma
+    assert connector.offered_ma == told.limit_ma
+
+
+def test_no_two_commands_have_a_number_in_common() -> None:
+    small = three()
+    numbers = [command.seq for _, command in small.sent]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_renewal_of_a_lease_changes_nothing_else() -> None:
+    small = charging()
+    before = small.state.connectors[KEY]
+    since = small.second
+    small.run(240)
+    after = small.state.connectors[KEY]
+    assert small.sent_since(since) == [16]
+    assert (after.offered_ma, after.changed_ms) == (before.offered_ma, before.changed_ms)
+
+
+def test_a_car_that_is_paused_for_others_is_known_to_have_been_in_this_window() -> None:
+    small = charging(static(20, *(Station(name) for name in "ABC")))
+    lowered = Supply(static_max_ma=PerPhase.same(13 * A))
+    small.state = attrs.evolve(small.state, site=attrs.evolve(small.state.site, supply=lowered))
+    small.run(5)
+    paused = small.state.connectors["C", 1]
+    assert paused.paused_window == small.state.window
+    assert paused.grant is not None
+    assert paused.grant.reason is GrantReason.WAITING
+
+
+def in_watts(max_ma: int) -> list[int]:
+    """The limits that a station is told which knows watts only, with a car of which no phase is known."""
+    small = SmallSite(static(30, Station("A", max_ma=max_ma)))
+    small.post(CapabilitiesFound("A", Capabilities(step_ma=100, in_watts=True)))
+    small.run(12)
+    small.plug("A")
+    small.run(5)
+    return [command.limit_ma for _, command in small.sent]
+
+
+def test_watts_that_one_phase_may_get_whole_are_told_as_a_part_for_each() -> None:
+    """30 A on any one phase is 10 A on each of three."""
+    assert in_watts(32 * A) == [10 * A]
+
+
+def test_a_maximum_in_watts_is_told_as_it_is() -> None:
+    """No phase can get more than the station's maximum anyway."""
+    assert in_watts(16 * A) == [16 * A]
+
+
+# What is asked of stations
+
+
+def test_a_reading_is_asked_for_once_a_change_has_settled() -> None:
+    small = SmallSite(ALONE)
+    small.run(15)
+    small.plug("A")
+    asked = []
+    for _ in range(30):
+        small.run(1)
+        asked += [small.second for effect in small.effects if effect == AskReading(*KEY)]
+    changed_s = small.sent[0][0]
+    assert asked == [changed_s + 1 + 6 + 1]  # acknowledged, followed, asked
+
+
+def test_a_reading_that_came_by_itself_is_not_asked_for() -> None:
+    small = charging(seconds=0)
+    small.run(8)
+    transaction_id = small.outlets["A"].transaction_id
+    small.post(MeterValuesReceived("A", 1, transaction_id, (16 * A, 16 * A, 16 * A)))
+    small.run(2)
+    assert small.state.connectors[KEY].asked_ms == small.state.connectors[KEY].settled_from_ms
+    assert AskReading(*KEY) not in small.effects
+
+
+def disobedient(seconds: int) -> tuple[SmallSite, list[int]]:
+    """A car that takes 16 A whatever it is told, where 8 A are left: when was the station asked to stop it?"""
+    small = charging()
+    small.outlets["A"].car = Car(most_ma=16 * A, obeys=False)
+    lowered = Supply(static_max_ma=PerPhase.same(8 * A))
+    small.state = attrs.evolve(small.state, site=attrs.evolve(small.state.site, supply=lowered))
+    stops = []
+    for _ in range(seconds):
+        small.run(1)
+        stops += [small.second for effect in small.effects if isinstance(effect, StopRemotely)]
+    return small, stops
+
+
+def test_a_car_that_draws_at_zero_is_stopped_and_again_after_a_minute() -> None:
+    small, stops = disobedient(150)
+    told_s = next(at for at, command in small.sent if command.limit_ma == 0)
+    assert stops[:2] == [told_s + 30, told_s + 90]
+
+
+def test_a_car_that_obeys_in_the_end_is_not_stopped() -> None:
+    small, stops = disobedient(25)
+    assert small.state.connectors[KEY].disobeys_ms is not None
+    small.outlets["A"].car = Car()
+    for _ in range(60):
+        small.run(1)
+        stops += [small.second for effect in small.effects if isinstance(effect, StopRemotely)]
+    assert stops == []
+
+
+# Once a minute
+
+
+def test_open_sessions_and_lower_ceilings_are_noted_once_a_minute() -> None:
+    small = charging()
+    small.run(60)
+    small.unplug("A")
+    noted: list[object] = []
+    sessions = 0
+    for _ in range(60):
+        small.run(1)
+        noted += [effect.record for effect in small.effects if isinstance(effect, Note)]
+    assert noted == [Ceiling("A", 1, 0)]
+    small.plug("A")
+    for _ in range(120):
+        small.run(1)
+        sessions += sum(isinstance(e, Note) and isinstance(e.record, Session) for e in small.effects)
+    assert sessions == 2
+
+
+# What people see
+
+
+def test_a_static_site_shows_what_its_stations_draw_and_what_is_free() -> None:
+    small = charging(static(20, Station("A")), seconds=40)
+    small.post(StationConnected("stranger"))
+    small.post(MeterValuesReceived("stranger", 1, None, (1 * A, 0, 0)))
+    small.run(1)
+    view = small.state.nodes[SITE]
+    assert view.total_ma is None
+    assert view.stations_ma == view.worst_ma == PerPhase.same(16 * A)
+    assert view.free_ma == PerPhase(3 * A, 4 * A, 4 * A)
+    assert view.over_since_ms is None
+
+
+def test_what_a_stranger_draws_is_free_for_nobody() -> None:
+    small = charging(static(20, Station("A", max_ma=32 * A)), seconds=40)
+    assert small.offered() == [20]
+    small.post(StationConnected("stranger"))
+    small.post(MeterValuesReceived("stranger", 1, None, (5 * A, 0, 0)))
+    small.run(10)
+    assert small.offered()[0] <= 15
+
+
+def test_a_meter_of_everything_shows_its_total() -> None:
+    small = SmallSite(dynamic(25, Station("A")))
+    small.run(1)
+    assert small.state.nodes[SITE].total_ma == PerPhase()
+    small.building(4, 5, 6)
+    small.run(2)
+    assert small.state.nodes[SITE].total_ma == PerPhase(4 * A, 5 * A, 6 * A)
+
+
+def test_a_meter_of_the_others_is_shown_with_the_stations_added() -> None:
+    site = dynamic(40, Station("A"))
+    apart = attrs.evolve(site, meters=(MeterSetup(SITE, "any", "meter", includes_stations=False),))
+    small = charging(apart, seconds=40)
+    small.meter_works = False
+    small.sample((3 * A, 4 * A, 5 * A), taken_s=small.second + 1, fingerprint=1)
+    small.run(1)
+    assert small.state.nodes[SITE].total_ma == PerPhase(19 * A, 20 * A, 21 * A)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_meter_that_says_nothing_shows_no_total(sampled: bool) -> None:
+    small = SmallSite(dynamic(25, Station("A")))
+    small.meter_works = False
+    if sampled:
+        small.post(MeterSampled(SITE, (None, None, None), now(1).monotonic_ms, 1))
+    small.run(1)
+    assert small.state.nodes[SITE].total_ma is None
+
+
+def test_a_place_without_a_meter_shows_no_total() -> None:
+    site = dynamic(25, Station("A", cluster="garage"))
+    small = charging(attrs.evolve(site, clusters=(Cluster("garage", "Garage"),)), seconds=40)
+    view = small.state.nodes["garage"]
+    assert view.total_ma is None
+    assert view.stations_ma == PerPhase.same(16 * A)
+
+
+def test_a_lost_station_is_shown_to_draw_nothing_but_stays_reserved() -> None:
+    small = charging(seconds=40)
+    small.cut("A")
+    small.run(1)
+    view = small.state.nodes[SITE]
+    assert view.stations_ma == PerPhase()
+    assert view.worst_ma == PerPhase.same(16 * A)
+
+
+def test_an_overload_is_shown_with_its_beginning_until_it_is_over() -> None:
+    small = SmallSite(dynamic(25, Station("A")))
+    small.building(10, 10, 26)
+    small.run(2)
+    began_ms = now(small.second).monotonic_ms
+    small.run(5)
+    assert small.state.nodes[SITE].over_since_ms == began_ms
+    small.building(10)
+    small.run(2)
+    assert small.state.nodes[SITE].over_since_ms is None
+
+
+# Alarms
+
+
+def test_an_alarm_is_told_when_it_comes_and_when_it_goes_and_not_between() -> None:
+    small = SmallSite(dynamic(25, Station("A")))
+    small.building(26)
+    told = []
+    for _ in range(30):
+        small.run(1)
+        told += [(small.second, e) for e in small.effects if isinstance(e, RaiseAlarm | ClearAlarm)]
+        if small.second == 20:
+            small.building(10)
+    alarm = Alarm(AlarmCode.LIMIT_EXCEEDED, SITE, now(12).utc)
+    assert told == [(12, RaiseAlarm(alarm)), (22, ClearAlarm(alarm))]
+
+
+def test_what_the_last_gate_stops_is_not_sent_and_an_alarm_tells_of_it() -> None:
+    """A maximum below the minimum, which no checked configuration has, makes a limit that must not leave."""
+    small = charging()
+    assert small.state.intervened_ms is None
+    broken = static(16, Station("A", max_ma=5 * A))
+    small.state = attrs.evolve(small.state, site=broken)
+    small.run(1)
+    assert commands(small) == []
+    assert small.state.intervened_ms == now(small.second).monotonic_ms
+    assert (AlarmCode.GUARD_INTERVENED, "") in small.state.alarms
+
+
+def test_a_station_in_use_gets_its_new_maximum() -> None:
+    small = charging()
+    small.post(SiteEdited("ann", PutStation(Station("A", max_ma=10 * A))))
+    small.run(3)
+    assert small.offered() == [10]
+
+
+def test_a_car_that_left_without_a_stop_is_charged_no_longer() -> None:
+    small = charging()
+    small.outlets["A"].car = None
+    small.post(StatusChanged("A", 1, Status.AVAILABLE))
+    small.run(59)
+    assert small.state.connectors[KEY].session is not None
+    small.run(1)
+    assert small.state.connectors[KEY].session is None
+    (ended,) = [e.record for e in small.effects if isinstance(e, Save) and isinstance(e.record, Session)]
+    assert ended.stopped_at == now(small.second - 60).utc
