@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import assert_never
 
 import attrs
 
@@ -79,6 +80,8 @@ def authorise(
         case AccessRule.BADGE:
             badge = badges.get(normalise(id_tag))
             return Verdict.INVALID if badge is None else _judge(badge, station, now, latest_utc)
+        case _:
+            assert_never(rule)
 
 
 def _judge(badge: Badge, station: Station, now: Now, latest_utc: datetime | None) -> Verdict:

@@ -171,7 +171,8 @@ def _refused(state: State, event: StartRequested, refusal: RefusedStart) -> Stat
 
 def _has_connector(state: State, event: StartRequested) -> bool:
     """Whether the start can come from there: no connector 0, none of a station that never called."""
-    return 1 <= event.connector <= MOST_CONNECTORS and event.station_id in state.stations
+    known = state.stations.get(event.station_id)
+    return 1 <= event.connector <= MOST_CONNECTORS and known is not None and known.met
 
 
 def _met(state: State, key: Key) -> Result:

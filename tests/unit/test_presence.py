@@ -21,6 +21,7 @@ from llm_core import (
     LimitRefused,
     LimitUnanswered,
     MeterValuesReceived,
+    Note,
     PerPhase,
     Phase,
     Purpose,
@@ -38,6 +39,7 @@ from llm_core import (
     StationState,
     Status,
     StatusChanged,
+    StorageFailed,
     Supply,
     open_session,
     step,
@@ -90,7 +92,7 @@ def test_a_station_that_calls_for_the_first_time_may_hold_its_maximum_and_the_di
     state = after(before, event)
     assert held_ma(state, ("A", 1)) == held_ma(state, ("A", 2)) == 20_000
     assert state.stations["A"] == StationState(
-        online=True, since_ms=START_MS, accepted=True, address="10.0.0.7", path="/ocpp/A"
+        online=True, met=True, since_ms=START_MS, accepted=True, address="10.0.0.7", path="/ocpp/A"
     )
 
 
@@ -148,6 +150,13 @@ def test_a_boot_is_answered_and_what_the_station_is_is_kept() -> None:
     known = state.stations["A"]
     assert (known.vendor, known.model, known.firmware, known.serial) == ("V", "M", "1.2", "007")
     assert known.clock_ahead_ms is None
+
+
+def test_a_boot_counts_while_the_disk_fails_too_and_is_written_later() -> None:
+    state = after(with_connector(fresh(), ledger=Ledger(None), ceiling_ma=9_000), StorageFailed("full"))
+    answer = Reply(4, BootAnswer(accepted=True, interval_s=HEARTBEAT_S))
+    assert effects(state, StationBooted("A", request=4)) == (Note(Ceiling("A", 1, 20_000)), answer)
+    assert held_ma(after(state, StationBooted("A"))) == 20_000
 
 
 def test_a_stranger_waits_to_be_adopted() -> None:

@@ -15,6 +15,7 @@ from llm_core import (
     Site,
     State,
     Station,
+    StationState,
     Stored,
     Supply,
     close_session,
@@ -89,14 +90,15 @@ def test_a_doubtful_row_counts_with_the_maximum_for_ever(ceilings: dict[tuple[st
 def test_rows_of_stations_that_are_gone_count_for_nothing() -> None:
     state, _ = recovered(Stored(SITE, ceilings={("gone", 1): 20_000}, doubtful=frozenset({("gone", 2)})))
     assert not state.connectors
-    assert not state.stations
+    assert "gone" not in state.stations
 
 
-def test_every_station_is_offline_until_it_calls() -> None:
-    state, _ = recovered(Stored(SITE, ceilings={("A", 1): 20_000, ("B", 2): 6_000}))
-    assert set(state.stations) == {"A", "B"}
-    assert all(not known.online and not known.accepted for known in state.stations.values())
-    assert all(known.since_ms == START_MS for known in state.stations.values())
+def test_every_station_is_offline_until_it_calls_and_has_been_met_where_it_may_hold_something() -> None:
+    state, _ = recovered(Stored(SITE, ceilings={("A", 1): 20_000}))
+    assert state.stations == {
+        "A": StationState(met=True, since_ms=START_MS),
+        "B": StationState(met=False, since_ms=START_MS),
+    }
 
 
 def test_an_open_session_goes_on_under_its_number() -> None:

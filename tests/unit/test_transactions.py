@@ -60,7 +60,7 @@ def scene(site: Site = SITE, **changes: object) -> State:
     state = State(
         site=site,
         factory=False,
-        stations={"A": StationState(online=True, accepted=True), "B": StationState(online=True, accepted=True)},
+        stations=dict.fromkeys(("A", "B"), StationState(online=True, met=True, accepted=True)),
         connectors={key: ConnectorState(Ledger(None)) for key in (ALONE, LEFT, RIGHT)},
         badges={badge.badge_id.lower(): badge for badge in known},
         ticked_ms=now().monotonic_ms,
@@ -170,8 +170,9 @@ def test_a_start_where_there_can_be_no_connector_is_invalid(connector: int) -> N
     assert ("A", connector) not in state.connectors
 
 
-def test_a_start_of_a_station_that_never_called_is_invalid() -> None:
-    state, effects = after(scene(stations={}), start())
+@pytest.mark.parametrize("stations", [{}, {"A": StationState()}])
+def test_a_start_of_a_station_that_never_called_is_invalid(stations: dict[str, StationState]) -> None:
+    state, effects = after(scene(stations=stations), start())
     assert answer(effects) == Started(1, Verdict.INVALID)
     assert state.connectors[ALONE].session is None
 
