@@ -173,6 +173,7 @@ def test_every_place_where_current_may_come_from_counts() -> None:
     cases = {
         "as it is": (ledger, 16),
         "a command of open fate": (in_doubt, 12),
+        "a floor": (sent(ledger, floor(3, 20_000), NOW_MS), 12),
         "a default": (sent(ledger, limit(3, 20_000, purpose=Purpose.DEFAULT), NOW_MS), 12),
         "a car that follows down": (attrs.evolve(ledger, trails=(Trail(20_000, NOW_MS + 1),)), 12),
         "a car that has followed": (attrs.evolve(ledger, trails=(Trail(20_000, NOW_MS),)), 16),
@@ -182,6 +183,8 @@ def test_every_place_where_current_may_come_from_counts() -> None:
     }
     given = {name: most_given(changed(A_AND_B, "B", ledger=ledger), "A") for name, (ledger, _) in cases.items()}
     assert given == {name: most_a for name, (_, most_a) in cases.items()}
+    without_clock = known(changed(A_AND_B, "B", ledger=cases["which is over"][0]), "B", clock_ahead_ms=None)
+    assert most_given(without_clock, "A") == 12
 
 
 @pytest.mark.parametrize(
@@ -288,8 +291,9 @@ def test_a_meter_that_is_not_to_be_trusted_on_one_phase_leaves_what_is_safe_ther
 
 
 def test_a_lost_phase_binds_only_those_who_use_it() -> None:
-    state = changed(with_meter(METERED, SITE, 0, 0, 90, lost=(L3,)), "A", phases=(L1, L2))
-    assert most_given(state, "A") == 32
+    state = changed(with_meter(METERED, SITE, 0, 0, 90, lost=(L3,)), "B", ledger=holding(26).ledger)
+    assert passed(state, raising("A", 6)).commands == ()
+    assert most_given(changed(state, "A", phases=(L1, L2)), "A") == 50 - 26
 
 
 def test_a_fallback_above_the_limit_gives_no_more_than_the_limit() -> None:
@@ -299,7 +303,7 @@ def test_a_fallback_above_the_limit_gives_no_more_than_the_limit() -> None:
 
 def test_a_cluster_with_a_meter_of_its_own_carries_its_other_consumers() -> None:
     site = wired(
-        attrs.evolve(THREE[0], cluster="attic"), supply=supply(63), meters=("attic",), attic=PerPhase.same(20_000)
+        attrs.evolve(THREE[0], cluster="attic"), supply=supply(63), meters=("attic", SITE), attic=PerPhase.same(20_000)
     )
     state = scene(site, A=holding(6))
     assert most_given(with_meter(state, "attic", 0, 8, 0), "A") == 12
