@@ -52,12 +52,9 @@ def starting(name: str, before: ConnectorState) -> ConnectorState:
     return attrs.evolve(before, session=open_session(NUMBERS[name], name, 1, None, NOON, 0), preparing_ms=None)
 
 
-def preparing(limit_a: int) -> ConnectorState:
-    given = limit(3, limit_a * 1_000, purpose=DEFAULT, lease_ms=LEASE_MS)
-    return ConnectorState(laid(floor(1, 0), ClearLimit(2, "A", 1), given), preparing_ms=0, offered_ma=given.limit_ma)
-
-
 EMPTY = ConnectorState(laid(floor(1, 0), ClearLimit(2, "A", 1)))
+RESERVED = limit(3, 10_000, purpose=DEFAULT, lease_ms=LEASE_MS)
+PREPARING = ConnectorState(laid(floor(1, 0), ClearLimit(2, "A", 1), RESERVED), preparing_ms=0, offered_ma=10_000)
 BOOTED = ConnectorState(Ledger(Inherited(32_000, 32_000, None)))
 
 
@@ -118,8 +115,7 @@ def under_way(state: State, commands: Iterable[Command], at_ms: int = NOW_MS) ->
 def acknowledged(state: State, commands: Iterable[Command], at_ms: int = NOW_MS) -> State:
     for command in commands:
         state = under_way(state, (command,), at_ms)
-        ledger = state.connectors[command.station_id, 1].ledger
-        ledger = books.confirmed(ledger, command.seq, at_ms, decays=True)
+        ledger = books.confirmed(state.connectors[command.station_id, 1].ledger, command.seq, at_ms, decays=True)
         state = changed(state, command.station_id, ledger=ledger)
     return state
 
@@ -138,9 +134,6 @@ def until_quiet(state: State, **grants_a: float) -> list[str]:
         state = acknowledged(state, commands)
         assert len(words) < 10
     return words
-
-
-# Order
 
 
 def test_where_everything_lies_as_it_should_nothing_is_said() -> None:
@@ -186,10 +179,10 @@ def test_a_refused_raise_is_tried_again_later_and_later_and_a_refused_decrease_e
         assert len(said(after, at_ms, A=grant_a)) == 1
 
 
-@pytest.mark.parametrize("silence", [{"online": False}, {"accepted": False}])
-def test_who_cannot_hear_or_was_not_accepted_is_told_nothing(silence: dict[str, bool]) -> None:
+def test_who_cannot_hear_or_was_not_accepted_is_told_nothing() -> None:
     state = scene(site(32), A=charging("A", 16), B=charging("B", 16))
-    assert said(known(state, "A", **silence), A=6, B=6) == ["B transaction 6"]
+    assert said(known(state, "A", online=False), A=6, B=6) == ["B transaction 6"]
+    assert said(known(state, "A", accepted=False), A=6, B=6) == ["B transaction 6"]
 
 
 # Raises
@@ -284,14 +277,11 @@ def test_a_sample_that_repeats_itself_while_the_stations_draw_otherwise_raises_n
     assert said(read(drawing, NOW_MS + 1, 6, 6, 6, fingerprint=1), NOW_MS + 1, A=16) == ["A transaction 16 up"]
 
 
-@pytest.mark.parametrize("lost", ["never set up", "never read", "silent"])
-def test_without_a_meter_raises_go_up_to_what_is_safe(lost: str) -> None:
-    state = attrs.evolve(scene(METERED, A=charging("A", 6)), raised_ms=NOW_MS)
-    if lost == "never set up":
-        state = attrs.evolve(state, site=attrs.evolve(METERED, meters=()))
-    elif lost == "silent":
-        state = read(state, 0, 0, 0, 0)
-    assert said(state, A=16) == ["A transaction 12 up"]
+def test_without_a_meter_raises_go_up_to_what_is_safe() -> None:
+    never_read = attrs.evolve(scene(METERED, A=charging("A", 6)), raised_ms=NOW_MS)
+    never_set_up = attrs.evolve(never_read, site=attrs.evolve(METERED, meters=()))
+    for state in (never_read, never_set_up, read(never_read, 0, 0, 0, 0)):  # the last is silent for 20 s
+        assert said(state, A=16) == ["A transaction 12 up"]
 
 
 # House-keeping
@@ -311,16 +301,15 @@ def test_a_transaction_found_after_a_boot_gets_its_limit_before_the_default_goes
 
 
 def test_a_transaction_takes_over_what_its_default_gave_and_then_the_default_goes() -> None:
-    started = starting("A", preparing(10))
+    started = starting("A", PREPARING)
     assert until_quiet(scene(site(10), A=started), A=16) == ["A transaction 10", "A clear default"]
     assert until_quiet(scene(site(32), A=started), A=16) == ["A transaction 16 up", "A clear default"]
 
 
 def test_a_limit_of_another_transaction_gives_nothing_surely() -> None:
     next_one = attrs.evolve(charging("A", 10), session=open_session(9, "A", 1, None, NOON, 0))
-    assert chosen(scene(site(32), A=next_one), A=10) == (
-        SetLimit(1, "A", 1, TRANSACTION, 10_000, 6_000, LEASE_MS, 9, 3, lowers=False),
-    )
+    (command,) = chosen(scene(site(32), A=next_one), A=10)
+    assert command == SetLimit(1, "A", 1, TRANSACTION, 10_000, 6_000, LEASE_MS, 9, 3, lowers=False)
     assert said(scene(site(9), A=next_one), A=10) == ["A transaction 0"]
 
 
@@ -329,7 +318,7 @@ def test_the_end_of_a_session_clears_its_limit_and_so_do_two_minutes_without_a_s
     assert until_quiet(scene(site(32), A=over)) == ["A clear both"]
     next_car = attrs.evolve(over, preparing_ms=0)
     assert until_quiet(scene(site(32), A=next_car), A=16) == ["A clear both", "A default 16 up"]
-    state = scene(site(32), A=preparing(10))
+    state = scene(site(32), A=PREPARING)
     assert (said(state, 119_999, A=10), said(state, 120_000)) == ([], ["A clear both"])
 
 
@@ -408,19 +397,16 @@ def test_a_fallback_that_was_set_follows_every_lease(fallback_a: int, limit_a: i
     assert then_of(state, A=limit_a) == {"A": then_a}
 
 
-@pytest.mark.parametrize(
-    ("keeps", "then_a"),
-    [
-        ({"fallback_ma": 6_000}, 6),
-        ({"fallback_ma": 7_000}, 0),
-        ({"start_alone_ma": 7_000}, 0),
-        ({"fallback_ma": 4_000, "connectors": 2}, 0),
-        ({"fallback_ma": 7_000, "out_of_service": True}, 6),
-    ],
-)
-def test_a_station_that_never_connected_keeps_what_it_may_give_by_itself(keeps: dict[str, int], then_a: int) -> None:
-    where = attrs.evolve(METERED, stations=(Station("A"), attrs.evolve(Station("B"), **keeps)))  # type: ignore[arg-type]
-    assert then_of(read(scene(where, A=charging("A", 0)), NOW_MS, 0, 0, 0), A=10) == {"A": then_a}
+def test_a_station_that_never_connected_keeps_what_it_may_give_by_itself() -> None:
+    for other, then_a in (
+        (Station("B", fallback_ma=6_000), 6),
+        (Station("B", fallback_ma=7_000), 0),
+        (Station("B", start_alone_ma=7_000), 0),
+        (Station("B", fallback_ma=4_000, connectors=2), 0),
+        (Station("B", fallback_ma=7_000, out_of_service=True), 6),
+    ):
+        where = attrs.evolve(METERED, stations=(Station("A"), other))
+        assert then_of(read(scene(where, A=charging("A", 0)), NOW_MS, 0, 0, 0), A=10) == {"A": then_a}
 
 
 def test_a_limit_that_leaves_too_much_behind_is_sent_again_with_less() -> None:
