@@ -160,7 +160,8 @@ def test_a_car_that_draws_nothing_for_a_minute_although_it_could_is_finished() -
 
 
 def test_a_car_that_was_offered_nothing_is_not_finished() -> None:
-    assert not finished_at(idle(offered(0)), 10 * HOUR_S)
+    assert idle(offered(0)).idle_since_ms is None
+    assert not finished_at(idle(offered(0)), 1_000)
 
 
 def test_nothing_drawn_before_a_raise_has_settled_makes_no_finished_car() -> None:
@@ -281,9 +282,9 @@ def test_what_is_drawn_above_the_books_counts_at_once() -> None:
 def test_what_a_settled_car_draws_above_its_limit_is_remembered_while_the_next_change_settles() -> None:
     above = drew(offered(10_000), (11_000, 0, 9_000), 0, 60, held_ma=10_000)
     assert above.over_ma == PerPhase(1_000, 0, 0)
-    changing = attrs.evolve(above, offered_ma=6_000, settled_from_ms=START_MS + 80_000)
-    assert drew(changing, (10_000, 0, 8_000), 70, held_ma=10_000).over_ma == PerPhase(1_000, 0, 0)
-    assert drew(changing, (6_500, 0, 6_000), 80, held_ma=6_000).over_ma == PerPhase(500, 0, 0)
+    raised = attrs.evolve(above, offered_ma=12_000, settled_from_ms=START_MS + 80_000)
+    assert drew(raised, (11_000, 0, 9_000), 70, held_ma=12_000).over_ma == PerPhase(1_000, 0, 0)
+    assert drew(raised, (12_500, 0, 9_000), 80, held_ma=12_000).over_ma == PerPhase(500, 0, 0)
 
 
 def test_the_last_two_readings_are_kept() -> None:
@@ -296,7 +297,14 @@ def test_the_last_two_readings_are_kept() -> None:
 
 def test_the_next_car_is_a_stranger() -> None:
     """Nothing of the last one stays but when its pattern began, which without a pattern means nothing."""
-    known = attrs.evolve(drew(caught(), (0, 0, 0), 30), cap_ma=9_000, served_ms=5, paused_window=3, stop_asked_ms=7)
+    known = attrs.evolve(
+        drew(caught(), (0, 0, 0), 30),
+        cap_ma=9_000,
+        served_ms=5,
+        paused_window=3,
+        stop_asked_ms=7,
+        over_ma=PerPhase(500),
+    )
     assert attrs.evolve(forgotten(known), phases_since_ms=0) == offered(10_000)
 
 
