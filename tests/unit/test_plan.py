@@ -355,8 +355,8 @@ def test_a_car_that_is_held_at_its_share_keeps_the_reason_of_that_share() -> Non
     """Under pressure its maximum is what it was told, which is no maximum of its own."""
     told = Grant("A/1", 10_000, SHARED, Binding("default", L2))
     assert grants(scene(40_000, car(10_000, grant=told)), raise_ma=5_000) == [told]
-    own = attrs.evolve(told, reason=OWN, limited_by=None)
-    assert grants(scene(40_000, car(10_000, grant=own)), raise_ma=5_000) == [own]
+    holding = attrs.evolve(told, reason=GrantReason.HOLDING)
+    assert grants(scene(40_000, car(10_000, grant=holding)), raise_ma=5_000) == [Grant("A/1", 10_000, OWN)]
 
 
 def dynamic(known: MeterPhase | None, connector: ConnectorState) -> State:
