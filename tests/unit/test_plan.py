@@ -189,6 +189,10 @@ def test_where_nothing_may_be_given_nothing_is_taken_from_one_car_for_another() 
     assert limits(state) == [16_000, 16_000]
 
 
+def test_no_more_is_given_than_may_be_given_however_much_may_be_kept() -> None:
+    assert limits(scene(40_000, car(6_000)), raise_ma=10_000) == [10_000]
+
+
 def test_where_nothing_may_be_given_nobody_starts_and_waits_for_what_it_waited_for() -> None:
     told = Grant("B/1", 0, GrantReason.METER_LOST, Binding("default", L3))
     state = scene(40_000, car(16_000), car(grant=told), car())
@@ -277,6 +281,8 @@ def test_one_that_disobeys_is_told_nothing_where_what_it_took_at_worst_would_not
     quiet = attrs.evolve(disobeying(16_000), took_ma=32_000)
     assert limits(scene(31_900, quiet)) == [0]
     assert limits(scene(32_000, quiet)) == [6_000]
+    beside = attrs.evolve(disobeying(16_000), took_ma=16_001)
+    assert limits(scene(30_000, beside, car(10_000))) == [0, 14_000]
 
 
 def late(told_ma: int, held_ma: int, **known: object) -> ConnectorState:
@@ -314,7 +320,7 @@ def test_a_late_one_keeps_its_target_and_its_reason() -> None:
 
 
 def test_a_late_one_is_lowered_further_by_what_is_too_much_even_so() -> None:
-    assert limits(scene(8_000, late(9_000, 16_000)), 20) == [8_000]
+    assert limits(scene(8_050, late(9_000, 16_000)), 20) == [8_000]
     assert limits(scene(5_900, late(9_000, 16_000)), 20) == [0]
 
 
@@ -377,6 +383,8 @@ def test_a_rise_that_the_meter_does_not_allow_yet_is_to_come() -> None:
     assert grants(state)[0].reason is SHARED
     lacking = grants(attrs.evolve(state, connectors={("A", 1): car(12_000)}), raise_ma=-1_000)
     assert lacking == [Grant("A/1", 10_000, GrantReason.HOLDING, AT_L1)]
+    paused = attrs.evolve(state, connectors={("A", 1): car(grant=Grant("A/1", 0, WAITING, AT_L1))})
+    assert grants(paused, raise_ma=-1_000)[0].reason is WAITING
 
 
 # Budgets
