@@ -82,7 +82,7 @@ def _is_quiet(state: State, entry: Seen, grant: Grant | None, now_ms: int) -> bo
     if grant is None or connector.session is None:
         return held.limit_ma is None and grant is None and connector.session is None
     fresh = held.sent_ms >= state.leases_from_ms and not _is_aged(held, now_ms)
-    return fresh and held.limit_ma == grant.limit_ma and _is_for(held, connector)
+    return fresh and held.limit_ma == grant.limit_ma and _is_for(held, connector) and held.spread <= entry.spread
 
 
 def _firm(
@@ -91,7 +91,8 @@ def _firm(
     """A command that comes before any raise, or the grant that remains to be given."""
     ledger = entry.connector.ledger
     told_ma = told(entry.connector, now_ms, decays(state, entry.key[0]))
-    lowers = grant is not None and bool(ledger.live()) and grant.limit_ma < told_ma
+    left_over = entry.connector.session is None and _live(ledger, Purpose.TRANSACTION)  # goes first, by a clear
+    lowers = grant is not None and bool(ledger.live()) and grant.limit_ma < told_ma and not left_over
     if _must_wait(ledger, now_ms, lowers=lowers):
         return None, None
     if grant is not None and lowers:

@@ -34,7 +34,7 @@ class Passed:
 def guard(state: State, commands: tuple[Command, ...], now_ms: int) -> Passed:
     """Let through what keeps every invariant; drop all raises when one breaks any."""
     stations = {station.id: station for station in state.site.stations}
-    sound = tuple(c for c in commands if isinstance(c, ClearLimit) or _in_range(stations.get(c.station_id), c))
+    sound = tuple(c for c in commands if isinstance(c, ClearLimit) or _is_sound(state, stations, c))
     violations = [f"I4: {command}" for command in commands if command not in sound]
     violations += _overloads(state, stations, sound, now_ms)
     violations += _left_alone(state, stations, sound)
@@ -44,18 +44,21 @@ def guard(state: State, commands: tuple[Command, ...], now_ms: int) -> Passed:
     return Passed(sound, ())
 
 
-def _in_range(station: Station | None, command: SetLimit) -> bool:
+def _is_sound(state: State, stations: Mapping[str, Station], command: SetLimit) -> bool:
+    """Whether it is for a connector that is there and counts, and in range."""
+    key = (command.station_id, command.connector)
+    there = key in state.connectors and _counts(state, stations, key)
+    return there and _in_range(stations[command.station_id], command)
+
+
+def _in_range(station: Station, command: SetLimit) -> bool:
     """I4: 0 or at least the minimum, never above the maximum; what follows a lease never rises."""
-    if station is None:
-        return False
     legal = all(ma == 0 or station.min_ma <= ma <= station.max_ma for ma in (command.limit_ma, command.then_ma))
     return legal and command.then_ma <= command.limit_ma
 
 
 def _gives_no_more(state: State, command: SetLimit, now_ms: int) -> bool:
-    connector = state.connectors.get((command.station_id, command.connector))
-    if connector is None:
-        return False
+    connector = state.connectors[command.station_id, command.connector]
     return command.limit_ma <= max(
         _of_any_car(state, command.station_id, connector, now_ms),
         _of_this_car(state, command.station_id, connector, now_ms),
@@ -108,7 +111,8 @@ def _overloads(
     state: State, stations: Mapping[str, Station], commands: tuple[Command, ...], now_ms: int
 ) -> Iterator[str]:
     """I1: with every command of this tick in force, worst cases and building fit wherever somebody is raised."""
-    raising = [c for c in commands if isinstance(c, SetLimit) and not c.lowers]
+    limits_told = [c for c in commands if isinstance(c, SetLimit)]
+    raising = [c for c in limits_told if not (c.lowers and _gives_no_more(state, c, now_ms))]
     if not raising:
         return
     live = _most_told(c for c in commands if isinstance(c, SetLimit) and c.purpose is not Purpose.FLOOR)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import assert_never
 
 import attrs
 
@@ -153,6 +154,8 @@ class Ledger:
                 return self.default
             case Purpose.TRANSACTION:
                 return self.transaction
+            case _:
+                assert_never(purpose)
 
     def with_slot(self, purpose: Purpose, slot: Slot) -> Ledger:
         match purpose:
@@ -162,6 +165,8 @@ class Ledger:
                 return attrs.evolve(self, default=slot)
             case Purpose.TRANSACTION:
                 return attrs.evolve(self, transaction=slot)
+            case _:
+                assert_never(purpose)
 
     @property
     def has_floor(self) -> bool:
@@ -200,6 +205,8 @@ def sent(ledger: Ledger, command: SetLimit | ClearLimit, now_ms: int, *, spread:
             for purpose in LIVE if command.purpose is None else (command.purpose,):
                 entered = _opened(entered, purpose, cleared)
             return entered
+        case _:
+            assert_never(command)
 
 
 def _opened(ledger: Ledger, purpose: Purpose, held: Held) -> Ledger:

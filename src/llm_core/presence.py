@@ -254,7 +254,8 @@ def _reading(state: State, event: MeterValuesReceived, now: Now) -> Reading | No
     known = [ma for ma in event.current_ma if ma is not None]
     if not known:
         return None
-    rotation = state.rotation_of((event.station_id, event.connector))
+    station = state.site.station(event.station_id)
+    rotation = station.phase_rotation if station is not None else state.site.supply.site_phases
     return Reading(now.monotonic_ms, _on_site(event.current_ma, known, rotation))
 
 

@@ -162,8 +162,3 @@ class State:
     leases_from_ms: int = 0  # leases from before are renewed at once (our clock stepped)
     noted_ms: int = 0
     intervened_ms: int | None = None  # when the guard last had to step in
-
-    def rotation_of(self, key: Key) -> tuple[Phase, ...]:
-        """The site phases that a connector is wired to (all of the site's for a stranger)."""
-        station = self.site.station(key[0])
-        return station.phase_rotation if station is not None else self.site.supply.site_phases
