@@ -146,6 +146,7 @@ class Link:
 
     station_id: str
     up: bool = False
+    since: float = 0.0
     cut: bool = False  # nobody can connect
     known: bool = False  # its capabilities were told
     delay_s: float = 0.0
@@ -316,7 +317,8 @@ class Bench:
         if link.up and (link.cut or not station.online):
             self._break(link)
         elif not link.up and not link.cut and station.wants_link:
-            link.up, link.clock = True, StationTime() if not station.accepted else link.clock
+            link.up, link.since = True, self.t
+            link.clock = link.clock if station.accepted else StationTime()
             self.post(StationConnected(link.station_id))
             if not link.known:
                 link.known = True

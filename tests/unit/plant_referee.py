@@ -3,8 +3,8 @@
 Words
     *Entitled* is what an outlet may offer now: the profiles that its station keeps, evaluated on that station's own
     clock, capped by its hardware. It counts on the phases that its car can use, without a car on all that are wired.
-    A station counts with its draw while nobody can know more: before it was first accepted, from a restart or a step
-    of its clock until it next reports a boot, and while it ignores what it accepts.
+    A station counts with nothing while nobody can know anything of it: before it was first accepted, and from a
+    restart or a step of its clock until it next reports a boot.
     A *place* is a phase of a node; its limit is that of the configuration in force.
     An *outside event* moves a place without a command: a limit lowered, a station added or restarted or its clock
     stepped, a car that draws on more phases than before, an outlet that does not obey.
@@ -15,10 +15,10 @@ Words
 
 Judgements
     I1 sum    Static mode: at every instant, at every place, the sum of entitled is within the limit, unless an
-              outside event beneath that place broke it and it has not come back since, or came between the leaving and
-              the arrival of the limit that did.
+              outside event beneath that place broke it and it has not come back since, came within 10 s before, or
+              came between the leaving and the arrival of the limit that did.
     I1 raise  When a station takes in a raise: sum of entitled + load is within the limit at every place of the outlet
-              (with the same exception).
+              (unless an outside event came between its leaving and its arrival).
     I1 cut    When a meter sample shows the site above its limit, or a limit is lowered, or a restart is reported: 2 s
               later the last limits that left on the wire cover the excess (the sum of what they leave fits, or they
               cut as much as is too much), or every outlet there that can be told anything was told 0 A (an idle one
@@ -32,7 +32,7 @@ Judgements
               same for more than 76 s (60 s to see it, and the way of the readings), except within `fallback_a`.
     I6        When a station takes in a live limit that makes it give more once left alone (an hour from now, links
               cut: the larger of what its transaction and a new one would get), the sum of that fits every node; in
-              dynamic mode at the site `fallback_a`. Outlets that nobody could know the content of count too.
+              dynamic mode at the site `fallback_a` (with the same exception).
     guard     GUARD_INTERVENED never comes up: the gate before the wire is a second line.
 """
 
@@ -51,6 +51,7 @@ from llm_core import SITE, AlarmCode, Mode, Purpose, SetLimit
 
 EPS_A = 0.011
 CUT_S = 2
+SETTLES_S = 10
 BLIND_S = 7.0
 FROZEN_S = 76.0
 VOLTAGE_V = 230
@@ -95,7 +96,6 @@ class Referee:
         self._before: dict[Connector, tuple[float, Session | None]] = {}
         self._alone_before: dict[Connector, Amps3] = {}
         self._over: set[Place] = set()
-        self._outside: set[Place] = set()
         self._moved_at: dict[Place, float] = {}
         self._told: dict[Connector, float] = {}  # the last limit that left, A
         self._history: deque[tuple[float, Snapshot]] = deque(maxlen=8)
@@ -117,16 +117,19 @@ class Referee:
         return {(n.id, i): ma / 1000 for n in tree for i, ma in enumerate(n.limit_ma)}
 
     def entitled(self, station: Station, outlet: Connector) -> Amps3:
-        name = station.config.station_id
-        if name not in self._known or name in self._unheard or station.config.quirks.ignores_profiles:
-            return outlet.draw_a
+        if not self._heard(station):
+            return (0.0, 0.0, 0.0)
         return outlet.on_site_phases(outlet.entitled_a)
 
     def worst(self, station: Station, outlet: Connector) -> Amps3:
         entitled = self.entitled(station, outlet)
-        if outlet in self.disobedient:
+        if outlet in self.disobedient or not self._heard(station):
             return entitled
         return _larger(entitled, outlet.draw_a)
+
+    def _heard(self, station: Station) -> bool:
+        name = station.config.station_id
+        return name in self._known and name not in self._unheard
 
     def _sums(self, of: str) -> dict[str, Amps3]:
         return self.bench.plant.by_node(getattr(self, of))
@@ -156,8 +159,10 @@ class Referee:
         self._move({(node, phase) for node in self.bench.plant.above[station.config.node] for phase in range(3)})
 
     def _move(self, places: set[Place]) -> None:
-        self._outside |= places
         self._moved_at |= dict.fromkeys(places, self.bench.t)
+
+    def _moved_lately(self, place: Place) -> bool:
+        return self.bench.t - self._moved_at.get(place, -math.inf) <= SETTLES_S
 
     def _overtaken(self, place: Place) -> bool:
         """Whether the limit that is being taken in left before something else moved the place."""
@@ -184,7 +189,7 @@ class Referee:
                 self._disturbances[name] = station.disturbances
                 self.outside(station)
             (self._accepted.add if station.accepted else self._accepted.discard)(name)
-            if station.config.quirks.ignores_profiles or any(c in self.disobedient for c in station.connectors):
+            if any(outlet in self.disobedient for outlet in station.connectors):
                 self.outside(station)
 
     # -- every instant -------------------------------------------------------------------------------------------
@@ -221,11 +226,10 @@ class Referee:
         entitled = self._sums("entitled")
         over = {p for p, limit in self._limits.items() if entitled[p[0]][p[1]] > limit + EPS_A}
         if not self.dynamic:
-            for node, phase in sorted(over - self._over - self._outside):
-                if not self._overtaken((node, phase)):
+            for node, phase in sorted(over - self._over):
+                if not (self._moved_lately((node, phase)) or self._overtaken((node, phase))):
                     self._fault("I1 sum", f"{node} L{phase + 1}: {entitled[node][phase]:.2f}")
         self._over = over
-        self._outside.clear()
 
     def _judge_minimums(self) -> None:
         for station, outlet in self.bench.plant.connectors():
@@ -245,7 +249,7 @@ class Referee:
         before, session = self._before.get(outlet, (math.inf, None))
         if not isinstance(command, SetLimit) or session is not outlet.session:
             return
-        if outlet.entitled_a > before + EPS_A and not station.config.quirks.ignores_profiles:
+        if outlet.entitled_a > before + EPS_A:
             sums = self._sums("entitled")
             for node, phase in self._places(station, outlet):
                 total = sums[node][phase] + self._load(node, sent.basis)[phase]
@@ -268,12 +272,13 @@ class Referee:
                 limit = self._limits[node, phase]
                 if self.dynamic and node == SITE:
                     limit = min(limit, list(fallback)[phase] / 1000)
+                if self._overtaken((node, phase)):
+                    continue
                 if alone[phase] > before[phase] + EPS_A and sums[node][phase] > limit + EPS_A:
                     self._fault("I6", f"{command} at {node} L{phase + 1}: {sums[node][phase]:.2f} of {limit}")
 
     def _left_alone(self, station: Station, outlet: Connector) -> Amps3:
-        name = station.config.station_id
-        if name not in self._known or name in self._unheard or station.config.quirks.ignores_profiles:
+        if not self._heard(station):
             return (0.0, 0.0, 0.0)
         later, phases = station.utc + 3600, len(outlet.rotation)
         fresh = min(station.profiles.limit_a(outlet.number, later, None, phases), outlet.max_a)
@@ -294,7 +299,7 @@ class Referee:
             return
         self._told[outlet] = command.limit_ma / 1000
         self._judge_wire(command, payload)
-        if sent.raises and station.config.station_id in self._known and not station.config.quirks.ignores_profiles:
+        if sent.raises and self._heard(station):
             self._judge_raise(sent, station, outlet, command.limit_ma / 1000)
 
     def _judge_wire(self, command: SetLimit, payload: Payload) -> None:
@@ -383,7 +388,9 @@ class Referee:
         return configured.start_alone_ma / 1000 if configured is not None else 0.0
 
     def _can_be_told(self, station: Station) -> bool:
-        return self.bench.links[station.config.station_id].up and station.accepted
+        """Whether there was a way to tell it for as long as it takes."""
+        link = self.bench.links[station.config.station_id]
+        return link.up and station.accepted and self.bench.t - link.since > CUT_S
 
     def _fault(self, invariant: str, text: str) -> None:
         self.faults.append(f"{self.bench.t:.0f} s {invariant}: {text}")

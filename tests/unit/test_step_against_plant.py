@@ -1,0 +1,418 @@
+"""The whole `step`, driven through weather, restarts and habits of the field, judged by the plant (see plant_referee).
+
+What the stations are entitled to by their own profile stores, what the cars draw and what the building takes decide;
+the ledger is never asked. A run also counts how often it met the situations that break controllers, and fails when
+it has not met one of them: a search that never loses an acknowledgement proves nothing about lost acknowledgements.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from plant_harness import Bench, Link
+from plant_referee import Referee
+
+from llm_adapters.virtual.car import Car, CarModel
+from llm_adapters.virtual.config import Quirks, StationConfig
+from llm_adapters.virtual.connector import Connector
+from llm_adapters.virtual.meter import MeterConfig
+from llm_adapters.virtual.profiles import StoreRules
+from llm_adapters.virtual.station import Station as PlantStation
+from llm_core import (
+    SITE,
+    AccessRule,
+    Capabilities,
+    ClockStepped,
+    Cluster,
+    MeterSetup,
+    Mode,
+    PerPhase,
+    Phase,
+    PutClusters,
+    PutStation,
+    PutSupply,
+    Site,
+    SiteEdited,
+    SiteError,
+    Station,
+    Supply,
+    check,
+)
+
+MET: Counter[str] = Counter()
+MUST_MEET = (
+    "raise in flight at a link loss",
+    "rejected decrease",
+    "lost acknowledgement",
+    "late message of an old session",
+    "overload during a pending raise",
+)
+L1, L2, L3 = Phase.L1, Phase.L2, Phase.L3
+ROTATIONS = ((L1, L2, L3), (L2, L3, L1), (L3, L2, L1), (L1,), (L2,), (L3,))
+SECONDS = st.sampled_from((1, 1, 2, 3, 4, 7, 10, 20, 40, 70, 150))
+AMPS = st.sampled_from((0, 3, 6, 7, 10, 13, 16, 20, 25, 32, 40, 50))
+
+# The site
+
+
+@attrs.frozen
+class World:
+    site: Site
+    plant: tuple[StationConfig, ...]
+    capabilities: dict[str, Capabilities]
+    meter: MeterConfig
+
+
+@st.composite
+def stations(draw: st.DrawFn, index: int) -> tuple[Station, StationConfig, Capabilities]:
+    """One station as configured, as built, and as found out."""
+    name = "ABCDE"[index]
+    rotation = draw(st.sampled_from(ROTATIONS))
+    max_ma = draw(st.sampled_from((16_000, 16_000, 32_000)))
+    double = draw(st.booleans()) if index == 0 else False
+    configured = Station(
+        name,
+        cluster=draw(st.sampled_from(("default", "side"))),
+        phase_rotation=rotation,
+        max_ma=max_ma,
+        min_ma=draw(st.sampled_from((6_000, 6_000, 8_000))),
+        fallback_ma=draw(st.sampled_from((None, None, 0, 8_000))),
+        start_alone_ma=draw(st.sampled_from((0, 0, 0, 8_000))),
+        feed_ma=draw(st.sampled_from((16_000, 20_000, 32_000))) if double else None,
+        connectors=2 if double else 1,
+    )
+    capabilities = Capabilities(
+        step_ma=draw(st.sampled_from((100, 1_000))),
+        in_watts=draw(st.sampled_from((False, False, False, True))),
+        decays=draw(st.sampled_from((True, True, True, False))),
+    )
+    quirks = Quirks(
+        syncs_clock=draw(st.booleans()),
+        keeps_tx_profiles=draw(st.booleans()),
+        boot_s=draw(st.sampled_from((2.0, 8.0))),
+        resumes_transaction=draw(st.booleans()),
+        boots_on_reconnect=draw(st.sampled_from((False, False, True))),
+        offline_start=draw(st.booleans()),
+        watts_follow_car=capabilities.in_watts,
+        store=StoreRules(),
+    )
+    built = StationConfig(
+        name,
+        rotations=(tuple(phase.value for phase in rotation),) * configured.connectors,
+        max_a=max_ma / 1000,
+        step_a=capabilities.step_ma / 1000,
+        node=configured.node,
+        clock_offset_s=draw(st.sampled_from((0.0, 0.0, 4.0, -8.0, -25.0, 60.0))),
+        quirks=quirks,
+    )
+    return configured, built, capabilities
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    count = draw(st.integers(2, 5))
+    drawn = [draw(stations(index)) for index in range(count)]
+    limit = PerPhase(*(draw(st.sampled_from((10_000, 16_000, 20_000, 25_000, 40_000))) for _ in range(3)))
+    dynamic = draw(st.booleans())
+    supply = Supply(
+        mode=Mode.DYNAMIC if dynamic else Mode.STATIC,
+        fuse_ma=PerPhase.same(63_000),
+        derated_ma=limit,
+        static_max_ma=limit,
+        fallback_ma=PerPhase.same(draw(st.sampled_from((0, 6_000, 8_000, 10_000)))),
+        lease_s=draw(st.sampled_from((None, 30, 60))),
+    )
+    side_ma = draw(st.sampled_from((None, 10_000, 16_000, 20_000)))
+    site = Site(
+        supply=supply,
+        clusters=(Cluster("default", "1"), Cluster("side", "2", limit_ma=side_ma and PerPhase.same(side_ma))),
+        stations=tuple(configured for configured, _, _ in drawn),
+        meters=(MeterSetup(SITE, "any", "meter"),) if dynamic else (),
+        access=AccessRule.FREE,
+    )
+    meter = MeterConfig(period_s=draw(st.sampled_from((1.0, 1.0, 2.0))), lag_s=draw(st.sampled_from((0.3, 1.3))))
+    built = tuple(built for _, built, _ in drawn)
+    return World(_sound(site), built, {b.station_id: c for _, b, c in drawn}, meter)
+
+
+def _sound(site: Site) -> Site:
+    """The site, without what its stations would give by themselves where that does not fit."""
+    try:
+        check(site)
+    except SiteError:
+        modest = tuple(attrs.evolve(s, fallback_ma=None, start_alone_ma=0) for s in site.stations)
+        return attrs.evolve(site, stations=modest)
+    return site
+
+
+CARS = st.builds(
+    CarModel,
+    phases=st.sampled_from((1, 2, 3, 3)),
+    max_a=st.sampled_from((10.0, 16.0, 32.0)),
+    reaction_s=st.sampled_from((1.0, 3.0, 5.0)),
+    wobble_a=st.sampled_from((0.0, 0.0, 1.0)),
+    start_a=st.sampled_from((6.0, 8.0)),
+)
+
+# What happens
+
+
+class StepAgainstPlant(RuleBasedStateMachine):
+    """A site in the field. Rules are what the world does; the core gets nothing but frames, samples and ticks."""
+
+    @initialize(world=worlds(), settled=st.booleans())
+    def open_site(self, world: World, settled: bool) -> None:
+        self.bench = Bench(world.site, world.plant, world.capabilities, world.meter)
+        self.referee = Referee(self.bench)
+        self.outlets = list(self.bench.plant.connectors())
+        self.badges = 0
+        self.bench.run(3)
+        if settled:
+            for pick in range(len(self.outlets)):
+                self.arrive(pick, CarModel(phases=3 if pick % 2 else 1), badge=True)
+            self.bench.run(20)
+
+    def teardown(self) -> None:
+        if hasattr(self, "bench"):
+            MET.update(self.bench.counts)
+
+    @invariant()
+    def nothing_was_broken(self) -> None:
+        if hasattr(self, "referee"):
+            assert not self.referee.faults, self.referee.faults[0]
+
+    def _outlet(self, pick: int) -> tuple[PlantStation, Connector]:
+        return self.outlets[pick % len(self.outlets)]
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: int) -> None:
+        self.bench.run(seconds)
+
+    # cars and drivers
+
+    @rule(pick=st.integers(0, 5), model=CARS, badge=st.booleans())
+    def arrive(self, pick: int, model: CarModel, badge: bool) -> None:
+        station, outlet = self._outlet(pick)
+        if outlet.car is None and not station.booting:
+            station.plug(outlet.number, Car(model))
+        if badge:
+            self._badge(station, outlet)
+        self.bench.settle()
+
+    @rule(pick=st.integers(0, 5))
+    def present_badge(self, pick: int) -> None:
+        self._badge(*self._outlet(pick))
+        self.bench.settle()
+
+    def _badge(self, station: PlantStation, outlet: Connector) -> None:
+        self.badges += 1
+        station.present(outlet.number, outlet.session.id_tag if outlet.session is not None else f"tag{self.badges}")
+
+    @rule(pick=st.integers(0, 5))
+    def leave(self, pick: int) -> None:
+        station, outlet = self._outlet(pick)
+        station.unplug(outlet.number)
+        self.referee.disobedient.discard(outlet)
+        self.bench.settle()
+
+    @rule(pick=st.integers(0, 5), max_a=st.sampled_from((0.0, 7.0, 10.0, 16.0, 32.0)))
+    def car_takes_at_most(self, pick: int, max_a: float) -> None:
+        station, outlet = self._outlet(pick)
+        if outlet.car is not None:
+            outlet.car.model = attrs.evolve(outlet.car.model, max_a=max_a)
+            outlet.advance(station.t)
+
+    @rule(pick=st.integers(0, 5), phases=st.integers(1, 3))
+    def car_draws_on(self, pick: int, phases: int) -> None:
+        station, outlet = self._outlet(pick)
+        if outlet.car is not None:
+            if phases > outlet.car.phases:
+                self.referee.outside(station)
+            outlet.car.model = attrs.evolve(outlet.car.model, phases=phases)
+            outlet.advance(station.t)
+
+    @rule(pick=st.integers(0, 5))
+    def car_ignores_limits(self, pick: int) -> None:
+        station, outlet = self._outlet(pick)
+        if outlet.car is not None:
+            self.referee.disobedient.add(outlet)
+            self.referee.outside(station)
+            outlet.car.model = attrs.evolve(outlet.car.model, ignores_limit=True)
+            outlet.advance(station.t)
+
+    # building and meter
+
+    @rule(phase=st.integers(0, 2), amps=AMPS)
+    def building_switches(self, phase: int, amps: int) -> None:
+        self.bench.plant.building.set_step(self.bench.t, phase, float(amps))
+
+    @rule(trouble=st.sampled_from(("silent", "frozen", "nan", "none", "none")))
+    def meter_is(self, trouble: str) -> None:
+        meter = self.bench.plant.meter
+        meter.silent, meter.frozen, meter.nan = trouble == "silent", trouble == "frozen", trouble == "nan"
+
+    # links
+
+    @rule(pick=st.integers(0, 5))
+    def cut_link(self, pick: int) -> None:
+        self.bench.links[self._outlet(pick)[0].config.station_id].cut = True
+        self.bench.settle()
+
+    @rule(seconds=st.sampled_from((0, 2, 30, 200)))
+    def mend_links(self, seconds: int) -> None:
+        self.bench.run(seconds)
+        for link in self.bench.links.values():
+            link.cut = link.holds_down = link.holds_up = False
+            link.delay_s = 0.0
+        self.bench.settle()
+
+    @rule(pick=st.integers(0, 5), down=st.booleans(), up=st.booleans())
+    def hold_frames(self, pick: int, down: bool, up: bool) -> None:
+        link = self.bench.links[self._outlet(pick)[0].config.station_id]
+        link.holds_down, link.holds_up = down, up
+
+    @rule(pick=st.integers(0, 5), delay_s=st.sampled_from((0.0, 1.0, 3.0, 12.0)))
+    def slow_link(self, pick: int, delay_s: float) -> None:
+        self.bench.links[self._outlet(pick)[0].config.station_id].delay_s = delay_s
+
+    @rule(pick=st.integers(0, 5), command=st.booleans(), count=st.integers(1, 3))
+    def lose_next(self, pick: int, command: bool, count: int) -> None:
+        link = self.bench.links[self._outlet(pick)[0].config.station_id]
+        if command:
+            link.lose_down = count
+        else:
+            link.lose_acks = count
+
+    @rule(trouble=st.sampled_from(("cut", "overload", "limit", "lose", "reject")), phase=st.integers(0, 2))
+    def trouble_while_a_raise_is_out(self, trouble: str, phase: int) -> None:
+        """Wait for a raise to be on its way, then let the world take against it."""
+        for link in self.bench.links.values():
+            link.delay_s = 2.0
+        for _ in range(30):
+            out = [link for link in self.bench.links.values() if link.out is not None and link.out[1].raises]
+            if out:
+                self._trouble(trouble, out[0], phase)
+                break
+            self.bench.run(1)
+
+    def _trouble(self, trouble: str, link: Link, phase: int) -> None:
+        match trouble:
+            case "cut":
+                link.cut = True
+            case "overload":
+                self.bench.plant.building.set_step(self.bench.t, phase, 50.0)
+                self.bench.run(2)
+            case "limit":
+                self._limit_supply(10)
+            case "lose":
+                link.lose_acks = 1
+            case _:
+                self.bench.plant.stations[link.station_id].behave(rejects_profiles=True)
+        self.bench.run(3)
+
+    @rule(pick=st.integers(0, 5))
+    def swap_what_the_station_said(self, pick: int) -> None:
+        above = self.bench.links[self._outlet(pick)[0].config.station_id].above
+        if len(above) > 1:
+            above.rotate(1)
+
+    @rule(pick=st.integers(0, 5), which=st.integers(0, 9))
+    def old_message_comes_again(self, pick: int, which: int) -> None:
+        station_id = self._outlet(pick)[0].config.station_id
+        old = [
+            t for a, t in self.bench.heard[station_id] if a in ("StartTransaction", "StopTransaction", "MeterValues")
+        ]
+        if old and self.bench.links[station_id].up:
+            self.bench.repeat(station_id, old[which % len(old)])
+            self.bench.settle()
+
+    # stations
+
+    @rule(pick=st.integers(0, 5), keeps=st.booleans())
+    def station_restarts(self, pick: int, keeps: bool) -> None:
+        station = self._outlet(pick)[0]
+        station.behave(keeps_profiles=keeps)
+        station.restart()
+        self.bench.settle()
+
+    @rule(pick=st.integers(0, 5), rejects=st.booleans())
+    def station_rejects_limits(self, pick: int, rejects: bool) -> None:
+        self._outlet(pick)[0].behave(rejects_profiles=rejects)
+
+    # the controller and its configuration
+
+    @rule()
+    def controller_restarts(self) -> None:
+        self.bench.restart()
+        self.bench.settle()
+
+    @rule(fails=st.booleans())
+    def disk(self, fails: bool) -> None:
+        if fails:
+            self.bench.fail_disk()
+        else:
+            self.bench.heal_disk()
+
+    @rule(by_s=st.sampled_from((-86_400, -20, 20, 3_600)))
+    def our_clock_steps(self, by_s: int) -> None:
+        self.bench.utc_shift_s += by_s
+        self.bench.post(ClockStepped(by_s * 1000))
+
+    @rule(amps=st.sampled_from((10, 13, 20, 32)))
+    def supply_is_limited(self, amps: int) -> None:
+        self._limit_supply(amps)
+
+    def _limit_supply(self, amps: int) -> None:
+        limit = PerPhase.same(amps * 1000)
+        supply = attrs.evolve(self.bench.state.site.supply, derated_ma=limit, static_max_ma=limit)
+        self.bench.post(SiteEdited("admin", PutSupply(supply)))
+        self.referee.limits_changed()
+        self.bench.settle()
+
+    @rule(amps=st.sampled_from((None, 8, 16)))
+    def cluster_is_limited(self, amps: int | None) -> None:
+        first, side = self.bench.state.site.clusters
+        side = attrs.evolve(side, limit_ma=PerPhase.same(amps * 1000) if amps is not None else None)
+        self.bench.post(SiteEdited("admin", PutClusters((first, side))))
+        self.referee.limits_changed()
+        self.bench.settle()
+
+    @rule(pick=st.integers(0, 5), amps=st.sampled_from((0, 8)))
+    def floor_is_set(self, pick: int, amps: int) -> None:
+        configured = self.bench.state.site.station(self._outlet(pick)[0].config.station_id)
+        if configured is not None:
+            self.bench.post(SiteEdited("admin", PutStation(attrs.evolve(configured, start_alone_ma=amps * 1000))))
+            self.bench.settle()
+
+
+EXAMPLES = int(os.environ.get("PLANT_EXAMPLES", "60"))
+
+
+def test_nothing_breaks_whatever_the_field_does() -> None:
+    run_state_machine_as_test(
+        StepAgainstPlant,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=40,
+            derandomize=True,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.parametrize("situation", MUST_MEET)
+def test_the_run_met(situation: str) -> None:
+    assert MET[situation] > 0
