@@ -1,0 +1,391 @@
+"""Recorded sessions replayed under the controller: would this supply have carried these cars?
+
+Theory of operation
+    The core is the real one, from `step` on; cars and outlets are the plant's. Only the wire is left out: months of
+    frames would teach nothing about a supply, and a planner assumes stations that answer at once and obey. So time
+    goes from event to event. As long as something happens the core ticks every `tick_s`, else after each reading;
+    while no car is there, time skips to the next arrival. Between two ticks nobody is given more, so a tick left out
+    costs at most speed.
+
+The run judges the controller by what lies in the outlets: the sum of what they may offer against the limit at every
+change (I1), with what cars still draw at every raise (I2), limits between 0 and the minimum (I4), what is left when
+every lease has run out (I6). I3 and I5 are about the wire and the meter, which are not there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from llm_adapters.virtual.car import PILOT_MIN_A, Car, CarModel
+from llm_adapters.virtual.config import SITE_PHASES, StationConfig
+from llm_adapters.virtual.connector import Connector, Session
+from llm_app.garage import Amps3, Calendar, Garage, Stay, jain
+from llm_core import (
+    AccessRule,
+    Answer,
+    AskReading,
+    Capabilities,
+    CapabilitiesFound,
+    ClearLimit,
+    Event,
+    LimitConfirmed,
+    MeterValuesReceived,
+    Mode,
+    Now,
+    PerPhase,
+    Phase,
+    Purpose,
+    Reply,
+    SetLimit,
+    Site,
+    Started,
+    StartRequested,
+    Station,
+    StationBooted,
+    StationClockRead,
+    StationConnected,
+    Status,
+    StatusChanged,
+    StopRequested,
+    Stored,
+    Supply,
+    Tick,
+    recover,
+    step,
+)
+
+DERATED = 0.8
+_EPS_A = 0.011
+_BEGIN_MS = 1_000_000
+_SLOWER = 10  # readings while no car draws anything
+_CAPABLE = Capabilities(step_ma=100, stacks=True, decays=True, keeps_profiles=True)
+
+
+@attrs.frozen
+class Replayed:
+    """What became of the sessions under one supply. `above_s`: the longest time that cars drew more than the limit."""
+
+    limit_a: float
+    wanted_kwh: float
+    delivered_kwh: float
+    sessions: int
+    served_less_than_half: int
+    jain: float
+    peak_a: Amps3
+    above_s: float
+    limit_changes_per_car_minute: float
+    pauses_per_car: float
+    violations: dict[str, int]
+
+    @property
+    def share(self) -> float:
+        return self.delivered_kwh / self.wanted_kwh if self.wanted_kwh else 1.0
+
+    @property
+    def carried(self) -> bool:
+        """Whether the cars got what they wanted: 99 % of it in all, and nobody less than half."""
+        return self.share >= 0.99 and self.served_less_than_half == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **attrs.asdict(self),
+            "energy_kwh": self.delivered_kwh,
+            "share": self.share,
+            "carried": self.carried,
+        }
+
+
+def site_of(garage: Garage, limit_a: float) -> Site:
+    """The garage as it would be configured: static mode, free access, one node."""
+    limit_ma = PerPhase.same(math.floor(limit_a * 1000))
+    return Site(
+        supply=Supply(mode=Mode.STATIC, fuse_ma=limit_ma, derated_ma=limit_ma, static_max_ma=limit_ma),
+        stations=tuple(
+            Station(name, cluster=None, phase_rotation=tuple(Phase(phase) for phase in rotation), max_ma=32_000)
+            for name, rotation in zip(garage.names, garage.rotations, strict=True)
+        ),
+        access=AccessRule.FREE,
+    )
+
+
+def replay(
+    garage: Garage,
+    limit_a: float,
+    *,
+    tick_s: int = 10,
+    site: Site | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Replayed:
+    """Replay the garage under `limit_a` per phase (`site` may set it up differently); `progress` hears a share."""
+    return _Replay(garage, site or site_of(garage, limit_a), tick_s).run(progress or (lambda _: None))
+
+
+class _Bay:
+    """An outlet that keeps its limits as a station does: a floor, a default, one for the transaction."""
+
+    def __init__(self, garage: Garage, number: int) -> None:
+        self.name = garage.names[number]
+        config = StationConfig(self.name, (garage.rotations[number],), max_a=32.0, voltage_v=garage.voltage_v)
+        self.outlet = Connector(config, 1, 0.0)
+        self.stay: Stay | None = None
+        self.began_wh = 0.0
+        self.full = False
+        self.changes = 0
+        self._held: dict[Purpose, tuple[SetLimit, float]] = {}
+
+    @property
+    def transaction_id(self) -> int | None:
+        return None if self.outlet.session is None else self.outlet.session.transaction_id
+
+    def take(self, command: SetLimit | ClearLimit, t: float) -> None:
+        """Keep or forget a limit."""
+        match command:
+            case SetLimit():
+                self._held[command.purpose] = (command, t)
+            case ClearLimit():
+                gone = (Purpose.DEFAULT, Purpose.TRANSACTION) if command.purpose is None else (command.purpose,)
+                for purpose in gone:
+                    self._held.pop(purpose, None)
+        self.settle(t)
+
+    def settle(self, t: float) -> None:
+        """Offer what the limits say now."""
+        self.outlet.limit_a = self.entitled_a(t)
+        before = self.outlet.pilot_a
+        self.outlet.energise(True, t)
+        self.changes += self.outlet.pilot_a != before
+
+    def entitled_a(self, t: float, *, left_alone: bool = False) -> float:
+        """The most that it may offer; `left_alone`, once every lease has run out."""
+        order = [Purpose.DEFAULT, Purpose.FLOOR]
+        if self.outlet.session is not None:
+            order.insert(0, Purpose.TRANSACTION)
+        for purpose in order:
+            if purpose in self._held:
+                command, sent = self._held[purpose]
+                over = command.lease_ms is not None and (left_alone or t >= sent + command.lease_ms / 1000)
+                return (command.then_ma if over else command.limit_ma) / 1000
+        return self.outlet.max_a
+
+    def advance(self, t: float) -> None:
+        """Let the car charge until `t`, through every change of its own."""
+        while self.outlet.due < t:
+            self.outlet.advance(self.outlet.due)
+        self.outlet.advance(t)
+
+
+class _Replay:
+    """One run."""
+
+    def __init__(self, garage: Garage, site: Site, tick_s: int) -> None:
+        self._garage = garage
+        self._site = site
+        self._limit_a: Amps3 = _amps(site.supply.limit_ma)
+        self._tick_s = tick_s
+        self._reading_s = min(max(6 * tick_s, 10), 60)
+        self._bays = [_Bay(garage, number) for number in range(len(garage.names))]
+        self._by_name = {bay.name: bay for bay in self._bays}
+        self._busy: dict[str, _Bay] = {}
+        self._calendar = Calendar(garage.stays)
+        self._state, _ = recover(Stored(site=site), self._now(0), factory=False)
+        self._tick_at = self._read_at = math.inf
+        self._answers: list[Answer] = []
+        self._served: list[tuple[float, float]] = []
+        self._pauses = self._changes = 0
+        self._parked_s = 0
+        self._peak = [0.0, 0.0, 0.0]
+        self._above_since: float | None = None
+        self._above_s = 0.0
+        self.violations: Counter[str] = Counter({f"I{n}": 0 for n in range(1, 7)})
+
+    def run(self, progress: Callable[[float], None]) -> Replayed:
+        self._adopt()
+        end_s = max(stay.leave_s for stay in self._garage.stays)
+        while (t := min(self._calendar.next_s, self._tick_at, self._read_at)) < math.inf:
+            progress(min(t / end_s, 1.0))
+            for bay in self._busy.values():
+                bay.advance(t)
+            self._come_and_go(t)
+            if t >= self._read_at:
+                self._read(t)
+            if t >= self._tick_at:
+                self._tick(t)
+            self._look(t)
+        return self._result()
+
+    def _now(self, t: float) -> Now:
+        offset = self._garage.began_at.utcoffset() or timedelta(0)
+        return Now(
+            _BEGIN_MS + round(t * 1000), self._garage.began_at + timedelta(seconds=t), int(offset.total_seconds())
+        )
+
+    # -- the controller ------------------------------------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        """Every station connects and is told its floor before the first car comes."""
+        for bay in self._bays:
+            self._post(StationConnected(bay.name), 0)
+            self._post(StationBooted(bay.name), 0)
+            self._post(CapabilitiesFound(bay.name, _CAPABLE), 0)
+            self._post(StationClockRead(bay.name, 0), 0)
+            self._post(StatusChanged(bay.name, 1, Status.AVAILABLE), 0)
+        for second in range(3):
+            self._tick(second * 0.1)
+        self._tick_at = self._tick_s
+
+    def _post(self, event: Event, t: float) -> bool:
+        """Apply an event and all that follows at this instant; whether it moved any limit (a renewal does not)."""
+        outcome = step(self._state, event, self._now(t))
+        self._state = outcome.state
+        told: list[SetLimit | ClearLimit] = []
+        moved = False
+        for effect in outcome.effects:
+            match effect:
+                case SetLimit() | ClearLimit():
+                    moved |= self._obey(effect, t)
+                    told.append(effect)
+                case AskReading():
+                    self._post(self._reading(self._by_name[effect.station_id]), t)
+                case Reply():
+                    self._answers.append(effect.answer)
+        for command in told:
+            self._post(LimitConfirmed(command.station_id, command.connector, command.seq), t)
+        if told:
+            self._judge(t)
+        return moved
+
+    def _tick(self, t: float) -> None:
+        self._tick_at = t + self._tick_s if self._post(Tick(), t) else math.inf
+
+    def _soon(self, t: float) -> None:
+        """Something happened: tick at the next beat."""
+        self._tick_at = min(self._tick_at, math.ceil(t / self._tick_s) * self._tick_s)
+
+    # -- the cars ------------------------------------------------------------------------------------------------
+
+    def _come_and_go(self, t: float) -> None:
+        left, came = self._calendar.until(t)
+        for stay in left:
+            self._leave(self._bays[stay.outlet], stay, t)
+        for stay in came:
+            self._arrive(self._bays[stay.outlet], stay, t)
+        if left or came:
+            self._soon(t)
+
+    def _arrive(self, bay: _Bay, stay: Stay, t: float) -> None:
+        model = CarModel(
+            phases=stay.phases, max_a=stay.max_a, capacity_wh=stay.wanted_wh, taper_from=self._garage.taper_from
+        )
+        bay.advance(t)
+        bay.stay, bay.began_wh, bay.full, bay.changes = stay, bay.outlet.energy_wh, False, 0
+        bay.outlet.plug(Car(model, soc=0.0, voltage_v=self._garage.voltage_v), t)
+        self._post(StatusChanged(bay.name, 1, Status.PREPARING), t)
+        self._answers.clear()
+        self._post(StartRequested(bay.name, 1, "driver", round(bay.outlet.energy_wh), request=1), t)
+        (started,) = (answer for answer in self._answers if isinstance(answer, Started))
+        bay.outlet.session = Session("driver", None, t, started.transaction_id)
+        bay.settle(t)
+        self._post(StatusChanged(bay.name, 1, Status.CHARGING), t)
+        self._busy[bay.name] = bay
+        self._read_at = min(self._read_at, math.ceil((t + 1) / self._reading_s) * self._reading_s)
+
+    def _leave(self, bay: _Bay, stay: Stay, t: float) -> None:
+        transaction_id, outlet = bay.transaction_id, bay.outlet
+        if transaction_id is None or outlet.car is None:
+            return
+        self._served.append((outlet.energy_wh - bay.began_wh, stay.wanted_wh))
+        self._pauses += outlet.car.pauses
+        self._changes += bay.changes
+        self._parked_s += stay.leave_s - stay.arrive_s
+        outlet.session, bay.stay = None, None
+        outlet.unplug(t)
+        bay.take(ClearLimit(0, bay.name, 1, Purpose.TRANSACTION), t)
+        self._post(StopRequested(bay.name, transaction_id, round(outlet.energy_wh), request=1), t)
+        self._post(StatusChanged(bay.name, 1, Status.AVAILABLE), t)
+        del self._busy[bay.name]
+
+    def _read(self, t: float) -> None:
+        for bay in self._busy.values():
+            bay.settle(t)
+            self._post(self._reading(bay), t)
+            if bay.outlet.car is not None and bay.outlet.car.full and not bay.full:
+                bay.full = True
+                self._post(StatusChanged(bay.name, 1, Status.SUSPENDED_EV), t)
+        drawing = any(max(bay.outlet.draw_a) > 0 for bay in self._busy.values())
+        self._read_at = t + self._reading_s * (1 if drawing else _SLOWER) if self._busy else math.inf
+        self._soon(t)
+
+    def _reading(self, bay: _Bay) -> MeterValuesReceived:
+        drawn = tuple(math.ceil(bay.outlet.draw_a[phase] * 1000) for phase in bay.outlet.rotation)
+        return MeterValuesReceived(bay.name, 1, bay.transaction_id, drawn, round(bay.outlet.energy_wh))
+
+    def _obey(self, command: SetLimit | ClearLimit, t: float) -> bool:
+        bay = self._by_name[command.station_id]
+        before = bay.outlet.entitled_a
+        bay.advance(t)
+        bay.take(command, t)
+        if isinstance(command, SetLimit) and 0 < command.limit_ma < PILOT_MIN_A * 1000:
+            self.violations["I4"] += 1
+        if bay.outlet.entitled_a > before + _EPS_A and self._exceeds(_larger):
+            self.violations["I2"] += 1
+        return bay.outlet.entitled_a != before
+
+    # -- judging -------------------------------------------------------------------------------------------------
+
+    def _sum(self, of: Callable[[_Bay], float]) -> Iterator[float]:
+        """Per site phase, the sum over all outlets that use it."""
+        sums = [0.0, 0.0, 0.0]
+        for bay in self._bays:
+            amps = of(bay)
+            for phase in bay.outlet.phases if amps else ():
+                sums[phase] += amps
+        yield from sums
+
+    def _exceeds(self, of: Callable[[_Bay], float]) -> bool:
+        return any(amps > limit + _EPS_A for amps, limit in zip(self._sum(of), self._limit_a, strict=True))
+
+    def _judge(self, t: float) -> None:
+        self.violations["I1"] += self._exceeds(lambda bay: bay.outlet.entitled_a)
+        self.violations["I6"] += self._exceeds(lambda bay: bay.entitled_a(t, left_alone=True))
+
+    def _look(self, t: float) -> None:
+        """What flows now, for the peak and the time above the limit."""
+        flows = list(self._sum(lambda bay: max(bay.outlet.draw_a)))
+        self._peak = [max(pair) for pair in zip(self._peak, flows, strict=True)]
+        if all(flow <= limit + _EPS_A for flow, limit in zip(flows, self._limit_a, strict=True)):
+            self._above_since = None
+        else:
+            self._above_since = t if self._above_since is None else self._above_since
+            self._above_s = max(self._above_s, t - self._above_since)
+
+    def _result(self) -> Replayed:
+        shares = [delivered / wanted for delivered, wanted in self._served]
+        a, b, c = self._peak
+        return Replayed(
+            limit_a=min(self._limit_a),
+            wanted_kwh=sum(wanted for _, wanted in self._served) / 1000,
+            delivered_kwh=sum(delivered for delivered, _ in self._served) / 1000,
+            sessions=len(shares),
+            served_less_than_half=sum(share < 0.5 for share in shares),
+            jain=jain(shares),
+            peak_a=(a, b, c),
+            above_s=self._above_s,
+            limit_changes_per_car_minute=self._changes / (self._parked_s / 60),
+            pauses_per_car=self._pauses / len(shares),
+            violations=dict(self.violations),
+        )
+
+
+def _larger(bay: _Bay) -> float:
+    return max(bay.outlet.entitled_a, *bay.outlet.draw_a)
+
+
+def _amps(limit_ma: PerPhase) -> Amps3:
+    a, b, c = (limit_ma[Phase(phase)] / 1000 for phase in SITE_PHASES)
+    return (a, b, c)
