@@ -25,7 +25,7 @@ import attrs
 from llm_core.budget import Room, Seen, decays, is_repeating, sum_per_node
 from llm_core.demand import least_of, wants
 from llm_core.effects import ClearLimit, Purpose, SetLimit
-from llm_core.ledger import Held, Ledger
+from llm_core.ledger import LIVE, Held, Ledger
 from llm_core.plan import Tree
 from llm_core.problem import Grant
 from llm_core.quantities import PHASES, PerPhase, Phase
@@ -144,11 +144,12 @@ def _may_raise(state: State) -> bool:
 
 
 def _must_wait(ledger: Ledger, now_ms: int, *, lowers: bool) -> bool:
-    """One command in flight: the next may only overtake it, as a decrease, after 2 s. A refusal is retried in time,
-    and a decrease does not become less urgent by being refused."""
+    """One command in flight: the next may only overtake it, as a decrease, after 2 s. A refusal is retried in time;
+    a decrease does not become less urgent by being refused, and does not wait for what nobody answered."""
     if ledger.in_flight is not None and now_ms - ledger.in_flight_ms < SUPERSEDE_MS:
         return True
-    if ledger.refused_ms is None:
+    unanswered = any(ledger.slot(purpose).open for purpose in LIVE)
+    if ledger.refused_ms is None or (lowers and unanswered):
         return False
     pause_ms: int = RETRY_MS if lowers else min(RETRY_MS << min(ledger.refusals - 1, 10), RETRY_AT_MOST_MS)
     return now_ms - ledger.refused_ms < pause_ms

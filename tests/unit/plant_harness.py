@@ -146,7 +146,8 @@ class Link:
 
     station_id: str
     up: bool = False
-    since: float = 0.0
+    since: float = 0.0  # when it last came up…
+    lost: float = -1.0  # …and went down
     cut: bool = False  # nobody can connect
     known: bool = False  # its capabilities were told
     delay_s: float = 0.0
@@ -333,7 +334,7 @@ class Bench:
         if link.out is not None and link.out[1].raises:
             self.counts["raise in flight at a link loss"] += 1
         waiting, out = link.waiting, link.out
-        link.up, link.out, link.waiting, link.calls = False, None, [], {}
+        link.up, link.lost, link.out, link.waiting, link.calls = False, self.t, None, [], {}
         link.down.clear()
         link.above.clear()
         self.plant.link_down(link.station_id)
@@ -402,7 +403,7 @@ class Bench:
             for station, outlet in self.plant.connectors()
             if outlet.session is not None and self.links[station.config.station_id].up
         ]
-        return max(min([self.sample_at, *charging]), self.t - 36)
+        return min(self.sample_at, max(min(charging, default=self.t), self.t - 36))
 
     def _to_station(self, link: Link, text: str) -> None:
         kind, call_id, *_ = json.loads(text)

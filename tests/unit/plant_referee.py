@@ -367,6 +367,8 @@ class Referee:
         self._overloads = [overload for overload in self._overloads if overload.judged_at >= t]
         for overload in due:
             node, phase = overload.place
+            if any(self._lost_since(station, overload.judged_at - CUT_S) for station, _ in self._outlets(node)):
+                continue  # what was on its way there is void: the next sample asks again
             left = cut = 0.0
             all_told_0 = True
             for station, outlet in self._outlets(node):
@@ -386,6 +388,9 @@ class Referee:
     def _floor_a(self, station: Station) -> float:
         configured = self.bench.state.site.station(station.config.station_id)
         return configured.start_alone_ma / 1000 if configured is not None else 0.0
+
+    def _lost_since(self, station: Station, since: float) -> bool:
+        return self.bench.links[station.config.station_id].lost >= since
 
     def _can_be_told(self, station: Station) -> bool:
         """Whether there was a way to tell it for as long as it takes."""
