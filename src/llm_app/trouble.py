@@ -48,6 +48,7 @@ _HABITS: dict[FaultKind, tuple[float, tuple[float, float], tuple[float, float]]]
     FaultKind.STATION_CLOCK: (0.5, (300, 3600), (-300, 300)),
     FaultKind.CONTROLLER_CLOCK: (0.3, (1, 1), (-86_400, 86_400)),
 }
+_LAWLESS = (FaultKind.LIMITS_IGNORED, FaultKind.REBOOT_FORGETTING)
 
 
 def troubled(seed: int, hours: float) -> Scenario:
@@ -77,8 +78,11 @@ def troubled(seed: int, hours: float) -> Scenario:
         epoch=_EPOCH + draw.uniform(0, 7 * 86_400),
         badges=BADGES,
     )
-    faults = tuple(_faults(draw, hours * 3600, [station.station_id for station in stations]))
-    return Scenario(f"trouble {seed}", _site(draw, plant), plant, hours * 3600, seed, faults)
+    mode = Mode.DYNAMIC if draw.random() < 0.7 else Mode.STATIC
+    if mode is Mode.STATIC:  # the whole fuse is for charging: what a building takes beside it is for nobody to manage
+        plant = attrs.evolve(plant, building=BuildingConfig(peak_a=(0.0, 0.0, 0.0), steps_per_hour=0.0))
+    faults = tuple(_faults(draw, hours * 3600, plant))
+    return Scenario(f"trouble {seed}", _site(draw, plant, mode), plant, hours * 3600, seed, faults)
 
 
 def _nodes(draw: random.Random, limit_a: float) -> Iterator[dict[str, object]]:
@@ -119,10 +123,9 @@ def _station(draw: random.Random, name: str, nodes: tuple[dict[str, object], ...
     )
 
 
-def _site(draw: random.Random, plant: PlantConfig) -> Site:
+def _site(draw: random.Random, plant: PlantConfig, mode: Mode) -> Site:
     """A configuration that a controller accepts; floors are given up where they do not fit."""
     root_a = min(plant.nodes[0]["limit_a"].values())
-    mode = Mode.DYNAMIC if draw.random() < 0.7 else Mode.STATIC
     site = site_of(plant, fallback_a=round(root_a * draw.choice((0.0, 0.3, 0.6)), 1), mode=mode)
     sharing = Sharing(
         strategy=draw.choice(tuple(Strategy)),
@@ -148,13 +151,22 @@ def _site(draw: random.Random, plant: PlantConfig) -> Site:
     return attrs.evolve(plain, stations=odd)
 
 
-def _faults(draw: random.Random, seconds: float, stations: list[str]) -> Iterator[Fault]:
-    """Faults at random instants; one kind befalls one station, sometimes half of them, rarely all at once."""
+def _faults(draw: random.Random, seconds: float, plant: PlantConfig) -> Iterator[Fault]:
+    """Faults at random instants; most befall one station, sometimes half of them, or all at once.
+
+    Nobody can keep the fuse whole when many stations together forget or ignore their limits: those faults befall one
+    station at a time, and one that the fuse can bear.
+    """
+    stations = [station.station_id for station in plant.stations]
+    bearable = [s.station_id for s in plant.stations if s.max_a * len(s.rotations) <= plant.fuse_a / 3]
     for kind, (an_hour, lasts, much) in _HABITS.items():
         t = draw.expovariate(an_hour / 3600)
         while t < seconds:
             until = t + draw.uniform(*lasts) if kind not in MOMENTARY or kind is FaultKind.STATION_CLOCK else math.inf
             share = draw.choice((0.0, 0.0, 0.5, 1.0))
             befallen = draw.sample(stations, max(1, round(share * len(stations)))) if kind in OF_STATIONS else []
-            yield Fault(kind, t, until, tuple(sorted(befallen)), draw.uniform(*much))
+            if kind in _LAWLESS:
+                befallen = [draw.choice(bearable)] if bearable else []
+            if befallen or kind not in OF_STATIONS:
+                yield Fault(kind, t, until, tuple(sorted(befallen)), draw.uniform(*much))
             t = (t if until == math.inf else until) + draw.expovariate(an_hour / 3600)

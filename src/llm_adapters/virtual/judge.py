@@ -28,7 +28,8 @@ How each invariant is judged
         and no phase count at the station's discretion can make more of it than was decided.
     I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
     I5  Dynamic mode: while the meter has shown nothing true for `meter_lost_s` (`frozen_s` where it repeats itself), a
-        raise leaves the sum of entitled at the root within `fallback_a`.
+        raise leaves the sum of entitled at the root within `fallback_a`. One that was silent and comes back frozen has
+        repeated itself since it came back.
     I6  At every change: were all links lost now, what remains once every lease has run out (phase by phase the larger
         of what the running transaction and a new one, on all wired phases, would get an hour from now) fits each
         node; in dynamic mode at the root `fallback_a`. Not judged until `adoption_s` after the last station appeared,
@@ -107,6 +108,7 @@ class Judge:
         self._stranded: set[tuple[str, int]] = set()
         self._alone: dict[Connector, tuple[int, Amps3]] = {}
         self._known: set[str] = set()
+        self._mute_at = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
         plant.observers.append(self.observe)
@@ -120,6 +122,8 @@ class Judge:
             return
         self.books.observe(t)
         self._notice(t)
+        if self.plant.meter.silent or self.plant.meter.nan:
+            self._mute_at = t
         if evaluations == self._evaluations and t < self._look_again_at:
             return
         self._evaluations = evaluations
@@ -211,10 +215,18 @@ class Judge:
     @property
     def _window_s(self) -> float:
         """How old the controller's knowledge of the supply may be."""
+        meter, wire_s = self.plant.meter, self.terms.wire_s
+        usual_s = meter.config.period_s + meter.config.lag_s + wire_s
+        untrue_s = self.plant.t - meter.last_true + wire_s
+        return max(usual_s, untrue_s if not self._is_blind else min(untrue_s, self.terms.meter_lost_s))
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether the meter has shown nothing true for so long that a controller must have noticed."""
         meter, terms = self.plant.meter, self.terms
-        usual_s = meter.config.period_s + meter.config.lag_s + terms.wire_s
-        patience_s = terms.frozen_s if meter.frozen else terms.meter_lost_s
-        return max(usual_s, min(self.plant.t - meter.last_true + terms.wire_s, patience_s))
+        if meter.frozen:
+            return self.plant.t - max(meter.last_true, self._mute_at) > terms.frozen_s
+        return self.plant.t - meter.last_true > terms.meter_lost_s
 
     def _worst(self, station: Station, connector: Connector) -> Amps3:
         entitled, drawn = self.entitled(station, connector), connector.draw_a
@@ -282,11 +294,9 @@ class Judge:
         return self.terms.fallback_a or NO_AMPS
 
     def _blind_raise(self, entitled: Amps3, t: float) -> None:
-        meter, terms = self.plant.meter, self.terms
-        patience = terms.frozen_s if meter.frozen else terms.meter_lost_s
-        if not terms.dynamic or t - meter.last_true <= patience:
+        if not self.terms.dynamic or not self._is_blind:
             return
-        fallback = terms.fallback_a or NO_AMPS
+        fallback = self.terms.fallback_a or NO_AMPS
         for phase in range(3):
             if entitled[phase] > fallback[phase] + _EPS_A:
                 self._found(t, "I5", f"raise without a meter, {SITE_PHASES[phase]}", entitled[phase], fallback[phase])
