@@ -397,7 +397,7 @@ class StepAgainstPlant(RuleBasedStateMachine):
             self.bench.settle()
 
 
-EXAMPLES = int(os.environ.get("PLANT_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("PLANT_EXAMPLES", "150"))
 
 
 def test_nothing_breaks_whatever_the_field_does() -> None:
