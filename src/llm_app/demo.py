@@ -58,9 +58,15 @@ async def run_demo(
 
 
 def _by_day(config: PlantConfig) -> PlantConfig:
-    """The building as on a Tuesday from ten in the morning, whenever the demo is started, and rather busy."""
+    """The building as on a Tuesday morning, whenever the demo is started: small, and often switching."""
     tuesday = datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()
-    building = attrs.evolve(config.building, utc_offset_s=tuesday - config.epoch, steps_per_hour=60.0)
+    building = attrs.evolve(
+        config.building,
+        utc_offset_s=tuesday - config.epoch,
+        peak_a=(6.0, 5.0, 5.5),
+        step_a=1.5,
+        steps_per_hour=60.0,
+    )
     return attrs.evolve(config, building=building)
 
 

@@ -34,6 +34,7 @@ FROZEN_MS = 60_000
 NOT_FOLLOWING_MS = 15_000
 FOLLOWED_MA = 3_000
 REPEATING_MA = 1_000
+FELL_AGAIN_MA = 1_000
 STATION_SILENT_MS = 35_000  # a station that reported nothing for so long may draw anything it may
 HOLD_MS = 10_000
 DEADBAND_MA = 500
@@ -160,7 +161,7 @@ def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
         fingerprint=event.fingerprint,
         changed_ms=now_ms if changed else before.changed_ms,
         frozen=not changed and before.frozen,
-        drawn_ma=drawn_ma(state) if changed else before.drawn_ma,
+        drawn_ma=drawn_ma(state, event.node) if changed else before.drawn_ma,
         power_w=event.power_w,
         energy_import_wh=event.energy_import_wh,
         voltage_mv=event.voltage_mv,
@@ -180,18 +181,22 @@ def silence_ms(period_ms: int) -> int:
     return max(SILENT_MS, SILENT_PERIODS * period_ms)
 
 
-def drawn_ma(state: State) -> PerPhase:
-    """What the stations say they draw, all together, on the phases of the site."""
-    total = ZERO
-    for connector in state.connectors.values():
-        if connector.readings:
-            total += connector.readings[-1].current_ma
-    return total
+def drawn_ma(state: State, node: str) -> PerPhase:
+    """What the stations that the meter of this node measures say they draw, on the phases of the site."""
+    setup = next((setup for setup in state.site.meters if setup.node == node), None)
+    if setup is None or not setup.includes_stations:
+        return ZERO
+    draws = (
+        (station.node, connector.readings[-1].current_ma)
+        for key, connector in state.connectors.items()
+        if connector.readings and (station := state.site.station(key[0])) is not None
+    )
+    return PerPhase(*sum_per_node(state.site.limit_tree(), draws)[node])
 
 
-def is_repeating(state: State, meter: MeterState) -> bool:
-    """Whether the meter shows the same registers although the stations draw otherwise: no new information."""
-    moved = drawn_ma(state) - meter.drawn_ma
+def is_repeating(state: State, node: str, meter: MeterState) -> bool:
+    """Whether the meter shows the same registers although its stations draw otherwise: no new information."""
+    moved = drawn_ma(state, node) - meter.drawn_ma
     return meter.frozen or max(abs(change) for change in moved) >= REPEATING_MA
 
 
@@ -200,7 +205,7 @@ def aged(state: State, now_ms: int) -> dict[str, MeterState]:
     meters: dict[str, MeterState] = {}
     for setup in state.site.meters:
         meter = state.meters.get(setup.node, MeterState())
-        frozen = _is_frozen(state, meter, now_ms)
+        frozen = _is_frozen(state, setup.node, meter, now_ms)
         limit_ms = 2 * silence_ms(meter.period_ms)
         phases = dict(meter.phases)
         for phase in state.site.supply.site_phases:
@@ -215,13 +220,13 @@ def aged(state: State, now_ms: int) -> dict[str, MeterState]:
     return meters
 
 
-def _is_frozen(state: State, meter: MeterState, now_ms: int) -> bool:
+def _is_frozen(state: State, node: str, meter: MeterState, now_ms: int) -> bool:
     if meter.changed_ms is None:
         return False
     unchanged_ms = now_ms - meter.changed_ms
     if unchanged_ms >= FROZEN_MS:
         return True
-    moved = drawn_ma(state) - meter.drawn_ma
+    moved = drawn_ma(state, node) - meter.drawn_ma
     return unchanged_ms >= NOT_FOLLOWING_MS and max(abs(change) for change in moved) >= FOLLOWED_MA
 
 
@@ -240,7 +245,7 @@ def interval(
             if known is None or known.current_ma is None:
                 continue
             drawn = lows[setup.node][index] if setup.includes_stations else 0
-            phases[phase] = _high(known, max(known.current_ma - drawn, 0), _oldest_report_ms(seen), now_ms)
+            phases[phase] = _high(known, known.current_ma - drawn, _oldest_report_ms(seen), now_ms)
         after[setup.node] = attrs.evolve(meter, phases=phases)
     return after
 
@@ -254,14 +259,18 @@ def _oldest_report_ms(seen: tuple[Seen, ...]) -> int | None:
     return min(drawing, default=None)
 
 
-def _high(phase: MeterPhase, candidate_ma: int, reported_ms: int | None, now_ms: int) -> MeterPhase:
+def _high(phase: MeterPhase, apparent_ma: int, reported_ms: int | None, now_ms: int) -> MeterPhase:
+    """`apparent_ma` is what the building seems to draw: less than nothing where a car stopped and has not said so."""
+    candidate_ma = max(apparent_ma, 0)
     if candidate_ma >= phase.high_ma:
         return attrs.evolve(phase, high_ma=candidate_ma, fell_ms=None)
     if phase.fell_ms is None:
-        phase = attrs.evolve(phase, fell_ms=now_ms, peak_ma=candidate_ma)
+        phase = attrs.evolve(phase, fell_ms=now_ms, peak_ma=candidate_ma, fell_to_ma=apparent_ma)
+    elif apparent_ma < phase.fell_to_ma - FELL_AGAIN_MA:  # perhaps another car has stopped: all must report again
+        phase = attrs.evolve(phase, fell_ms=now_ms, fell_to_ma=apparent_ma)
     peak_ma = max(phase.peak_ma, candidate_ma)
     if reported_ms is None or (phase.fell_ms is not None and reported_ms > phase.fell_ms):
-        return attrs.evolve(phase, high_ma=peak_ma, fell_ms=now_ms, peak_ma=candidate_ma)
+        return attrs.evolve(phase, high_ma=peak_ma, fell_ms=now_ms, peak_ma=candidate_ma, fell_to_ma=apparent_ma)
     return attrs.evolve(phase, peak_ma=peak_ma)
 
 

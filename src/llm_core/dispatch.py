@@ -140,7 +140,7 @@ def _may_raise(state: State) -> bool:
     if any(phase.lost for phase in meter.phases.values()):
         return True  # likewise
     fresh = state.raised_ms is None or meter.taken_ms > state.raised_ms
-    return fresh and not is_repeating(state, meter)
+    return fresh and not is_repeating(state, SITE, meter)
 
 
 def _must_wait(ledger: Ledger, now_ms: int, *, lowers: bool) -> bool:

@@ -95,6 +95,7 @@ class MeterPhase:
     high_ma: int = 0  # the most that the building may draw: rises at once…
     fell_ms: int | None = None  # …falls when every charging station has reported since then
     peak_ma: int = 0  # the highest since then
+    fell_to_ma: int = 0  # the lowest since then
 
 
 @attrs.frozen

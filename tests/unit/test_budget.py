@@ -241,10 +241,19 @@ def test_a_fall_counts_once_every_charging_station_has_reported_since() -> None:
     state = shows(scene({A: drawing(16_000, draw), B: drawing(16_000, draw)}), 1, 36_000)
     state = shows(state, 2, 21_000)
     assert phase_of(state).high_ma == 20_000
-    state = shows(reports(state, A, draw, 3), 3, 19_000)
+    state = shows(reports(state, A, draw, 3), 3, 20_500)
     assert phase_of(state).high_ma == 20_000
-    state = shows(reports(state, B, draw, 4), 4, 20_000)
+    state = shows(reports(state, B, draw, 4), 4, 20_500)
     assert phase_of(state).high_ma == 5_000  # the highest since the fall, not the last
+
+
+def test_a_second_fall_asks_every_station_again() -> None:
+    """Two cars that stop one after the other: the first to have reported may be the second to have stopped."""
+    draw = PerPhase.same(16_000)
+    state = shows(scene({A: drawing(16_000, draw), B: drawing(16_000, draw)}), 1, 42_000)
+    state = reports(shows(state, 2, 26_000), A, draw, 3)  # B stopped, A still draws
+    state = reports(shows(state, 4, 10_000), B, PerPhase(), 5)  # now A has stopped as well, and B says so of itself
+    assert phase_of(shows(state, 5, 10_000)).high_ma >= 10_000
 
 
 def test_a_building_that_comes_back_ends_the_fall() -> None:
@@ -388,7 +397,7 @@ def stands_still(moved_ma: int, seconds: int) -> State:
 
 
 def repeats(state: State) -> bool:
-    return is_repeating(state, state.meters[SITE])
+    return is_repeating(state, SITE, state.meters[SITE])
 
 
 def test_a_meter_that_does_not_follow_three_amps_within_fifteen_seconds_is_frozen() -> None:
