@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -228,27 +227,29 @@ def allocate(
 @app.command()
 def simulate(
     scenario: Annotated[Path | None, typer.Argument(help="A story to play, as TOML.", show_default=False)] = None,
-    stations: Annotated[int, typer.Option(min=1, max=2000, help="How many stations.")] = 8,
-    hours: Annotated[float, typer.Option(min=0.01, max=10_000, help="Simulated time.")] = 1.0,
+    sessions: Annotated[Path | None, typer.Option(help="Replay recorded sessions: CSV, also .gz.")] = None,
+    stations: Annotated[int | None, typer.Option(min=1, max=2000, help="How many stations. [default: 8]")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.01, max=10_000, help="Simulated time. [default: 1]")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed: the same seed gives the same run. [default: 1]")] = None,
-    supply_a: Annotated[float, typer.Option(min=6, help="The building's protection, A per phase.")] = 63.0,
+    supply_a: Annotated[
+        list[float] | None,
+        typer.Option(min=6, help="The protection, A per phase [default: 63]; several compare supplies for --sessions."),
+    ] = None,
+    tick: Annotated[int | None, typer.Option(min=1, max=60, help="Seconds between ticks of --sessions.")] = None,
+    energy: Annotated[str, typer.Option(help="What a recorded car wants: requested or delivered.")] = "requested",
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw a picture: FILE.svg or FILE.png.")] = None,
 ) -> None:
-    """Run the controller in virtual time against a site made up or told by a file, and let the plant judge it."""
-    from llm_app.report import report
-    from llm_app.scenario import ScenarioError, load_scenario
-    from llm_app.simulate import made_up, simulate
+    """Run the controller in virtual time: a made-up site, a story told by a file, or recorded sessions."""
+    from llm_app.simulate_command import Asked, run_simulation
 
+    if energy not in ("requested", "delivered"):
+        raise WrongInput("--energy must be requested or delivered")
     _log("error")
-    try:
-        story = made_up(stations, hours, seed or 1, supply_a) if scenario is None else load_scenario(scenario, seed)
-    except OSError as error:
-        raise WrongInput(f"cannot read {scenario}: {error.strerror}") from error
-    except ScenarioError as error:
-        raise WrongInput("\n".join(f"{scenario}: {fault}" for fault in error.faults)) from error
-    outcome = simulate(story)
-    sys.stdout.write((json.dumps(outcome.as_dict(), indent=2) if json_output else report(outcome)) + "\n")
-    if not outcome.held:
+    asked = Asked(scenario, sessions, stations, hours, seed, supply_a or (), tick, energy, plot, json_output)
+    text, held = run_simulation(asked)
+    sys.stdout.write(text + "\n")
+    if not held:
         raise Failure("not everything that was expected held")
 
 

@@ -82,6 +82,7 @@ class Replayed:
     limit_changes_per_car_minute: float
     pauses_per_car: float
     violations: dict[str, int]
+    days: tuple[tuple[float, float], ...]  # for each day, by arrival: kWh wanted and delivered
 
     @property
     def share(self) -> float:
@@ -196,7 +197,7 @@ class _Replay:
         self._state, _ = recover(Stored(site=site), self._now(0), factory=False)
         self._tick_at = self._read_at = math.inf
         self._answers: list[Answer] = []
-        self._served: list[tuple[float, float]] = []
+        self._served: list[tuple[Stay, float]] = []
         self._pauses = self._changes = 0
         self._parked_s = 0
         self._peak = [0.0, 0.0, 0.0]
@@ -299,7 +300,7 @@ class _Replay:
         transaction_id, outlet = bay.transaction_id, bay.outlet
         if transaction_id is None or outlet.car is None:
             return
-        self._served.append((outlet.energy_wh - bay.began_wh, stay.wanted_wh))
+        self._served.append((stay, outlet.energy_wh - bay.began_wh))
         self._pauses += outlet.car.pauses
         self._changes += bay.changes
         self._parked_s += stay.leave_s - stay.arrive_s
@@ -365,12 +366,12 @@ class _Replay:
             self._above_s = max(self._above_s, t - self._above_since)
 
     def _result(self) -> Replayed:
-        shares = [delivered / wanted for delivered, wanted in self._served]
+        shares = [delivered_wh / stay.wanted_wh for stay, delivered_wh in self._served]
         a, b, c = self._peak
         return Replayed(
             limit_a=min(self._limit_a),
-            wanted_kwh=sum(wanted for _, wanted in self._served) / 1000,
-            delivered_kwh=sum(delivered for delivered, _ in self._served) / 1000,
+            wanted_kwh=sum(stay.wanted_wh for stay, _ in self._served) / 1000,
+            delivered_kwh=sum(delivered_wh for _, delivered_wh in self._served) / 1000,
             sessions=len(shares),
             served_less_than_half=sum(share < 0.5 for share in shares),
             jain=jain(shares),
@@ -379,7 +380,19 @@ class _Replay:
             limit_changes_per_car_minute=self._changes / (self._parked_s / 60),
             pauses_per_car=self._pauses / len(shares),
             violations=dict(self.violations),
+            days=tuple(self._days()),
         )
+
+    def _days(self) -> Iterator[tuple[float, float]]:
+        """Energy by the day of arrival, kWh wanted and delivered."""
+        midnight_s = self._garage.began_at.hour * 3600
+        sums: dict[int, tuple[float, float]] = {}
+        for stay, delivered_wh in self._served:
+            day = int((stay.arrive_s + midnight_s) // 86_400)
+            wanted_kwh, delivered_kwh = sums.get(day, (0.0, 0.0))
+            sums[day] = (wanted_kwh + stay.wanted_wh / 1000, delivered_kwh + delivered_wh / 1000)
+        for day in range(max(sums, default=-1) + 1):
+            yield sums.get(day, (0.0, 0.0))
 
 
 def _larger(bay: _Bay) -> float:
