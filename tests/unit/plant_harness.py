@@ -184,6 +184,7 @@ class Bench:
         self.counts: Counter[str] = Counter()
         self.alarms: set[AlarmCode] = set()
         self.delivering: Sent | None = None  # the limit that a station takes in at this moment
+        self.restarted_at = 0.0
         self.shown_at = 0.0  # when the meter last showed anything that could be
         self.sample_at = 0.0  # when the last delivered meter sample was true
         self.reading_at: dict[tuple[str, int], float] = {}  # likewise, of each outlet's own readings
@@ -249,15 +250,13 @@ class Bench:
             link.known = False
             if link.up:
                 self._break(link)
+        self.restarted_at = self.t
         self.disk.notes.clear()
         self.disk.failing = False
         self.state, effects = recover(self.disk.stored(), self.now(), factory=False)
         for effect in effects:
             if isinstance(effect, Save):
                 self.disk.commit(effect.record)
-
-    def fail_disk(self) -> None:
-        self.disk.failing = True
 
     def heal_disk(self) -> None:
         self.disk.failing = False

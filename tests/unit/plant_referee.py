@@ -28,8 +28,9 @@ Judgements
     I3        No limit on the wire is above the one decided, nor is what the station makes of it (in watts it may give
               one phase what was meant for all of them: then the sums above decide).
     I4        What profiles give an accepted outlet is 0 or at least its minimum.
-    I5        Dynamic mode: no raise leaves while the meter has been silent or false for more than 7 s, or shown the
-              same for more than 76 s (60 s to see it, and the way of the readings), except within `fallback_a`.
+    I5        Dynamic mode: no raise leaves while the meter has been silent or false for more than 7 s, or has shown
+              the same for more than 76 s (since it last told the truth, or the controller started), except within
+              `fallback_a`.
     I6        When a station takes in a live limit that makes it give more once left alone (an hour from now, links
               cut: the larger of what its transaction and a new one would get), the sum of that fits every node; in
               dynamic mode at the site `fallback_a` (with the same exception).
@@ -146,7 +147,8 @@ class Referee:
 
     def _blind(self) -> bool:
         """Whether the meter has told nothing for so long, or nothing true, that nobody may go on as before."""
-        return self.bench.t - self.bench.shown_at > BLIND_S or self.bench.t - self.bench.sample_at > FROZEN_S
+        seeing_since = max(self.bench.sample_at, self.bench.restarted_at)
+        return self.bench.t - self.bench.shown_at > BLIND_S or self.bench.t - seeing_since > FROZEN_S
 
     def _outlets(self, node: str) -> list[Outlet]:
         plant = self.bench.plant

@@ -61,7 +61,6 @@ MUST_MEET = (
 )
 L1, L2, L3 = Phase.L1, Phase.L2, Phase.L3
 ROTATIONS = ((L1, L2, L3), (L2, L3, L1), (L3, L2, L1), (L1,), (L2,), (L3,))
-SECONDS = st.sampled_from((1, 1, 2, 3, 4, 7, 10, 20, 40, 70, 150))
 AMPS = st.sampled_from((0, 3, 6, 7, 10, 13, 16, 20, 25, 32, 40, 50))
 
 # The site
@@ -168,21 +167,22 @@ CARS = st.builds(
 
 # What happens
 
+OUTLETS = st.integers(0, 5)
+
 
 class StepAgainstPlant(RuleBasedStateMachine):
     """A site in the field. Rules are what the world does; the core gets nothing but frames, samples and ticks."""
 
-    @initialize(world=worlds(), settled=st.booleans())
-    def open_site(self, world: World, settled: bool) -> None:
+    @initialize(world=worlds(), present=st.integers(0, 6), model=CARS)
+    def open_site(self, world: World, present: int, model: CarModel) -> None:
         self.bench = Bench(world.site, world.plant, world.capabilities, world.meter)
         self.referee = Referee(self.bench)
         self.outlets = list(self.bench.plant.connectors())
         self.badges = 0
-        self.bench.run(3)
-        if settled:
-            for pick in range(len(self.outlets)):
-                self.arrive(pick, CarModel(phases=3 if pick % 2 else 1), badge=True)
-            self.bench.run(20)
+        self.bench.run(10)
+        for pick in range(min(present, len(self.outlets))):
+            self._plug(pick, attrs.evolve(model, phases=3 if pick % 2 else model.phases))
+        self.bench.run(5)
 
     def teardown(self) -> None:
         if hasattr(self, "bench"):
@@ -196,23 +196,45 @@ class StepAgainstPlant(RuleBasedStateMachine):
     def _outlet(self, pick: int) -> tuple[PlantStation, Connector]:
         return self.outlets[pick % len(self.outlets)]
 
-    @rule(seconds=SECONDS)
+    def _link(self, pick: int) -> Link:
+        return self.bench.links[self._outlet(pick)[0].config.station_id]
+
+    # time
+
+    @rule(seconds=st.integers(1, 8))
+    def a_moment_passes(self, seconds: int) -> None:
+        self.bench.run(seconds)
+
+    @rule(seconds=st.sampled_from((10, 15, 25, 40, 70, 150)))
     def time_passes(self, seconds: int) -> None:
         self.bench.run(seconds)
 
     # cars and drivers
 
-    @rule(pick=st.integers(0, 5), model=CARS, badge=st.booleans())
-    def arrive(self, pick: int, model: CarModel, badge: bool) -> None:
-        station, outlet = self._outlet(pick)
-        if outlet.car is None and not station.booting:
-            station.plug(outlet.number, Car(model))
-        if badge:
-            self._badge(station, outlet)
+    @rule(pick=OUTLETS, model=CARS, seconds=st.integers(0, 12))
+    def somebody_comes(self, pick: int, model: CarModel, seconds: int) -> None:
+        self._plug(pick, model)
+        self.bench.run(seconds)
+
+    def _plug(self, pick: int, model: CarModel) -> None:
+        """Into the first free outlet from there on; the driver has a badge."""
+        free = (self._outlet(pick + n) for n in range(len(self.outlets)))
+        for station, outlet in free:
+            if outlet.car is None and not station.booting:
+                station.plug(outlet.number, Car(model))
+                self._badge(station, outlet)
+                break
         self.bench.settle()
 
-    @rule(pick=st.integers(0, 5))
-    def present_badge(self, pick: int) -> None:
+    @rule(pick=OUTLETS)
+    def somebody_goes(self, pick: int) -> None:
+        station, outlet = self._outlet(pick)
+        station.unplug(outlet.number)
+        self.referee.disobedient.discard(outlet)
+        self.bench.settle()
+
+    @rule(pick=OUTLETS)
+    def somebody_shows_a_badge(self, pick: int) -> None:
         self._badge(*self._outlet(pick))
         self.bench.settle()
 
@@ -220,116 +242,102 @@ class StepAgainstPlant(RuleBasedStateMachine):
         self.badges += 1
         station.present(outlet.number, outlet.session.id_tag if outlet.session is not None else f"tag{self.badges}")
 
-    @rule(pick=st.integers(0, 5))
-    def leave(self, pick: int) -> None:
+    @rule(
+        pick=OUTLETS, max_a=st.sampled_from((0.0, 7.0, 10.0, 16.0, 32.0)), phases=st.integers(1, 3), heeds=st.booleans()
+    )
+    def a_car_changes(self, pick: int, max_a: float, phases: int, heeds: bool) -> None:
+        """It takes less or more, on other phases, or ignores what it is told."""
         station, outlet = self._outlet(pick)
-        station.unplug(outlet.number)
-        self.referee.disobedient.discard(outlet)
-        self.bench.settle()
-
-    @rule(pick=st.integers(0, 5), max_a=st.sampled_from((0.0, 7.0, 10.0, 16.0, 32.0)))
-    def car_takes_at_most(self, pick: int, max_a: float) -> None:
-        station, outlet = self._outlet(pick)
-        if outlet.car is not None:
-            outlet.car.model = attrs.evolve(outlet.car.model, max_a=max_a)
-            outlet.advance(station.t)
-
-    @rule(pick=st.integers(0, 5), phases=st.integers(1, 3))
-    def car_draws_on(self, pick: int, phases: int) -> None:
-        station, outlet = self._outlet(pick)
-        if outlet.car is not None:
-            if phases > outlet.car.phases:
-                self.referee.outside(station)
-            outlet.car.model = attrs.evolve(outlet.car.model, phases=phases)
-            outlet.advance(station.t)
-
-    @rule(pick=st.integers(0, 5))
-    def car_ignores_limits(self, pick: int) -> None:
-        station, outlet = self._outlet(pick)
-        if outlet.car is not None:
+        if outlet.car is None:
+            return
+        model = attrs.evolve(outlet.car.model, max_a=max_a, phases=phases, ignores_limit=not heeds and max_a > 7)
+        if model.ignores_limit:
             self.referee.disobedient.add(outlet)
+        if model.ignores_limit or phases > outlet.car.phases:
             self.referee.outside(station)
-            outlet.car.model = attrs.evolve(outlet.car.model, ignores_limit=True)
-            outlet.advance(station.t)
+        outlet.car.model = model
+        outlet.advance(station.t)
 
     # building and meter
 
-    @rule(phase=st.integers(0, 2), amps=AMPS)
-    def building_switches(self, phase: int, amps: int) -> None:
+    @rule(phase=st.integers(0, 2), amps=AMPS, seconds=st.integers(0, 5))
+    def building_switches(self, phase: int, amps: int, seconds: int) -> None:
         self.bench.plant.building.set_step(self.bench.t, phase, float(amps))
+        self.bench.run(seconds)
 
-    @rule(trouble=st.sampled_from(("silent", "frozen", "nan", "none", "none")))
-    def meter_is(self, trouble: str) -> None:
+    @rule(trouble=st.sampled_from(("silent", "frozen", "nan", "none", "none")), seconds=st.sampled_from((2, 8, 20, 90)))
+    def meter_is(self, trouble: str, seconds: int) -> None:
         meter = self.bench.plant.meter
         meter.silent, meter.frozen, meter.nan = trouble == "silent", trouble == "frozen", trouble == "nan"
+        self.bench.run(seconds)
 
-    # links
+    # links and stations
 
-    @rule(pick=st.integers(0, 5))
-    def cut_link(self, pick: int) -> None:
-        self.bench.links[self._outlet(pick)[0].config.station_id].cut = True
+    @rule(
+        pick=OUTLETS, trouble=st.sampled_from(("cut", "hold down", "hold up", "slow", "slower", "lose", "deaf", "swap"))
+    )
+    def a_link_fails(self, pick: int, trouble: str) -> None:
+        self._trouble(trouble, self._link(pick))
         self.bench.settle()
 
     @rule(seconds=st.sampled_from((0, 2, 30, 200)))
-    def mend_links(self, seconds: int) -> None:
+    def links_mend(self, seconds: int) -> None:
         self.bench.run(seconds)
         for link in self.bench.links.values():
             link.cut = link.holds_down = link.holds_up = False
             link.delay_s = 0.0
+            self.bench.plant.stations[link.station_id].behave(rejects_profiles=False)
         self.bench.settle()
 
-    @rule(pick=st.integers(0, 5), down=st.booleans(), up=st.booleans())
-    def hold_frames(self, pick: int, down: bool, up: bool) -> None:
-        link = self.bench.links[self._outlet(pick)[0].config.station_id]
-        link.holds_down, link.holds_up = down, up
-
-    @rule(pick=st.integers(0, 5), delay_s=st.sampled_from((0.0, 1.0, 3.0, 12.0)))
-    def slow_link(self, pick: int, delay_s: float) -> None:
-        self.bench.links[self._outlet(pick)[0].config.station_id].delay_s = delay_s
-
-    @rule(pick=st.integers(0, 5), command=st.booleans(), count=st.integers(1, 3))
-    def lose_next(self, pick: int, command: bool, count: int) -> None:
-        link = self.bench.links[self._outlet(pick)[0].config.station_id]
-        if command:
-            link.lose_down = count
-        else:
-            link.lose_acks = count
-
-    @rule(trouble=st.sampled_from(("cut", "overload", "limit", "lose", "reject")), phase=st.integers(0, 2))
-    def trouble_while_a_raise_is_out(self, trouble: str, phase: int) -> None:
-        """Wait for a raise to be on its way, then let the world take against it."""
+    @rule(
+        trouble=st.sampled_from(("cut", "overload", "limit", "lose", "deaf", "reject", "restart", "slower")),
+        phase=st.integers(0, 2),
+        after_s=st.integers(0, 4),
+        pick=OUTLETS,
+        model=CARS,
+    )
+    def trouble_while_a_limit_is_out(self, trouble: str, phase: int, after_s: int, pick: int, model: CarModel) -> None:
+        """Somebody comes; once a raise is on its way the world takes against it, and somebody else comes."""
         for link in self.bench.links.values():
-            link.delay_s = 2.0
-        for _ in range(30):
+            link.delay_s = 1.0
+        self._plug(pick, model)
+        for _ in range(20):
             out = [link for link in self.bench.links.values() if link.out is not None and link.out[1].raises]
             if out:
+                self.bench.run(after_s)
                 self._trouble(trouble, out[0], phase)
+                self._plug(pick, model)
                 break
             self.bench.run(1)
+        self.bench.run(12)
 
-    def _trouble(self, trouble: str, link: Link, phase: int) -> None:
+    def _trouble(self, trouble: str, link: Link, phase: int = 0) -> None:
         match trouble:
             case "cut":
                 link.cut = True
+            case "hold down":
+                link.holds_down = True
+            case "hold up":
+                link.holds_up = True
+            case "slow" | "slower":
+                link.delay_s = 2.0 if trouble == "slow" else 12.0
+            case "lose":
+                link.lose_acks += 1
+            case "deaf":
+                link.lose_down += 2
+            case "swap":
+                link.above.rotate(1)
             case "overload":
                 self.bench.plant.building.set_step(self.bench.t, phase, 50.0)
-                self.bench.run(2)
             case "limit":
                 self._limit_supply(10)
-            case "lose":
-                link.lose_acks = 1
-            case _:
+            case "reject":
                 self.bench.plant.stations[link.station_id].behave(rejects_profiles=True)
-        self.bench.run(3)
+            case _:
+                self.bench.plant.stations[link.station_id].restart()
 
-    @rule(pick=st.integers(0, 5))
-    def swap_what_the_station_said(self, pick: int) -> None:
-        above = self.bench.links[self._outlet(pick)[0].config.station_id].above
-        if len(above) > 1:
-            above.rotate(1)
-
-    @rule(pick=st.integers(0, 5), which=st.integers(0, 9))
-    def old_message_comes_again(self, pick: int, which: int) -> None:
+    @rule(pick=OUTLETS, which=st.integers(0, 9))
+    def an_old_message_comes_again(self, pick: int, which: int) -> None:
         station_id = self._outlet(pick)[0].config.station_id
         old = [
             t for a, t in self.bench.heard[station_id] if a in ("StartTransaction", "StopTransaction", "MeterValues")
@@ -338,41 +346,41 @@ class StepAgainstPlant(RuleBasedStateMachine):
             self.bench.repeat(station_id, old[which % len(old)])
             self.bench.settle()
 
-    # stations
-
-    @rule(pick=st.integers(0, 5), keeps=st.booleans())
-    def station_restarts(self, pick: int, keeps: bool) -> None:
+    @rule(pick=OUTLETS, keeps=st.booleans(), rejects=st.booleans())
+    def a_station_restarts_or_rejects(self, pick: int, keeps: bool, rejects: bool) -> None:
         station = self._outlet(pick)[0]
-        station.behave(keeps_profiles=keeps)
-        station.restart()
+        station.behave(keeps_profiles=keeps, rejects_profiles=rejects)
+        if not rejects:
+            station.restart()
         self.bench.settle()
-
-    @rule(pick=st.integers(0, 5), rejects=st.booleans())
-    def station_rejects_limits(self, pick: int, rejects: bool) -> None:
-        self._outlet(pick)[0].behave(rejects_profiles=rejects)
 
     # the controller and its configuration
 
-    @rule()
-    def controller_restarts(self) -> None:
-        self.bench.restart()
+    @rule(what=st.sampled_from(("restarts", "disk fails", "disk heals", "clock back", "clock ahead")))
+    def the_controller(self, what: str) -> None:
+        match what:
+            case "restarts":
+                self.bench.restart()
+            case "disk fails":
+                self.bench.disk.failing = True
+            case "disk heals":
+                self.bench.heal_disk()
+            case _:
+                by_s = -86_400 if what == "clock back" else 20
+                self.bench.utc_shift_s += by_s
+                self.bench.post(ClockStepped(by_s * 1000))
         self.bench.settle()
 
-    @rule(fails=st.booleans())
-    def disk(self, fails: bool) -> None:
-        if fails:
-            self.bench.fail_disk()
-        else:
-            self.bench.heal_disk()
-
-    @rule(by_s=st.sampled_from((-86_400, -20, 20, 3_600)))
-    def our_clock_steps(self, by_s: int) -> None:
-        self.bench.utc_shift_s += by_s
-        self.bench.post(ClockStepped(by_s * 1000))
-
-    @rule(amps=st.sampled_from((10, 13, 20, 32)))
-    def supply_is_limited(self, amps: int) -> None:
+    @rule(amps=st.sampled_from((10, 13, 20, 32)), side=st.sampled_from((None, 8, 16)), floor=st.sampled_from((0, 8)))
+    def somebody_edits(self, amps: int, side: int | None, floor: int) -> None:
         self._limit_supply(amps)
+        default, cluster = self.bench.state.site.clusters
+        cluster = attrs.evolve(cluster, limit_ma=PerPhase.same(side * 1000) if side is not None else None)
+        self.bench.post(SiteEdited("admin", PutClusters((default, cluster))))
+        station = attrs.evolve(self.bench.state.site.stations[-1], start_alone_ma=floor * 1000)
+        self.bench.post(SiteEdited("admin", PutStation(station)))
+        self.referee.limits_changed()
+        self.bench.settle()
 
     def _limit_supply(self, amps: int) -> None:
         limit = PerPhase.same(amps * 1000)
@@ -380,21 +388,6 @@ class StepAgainstPlant(RuleBasedStateMachine):
         self.bench.post(SiteEdited("admin", PutSupply(supply)))
         self.referee.limits_changed()
         self.bench.settle()
-
-    @rule(amps=st.sampled_from((None, 8, 16)))
-    def cluster_is_limited(self, amps: int | None) -> None:
-        first, side = self.bench.state.site.clusters
-        side = attrs.evolve(side, limit_ma=PerPhase.same(amps * 1000) if amps is not None else None)
-        self.bench.post(SiteEdited("admin", PutClusters((first, side))))
-        self.referee.limits_changed()
-        self.bench.settle()
-
-    @rule(pick=st.integers(0, 5), amps=st.sampled_from((0, 8)))
-    def floor_is_set(self, pick: int, amps: int) -> None:
-        configured = self.bench.state.site.station(self._outlet(pick)[0].config.station_id)
-        if configured is not None:
-            self.bench.post(SiteEdited("admin", PutStation(attrs.evolve(configured, start_alone_ma=amps * 1000))))
-            self.bench.settle()
 
 
 EXAMPLES = int(os.environ.get("PLANT_EXAMPLES", "150"))
@@ -405,7 +398,7 @@ def test_nothing_breaks_whatever_the_field_does() -> None:
         StepAgainstPlant,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=40,
+            stateful_step_count=25,
             derandomize=True,
             deadline=None,
             suppress_health_check=list(HealthCheck),
