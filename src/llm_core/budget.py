@@ -236,6 +236,7 @@ def interval(
     """The meters with `high_ma` brought up to date: it rises at once and falls only when all have reported."""
     tree = state.site.limit_tree()
     lows = sum_per_node(tree, ((entry.station.node, entry.lo_ma) for entry in seen))
+    reported_ms = _oldest_report_ms(seen)
     after: dict[str, MeterState] = {}
     for setup in state.site.meters:
         meter = meters[setup.node]
@@ -245,7 +246,7 @@ def interval(
             if known is None or known.current_ma is None:
                 continue
             drawn = lows[setup.node][index] if setup.includes_stations else 0
-            phases[phase] = _high(known, known.current_ma - drawn, _oldest_report_ms(seen), now_ms)
+            phases[phase] = _high(known, known.current_ma - drawn, reported_ms, now_ms)
         after[setup.node] = attrs.evolve(meter, phases=phases)
     return after
 

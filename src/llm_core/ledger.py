@@ -82,7 +82,10 @@ class Slot:
         yield from self.open
 
     def most_ma(self, now_ms: int, decays: bool) -> int:
-        return max((held.most_ma(now_ms, decays) for held in self.candidates()), default=0)
+        most_ma = self.acknowledged.most_ma(now_ms, decays) if self.acknowledged is not None else 0
+        for held in self.open:
+            most_ma = max(most_ma, held.most_ma(now_ms, decays))
+        return most_ma
 
     def left_ma(self) -> int:
         """The most that this gives for ever: last periods, and limits without a lease."""
