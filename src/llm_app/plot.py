@@ -11,7 +11,7 @@ from llm_app.simulate import Outcome
 
 FORMATS = (".svg", ".png")
 _PHASES = ("L1", "L2", "L3")
-_MOST_CARS = 20
+_MOST_OUTLETS = 30
 _BUILDING, _CARS, _LIMIT = "#b8b8b8", "#3a7ca5", "#c0392b"
 
 
@@ -25,9 +25,11 @@ def check_plot(path: Path) -> None:
 
 
 def plot_run(outcome: Outcome, path: Path) -> None:
-    """Building and cars stacked under the limit, phase by phase, and beneath it the offer to each car."""
+    """Building and cars stacked under the limit, phase by phase, and beneath it the offer of each outlet."""
     trace = outcome.trace
-    unit, divisor = ("h", 3600.0) if trace.at and trace.at[-1] > 7200 else ("min", 60.0)
+    if not trace.at:
+        raise WrongInput("--plot: the run was too short for a picture")
+    unit, divisor = ("h", 3600.0) if trace.at[-1] > 7200 else ("min", 60.0)
     at = [t / divisor for t in trace.at]
     figure, axes = _pyplot().subplots(
         4, 1, figsize=(11, 11), sharex=True, height_ratios=(2, 2, 2, 3), layout="constrained"
@@ -41,26 +43,25 @@ def plot_run(outcome: Outcome, path: Path) -> None:
         axis.set_ylabel(f"{phase}, A")
         axis.margins(x=0)
         axis.grid(visible=True, alpha=0.3)
-    axes[0].legend(loc="upper right", ncols=3, framealpha=0.9)
-    axes[0].set_title(outcome.scenario.title)
-    _offers(axes[3], at, trace.offered_a)
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False)
+    axes[0].set_title(outcome.scenario.title, loc="left")
+    _offers(figure, axes[3], at, trace.offered_a)
     axes[3].set_xlabel(f"time, {unit}")
     figure.savefig(path)
 
 
-def _offers(axis: Any, at: list[float], offered_a: dict[str, list[float]]) -> None:
-    """One line a car; with many cars the busiest ones only, or nobody could read it."""
-    offers = {name: amps for name, amps in offered_a.items() if any(amps)}
-    busiest = sorted(offers, key=lambda name: -sum(offers[name]))[:_MOST_CARS]
-    colours = _pyplot().get_cmap("tab20")
-    for number, name in enumerate(sorted(busiest)):
-        axis.step(at, offers[name], where="post", linewidth=1.2, color=colours(number % 20), label=name)
-    left_out = len(offers) - len(busiest)
-    axis.set_ylabel("offer to each car, A" + (f"\n({left_out} more cars left out)" if left_out else ""))
-    axis.set_ylim(bottom=-0.5)
-    axis.grid(visible=True, alpha=0.3)
-    if busiest:
-        axis.legend(loc="upper right", ncols=5, fontsize="small", framealpha=0.9)
+def _offers(figure: Any, axis: Any, at: list[float], offered_a: dict[str, list[float]]) -> None:
+    """One row an outlet, the darker the more it offered; white is nothing. With many the busiest ones only."""
+    busiest = sorted(offered_a, key=lambda name: -sum(offered_a[name]))[:_MOST_OUTLETS]
+    names = sorted(busiest, reverse=True)
+    amps = [offered_a[name] for name in names]
+    most_a = max(16.0, *(max(row, default=0.0) for row in amps))
+    edges = [*at, at[-1] + (at[-1] - at[0]) / max(len(at) - 1, 1)]
+    mesh = axis.pcolormesh(edges, range(len(names) + 1), amps, cmap="Blues", vmin=0.0, vmax=most_a, rasterized=True)
+    figure.colorbar(mesh, ax=axis, label="offered, A", aspect=15)
+    axis.set_yticks([row + 0.5 for row in range(len(names))], names)
+    left_out = len(offered_a) - len(names)
+    axis.set_ylabel("outlets" + (f" ({left_out} more left out)" if left_out else ""))
 
 
 def plot_sessions(results: dict[float, Replayed], path: Path) -> None:

@@ -19,6 +19,7 @@ from llm_adapters.virtual import clockwork
 from llm_adapters.virtual.demo import demo_site
 from llm_adapters.virtual.expect import Verdict, Watch
 from llm_adapters.virtual.judge import Finding, Judge, Terms
+from llm_adapters.virtual.ledger import Stay
 from llm_adapters.virtual.links import End, pair
 from llm_adapters.virtual.meter import Meter
 from llm_adapters.virtual.plant import Plant
@@ -61,6 +62,7 @@ class Outcome:
     findings: tuple[Finding, ...]
     verdicts: tuple[Verdict, ...]
     trace: Trace
+    stays: tuple[Stay, ...]
 
     @property
     def held(self) -> bool:
@@ -137,7 +139,8 @@ class _Run:
             running.cancel()
         await asyncio.gather(*tasks, *self._attached, return_exceptions=True)
         judge = self._judge
-        return Outcome(self._scenario, judge.report(), tuple(judge.findings), self._watch.verdicts(), self._trace)
+        findings, stays = tuple(judge.findings), judge.books.stays()
+        return Outcome(self._scenario, judge.report(), findings, self._watch.verdicts(), self._trace, stays)
 
     async def _connect(self, station_id: str) -> End:
         self._opened += 1

@@ -22,8 +22,8 @@ How each invariant is judged
         step anywhere beneath it.
     I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
         for the raise is still unfollowed. What a car takes that ignores its limit or rounds it up counts from when
-        it can be known: after `window_s` where a meter shows it, after `unmetered_s` where only the station's own
-        readings do (without a link: never).
+        it can be known: after `window_s` at the root where a meter shows it, after `unmetered_s` where only the
+        station's own readings do (static mode, other nodes, a phase added; without a link: never).
     I3  A limit that reaches a station has at most one decimal, and one in watts names its `numberPhases`: no rounding
         and no phase count at the station's discretion can make more of it than was decided.
     I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
@@ -204,13 +204,8 @@ class Judge:
         if len(now) <= len(self._known_phases.get(connector, now)):
             self._known_phases[connector] = now
             self._added.pop(connector, None)
-        elif t - self._added.setdefault(connector, t) >= self._known_after_s:
+        elif t - self._added.setdefault(connector, t) >= self.terms.unmetered_s:
             self._known_phases[connector] = now
-
-    @property
-    def _known_after_s(self) -> float:
-        """How long after it began a car's own doing can be known."""
-        return self._window_s if self.terms.dynamic else self.terms.unmetered_s
 
     @property
     def _window_s(self) -> float:
@@ -229,9 +224,16 @@ class Judge:
         return self.plant.t - meter.last_true > terms.meter_lost_s
 
     def _worst(self, station: Station, connector: Connector) -> Amps3:
+        return self._with_draw(station, connector, self.terms.unmetered_s)
+
+    def _worst_at_the_meter(self, station: Station, connector: Connector) -> Amps3:
+        return self._with_draw(station, connector, self._window_s)
+
+    def _with_draw(self, station: Station, connector: Connector, known_after_s: float) -> Amps3:
+        """What counts for I2: a car's own doing as soon as it can be known."""
         entitled, drawn = self.entitled(station, connector), connector.draw_a
         own_doing = max(self._ignoring.get(connector, -math.inf), self._added.get(connector, -math.inf))
-        if self.plant.t - own_doing < self._known_after_s:
+        if self.plant.t - own_doing < known_after_s:
             return entitled
         if own_doing > -math.inf and not (self.terms.dynamic or station.online):
             return entitled
@@ -249,6 +251,8 @@ class Judge:
             return
         entitled = self.plant.by_node(self.entitled)
         worst = self.plant.by_node(self._worst)
+        if self.terms.dynamic:
+            worst[self._root] = self.plant.by_node(self._worst_at_the_meter)[self._root]
         if not self.terms.dynamic:
             self._static_excess(entitled, disturbed, t)
         for node, phase in sorted({place for outlet in raised for place in self._places(*outlet)}):

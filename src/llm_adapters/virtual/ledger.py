@@ -28,6 +28,7 @@ class Stretch:
 class Stay:
     """One car at one outlet."""
 
+    station_id: str
     car: Car
     outlet: Connector
     came_at: float
@@ -86,8 +87,8 @@ class Books:
         if plant.version != self._version:
             self._version = plant.version
             self._drawn = plant.drawn_by_node()
-            for _, outlet in plant.connectors():
-                self._follow(outlet, t)
+            for station, outlet in plant.connectors():
+                self._follow(station.config.station_id, outlet, t)
         for stretch in self._above.values():
             if stretch.since is not None:
                 stretch.total_s += t - self._t
@@ -102,7 +103,7 @@ class Books:
             elif stretch.since is None:
                 stretch.since = t
 
-    def _follow(self, outlet: Connector, t: float) -> None:
+    def _follow(self, station_id: str, outlet: Connector, t: float) -> None:
         stay = self._stays.get(outlet)
         if stay is not None:
             stay.update(t)
@@ -112,7 +113,9 @@ class Books:
         car = outlet.car
         if car is not None:
             need_wh = max(0.0, car.target_soc - car.soc) * car.model.capacity_wh
-            self._stays[outlet] = Stay(car, outlet, t, outlet.energy_wh, need_wh, car.pauses, outlet.pilot_a)
+            self._stays[outlet] = Stay(
+                station_id, car, outlet, t, outlet.energy_wh, need_wh, car.pauses, outlet.pilot_a
+            )
 
     @property
     def longest_above_s(self) -> float:
@@ -121,15 +124,19 @@ class Books:
 
     def most_pauses(self, station_id: str | None = None) -> int:
         """The most pauses of any one car, at one station or anywhere."""
-        at = {outlet for station, outlet in self._plant.connectors() if station_id in (None, station.config.station_id)}
-        return max((s.pauses for s in [*self._gone, *self._stays.values()] if s.outlet in at), default=0)
+        stays = (*self._gone, *self._stays.values())
+        return max((stay.pauses for stay in stays if station_id in (None, stay.station_id)), default=0)
 
-    def report(self) -> dict[str, Any]:
-        """The figures, ready for JSON; seconds, kWh, shares."""
+    def stays(self) -> tuple[Stay, ...]:
+        """Every car that was here, brought up to date."""
         for outlet, stay in self._stays.items():
             outlet.advance(self._t)
             stay.update(self._t)
-        stays = [s for s in [*self._gone, *self._stays.values()] if s.left_at - s.came_at > 60 and s.need_wh > 0]
+        return (*self._gone, *self._stays.values())
+
+    def report(self) -> dict[str, Any]:
+        """The figures, ready for JSON; seconds, kWh, shares."""
+        stays = [s for s in self.stays() if s.left_at - s.came_at > 60 and s.need_wh > 0]
         minutes = sum(s.left_at - s.came_at for s in stays) / 60
         served = [s.served for s in stays]
         squares = sum(x * x for x in served)
