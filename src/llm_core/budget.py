@@ -73,10 +73,9 @@ def counted_phases(connector: ConnectorState, station: Station, *, online: bool)
 
 def survey(state: State, now_ms: int) -> tuple[Seen, ...]:
     """Every adopted connector that ever connected, in the order of its key; the out of service once they connect."""
-    stations = {station.id: station for station in state.site.stations}
     seen = []
     for key in sorted(state.connectors):
-        station = stations.get(key[0])
+        station = state.site.station(key[0])
         known = state.stations.get(key[0])
         if station is None or known is None or (station.out_of_service and not known.online):
             continue
@@ -90,7 +89,9 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
     by_any_car_ma = max(connector.ledger.by_any_car_ma(now_ms, falls_back), station.start_alone_ma)
     held_ma = max(connector.ledger.by_this_car_ma(now_ms, falls_back), by_any_car_ma)
     phases = counted_phases(connector, station, online=known.online)
-    entitled = on_phases(held_ma, phases).larger(on_phases(by_any_car_ma, station.phase_rotation))
+    entitled = on_phases(held_ma, phases)
+    if phases is not station.phase_rotation and by_any_car_ma:
+        entitled = entitled.larger(on_phases(by_any_car_ma, station.phase_rotation))
     worst = entitled
     if known.online and connector.mean_ma is not None:
         worst = entitled.larger(connector.mean_ma)
@@ -224,10 +225,10 @@ def _is_frozen(state: State, node: str, meter: MeterState, now_ms: int) -> bool:
     if meter.changed_ms is None:
         return False
     unchanged_ms = now_ms - meter.changed_ms
-    if unchanged_ms >= FROZEN_MS:
-        return True
+    if unchanged_ms < NOT_FOLLOWING_MS:
+        return False
     moved = drawn_ma(state, node) - meter.drawn_ma
-    return unchanged_ms >= NOT_FOLLOWING_MS and max(abs(change) for change in moved) >= FOLLOWED_MA
+    return unchanged_ms >= FROZEN_MS or max(abs(change) for change in moved) >= FOLLOWED_MA
 
 
 def interval(

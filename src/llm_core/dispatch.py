@@ -19,6 +19,7 @@ together fit without us (I6).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import attrs
 
@@ -47,7 +48,6 @@ def dispatch(
 ) -> tuple[Command, ...]:
     """The commands that leave now, decreases and house-keeping before raises; numbers are given out in that order."""
     books = _Books(state, seen, rooms, now_ms)
-    may_raise = _may_raise(state)
     firm: list[Command] = []
     rising: list[tuple[Seen, Grant]] = []
     for entry in seen:
@@ -55,14 +55,14 @@ def dispatch(
             continue
         if books.alone_fits and _is_quiet(state, entry, grants.get(entry.key), now_ms):
             continue
-        command, remaining = _firm(state, entry, grants.get(entry.key), books, now_ms, may_raise=may_raise)
+        command, remaining = _firm(state, entry, grants.get(entry.key), books, now_ms)
         if command is not None:
             firm.append(command)
         elif remaining is not None:
             rising.append((entry, remaining))
     raised: list[Command] = []
     for entry, grant in sorted(rising, key=lambda pair: (pair[0].connector.rank, pair[0].key)):
-        command = _raise(state, entry, grant, books, now_ms) if may_raise else None
+        command = _raise(state, entry, grant, books, now_ms) if books.may_raise else None
         command = command or _kept(state, entry, grant, books, now_ms)
         if command is not None:
             (firm if command.lowers else raised).append(command)
@@ -70,7 +70,8 @@ def dispatch(
 
 
 def _is_quiet(state: State, entry: Seen, grant: Grant | None, now_ms: int) -> bool:
-    """Whether just what should lies at the station, acknowledged and fresh: most connectors, most of the time."""
+    """Whether just what should lies at the station, acknowledged and fresh, or so little less that it is not worth a
+    command: most connectors, most of the time."""
     connector, ledger = entry.connector, entry.connector.ledger
     floor, default, held = ledger.floor.acknowledged, ledger.default.acknowledged, ledger.transaction.acknowledged
     if floor is None or default is None or held is None or ledger.inherited is not None:
@@ -81,12 +82,17 @@ def _is_quiet(state: State, entry: Seen, grant: Grant | None, now_ms: int) -> bo
         return False
     if grant is None or connector.session is None:
         return held.limit_ma is None and grant is None and connector.session is None
+    if held.limit_ma is None or held.limit_ma > grant.limit_ma:
+        return False
+    rise_ma = grant.limit_ma - held.limit_ma
+    if rise_ma and _is_worth_it(connector, rise_ma, held.limit_ma, now_ms):
+        return False
     fresh = held.sent_ms >= state.leases_from_ms and not _is_aged(held, now_ms)
-    return fresh and held.limit_ma == grant.limit_ma and _is_for(held, connector) and held.spread <= entry.spread
+    return fresh and _is_for(held, connector) and held.spread <= entry.spread
 
 
 def _firm(
-    state: State, entry: Seen, grant: Grant | None, books: _Books, now_ms: int, *, may_raise: bool
+    state: State, entry: Seen, grant: Grant | None, books: _Books, now_ms: int
 ) -> tuple[Command | None, Grant | None]:
     """A command that comes before any raise, or the grant that remains to be given."""
     ledger = entry.connector.ledger
@@ -99,7 +105,7 @@ def _firm(
         return books.command(state, entry, grant.limit_ma, lowers=True), None
     if ledger.in_flight is not None:
         return None, None  # only a decrease overtakes
-    return _house_keeping(state, entry, books, now_ms, may_raise=may_raise), grant
+    return _house_keeping(state, entry, books, now_ms), grant
 
 
 def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
@@ -155,10 +161,10 @@ def _must_wait(ledger: Ledger, now_ms: int, *, lowers: bool) -> bool:
     return now_ms - ledger.refused_ms < pause_ms
 
 
-def _house_keeping(state: State, entry: Seen, books: _Books, now_ms: int, *, may_raise: bool) -> Command | None:
+def _house_keeping(state: State, entry: Seen, books: _Books, now_ms: int) -> Command | None:
     """What must lie or go before anything is given: the floor, and live limits where no car is."""
     connector, ledger = entry.connector, entry.connector.ledger
-    floor = _floor(state, entry, books, may_raise=may_raise)
+    floor = _floor(state, entry, books)
     if floor is not None:
         return floor
     if connector.session is None:
@@ -176,7 +182,7 @@ def _live(ledger: Ledger, purpose: Purpose) -> bool:
     return any(held.limit_ma is not None for held in ledger.slot(purpose).candidates())
 
 
-def _floor(state: State, entry: Seen, books: _Books, *, may_raise: bool) -> SetLimit | None:
+def _floor(state: State, entry: Seen, books: _Books) -> SetLimit | None:
     """The floor where it does not lie yet; one that gives more than what surely lies there only when it fits."""
     slot = entry.connector.ledger.floor
     sure_ma = min((held.limit_ma or 0 for held in slot.candidates()), default=0) if slot.acknowledged else 0
@@ -184,7 +190,9 @@ def _floor(state: State, entry: Seen, books: _Books, *, may_raise: bool) -> SetL
     floor_ma = entry.station.start_alone_ma
     if state.stations[entry.key[0]].capabilities.in_watts and len(wired) > 1:
         floor_ma = 0  # any one phase might get it all, and a third of what is safe charges no car
-    if floor_ma > sure_ma and not (may_raise and books.fits(entry, wired) and floor_ma <= books.room_alone(entry)):
+    if floor_ma > sure_ma and not (
+        books.may_raise and books.fits(entry, wired) and floor_ma <= books.room_alone(entry)
+    ):
         floor_ma = sure_ma
     if slot.acknowledged is not None and slot.acknowledged.limit_ma == floor_ma and not slot.open:
         return None
@@ -254,14 +262,12 @@ def _is_worth_it(connector: ConnectorState, rise_ma: int, from_ma: int, now_ms: 
 
 
 class _Books:
-    """Running sums while the commands of one tick are chosen."""
+    """Running sums while the commands of one tick are chosen; on most ticks hardly any is asked for."""
 
     def __init__(self, state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms: int) -> None:
-        self._steps_ma = {entry.key[0]: state.stations[entry.key[0]].capabilities.step_ma for entry in seen}
+        self._state, self._seen, self._now_ms = state, seen, now_ms
         self.tree: Tree = state.site.limit_tree()
-        self._parents = {node.id: node.parent for node in self.tree}
-        self._raise_ma = {node_id: list(room.raise_ma) for node_id, room in rooms.items()}
-        self._worst = sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in seen))
+        self._raise_ma = {node_id: room.raise_ma for node_id, room in rooms.items()}
         self._alone = sum_per_node(self.tree, (*((e.station.node, _alone(e)) for e in seen), *_unseen(state, seen)))
         self._alone_limit = {node.id: list(node.limit_ma) for node in self.tree}
         if state.site.supply.mode is Mode.DYNAMIC:
@@ -271,7 +277,22 @@ class _Books:
             for node_id, totals in self._alone.items()
             for total, limit in zip(totals, self._alone_limit[node_id], strict=True)
         )
-        self.more_to_come = any(e.online and _is_coming_down(e, now_ms) for e in seen)
+
+    @cached_property
+    def may_raise(self) -> bool:
+        return _may_raise(self._state)
+
+    @cached_property
+    def more_to_come(self) -> bool:
+        return any(e.online and _is_coming_down(e, self._now_ms) for e in self._seen)
+
+    @cached_property
+    def _worst(self) -> dict[str, list[int]]:
+        return sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in self._seen))
+
+    @cached_property
+    def _parents(self) -> dict[str, str | None]:
+        return {node.id: node.parent for node in self.tree}
 
     def _chain(self, entry: Seen) -> list[str]:
         chain = []
@@ -282,10 +303,13 @@ class _Books:
         return chain
 
     def least(self, entry: Seen) -> int:
-        return least_of(entry.station, self._steps_ma[entry.key[0]], entry.spread)
+        return least_of(entry.station, self._step_ma(entry), entry.spread)
+
+    def _step_ma(self, entry: Seen) -> int:
+        return self._state.stations[entry.key[0]].capabilities.step_ma
 
     def in_steps(self, entry: Seen, limit_ma: int) -> int:
-        step_ma = self._steps_ma[entry.key[0]]
+        step_ma = self._step_ma(entry)
         return limit_ma // step_ma * step_ma
 
     def room_for(self, entry: Seen) -> int:
@@ -293,7 +317,7 @@ class _Books:
         if not self.fits(entry, entry.phases):
             return 0
         return min(
-            self._raise_ma[node][i] - self._worst[node][i] + list(entry.worst_ma)[i]
+            self._raise_ma[node][PHASES[i]] - self._worst[node][i] + list(entry.worst_ma)[i]
             for node in self._chain(entry)
             for i in _indices(entry)
         )
@@ -301,7 +325,9 @@ class _Books:
     def fits(self, entry: Seen, phases: tuple[Phase, ...]) -> bool:
         """Whether all worst cases as they are counted fit at every node above this connector, on these phases."""
         indices = [PHASES.index(phase) for phase in phases]
-        return all(self._worst[node][i] <= self._raise_ma[node][i] for node in self._chain(entry) for i in indices)
+        return all(
+            self._worst[node][i] <= self._raise_ma[node][PHASES[i]] for node in self._chain(entry) for i in indices
+        )
 
     def enter(self, entry: Seen, limit_ma: int) -> None:
         worst = list(entry.worst_ma)

@@ -34,8 +34,9 @@ class Passed:
 def guard(state: State, commands: tuple[Command, ...], now_ms: int) -> Passed:
     """Let through what keeps every invariant; drop all raises when one breaks any."""
     stations = {station.id: station for station in state.site.stations}
-    sound = tuple(c for c in commands if isinstance(c, ClearLimit) or _is_sound(state, stations, c))
-    violations = [f"I4: {command}" for command in commands if command not in sound]
+    judged = [(c, isinstance(c, ClearLimit) or _is_sound(state, stations, c)) for c in commands]
+    sound = tuple(command for command, is_sound in judged if is_sound)
+    violations = [f"I4: {command}" for command, is_sound in judged if not is_sound]
     violations += _overloads(state, stations, sound, now_ms)
     violations += _left_alone(state, stations, sound)
     if violations:
@@ -220,10 +221,10 @@ def _left_alone(state: State, stations: Mapping[str, Station], commands: tuple[C
         if isinstance(command, SetLimit):
             key = (command.station_id, command.connector)
             then[key] = max(then.get(key, 0), command.then_ma)
-    before = {key: _then(c) for key, c in state.connectors.items() if key[0] in stations and key[0] in state.stations}
-    grown = {key for key, ma in then.items() if ma > before.get(key, 0)}
+    grown = {key for key, ma in then.items() if ma > _then(state.connectors[key])}
     if not grown:
         return []
+    before = {key: _then(c) for key, c in state.connectors.items() if key[0] in stations and key[0] in state.stations}
     above = _above(state)
     totals: dict[Place, int] = {}
     touched: set[Place] = set()

@@ -29,6 +29,7 @@ LEASE_MARGIN_MS = 30_000
 CLOCK_MS = 10_000  # so much earlier than we think a lease may be over on a clock that agrees
 NOBODYS_SEQ = 0  # no answer ever names it
 MOST_OPEN = 4
+NEVER_MS = 1 << 62
 LIVE = (Purpose.DEFAULT, Purpose.TRANSACTION)
 
 
@@ -129,11 +130,39 @@ class Ledger:
 
     def by_this_car_ma(self, now_ms: int, decays: bool) -> int:
         """The part of it that ends with the transaction, or is still being followed down: on this car's phases."""
-        trailing = (trail.limit_ma for trail in self.trails if now_ms < trail.until_ms)
-        return max(self.transaction.most_ma(now_ms, decays), *trailing, 0)
+        if now_ms < self._nothing_ends_before_ms:
+            return self._by_this_car_as_sent_ma
+        return self._by_this_car_ma(now_ms, decays)
 
     def by_any_car_ma(self, now_ms: int, decays: bool) -> int:
         """The part that the next car gets as well, whatever phases it uses."""
+        if now_ms < self._nothing_ends_before_ms:
+            return self._by_any_car_as_sent_ma
+        return self._by_any_car_ma(now_ms, decays)
+
+    @cached_property
+    def _nothing_ends_before_ms(self) -> int:
+        """Until then the books say the same at every tick: no lease is over, no trail ends, nothing inherited does."""
+        ends = [trail.until_ms for trail in self.trails]
+        helds = (*self.floor.candidates(), *self.live())
+        ends += [held.sent_ms + held.lease_ms + LEASE_MARGIN_MS for held in helds if held.lease_ms is not None]
+        if self.inherited is not None and self.inherited.until_ms is not None:
+            ends.append(self.inherited.until_ms)
+        return min(ends, default=NEVER_MS)
+
+    @cached_property
+    def _by_this_car_as_sent_ma(self) -> int:
+        return self._by_this_car_ma(self._nothing_ends_before_ms - 1, decays=True)
+
+    @cached_property
+    def _by_any_car_as_sent_ma(self) -> int:
+        return self._by_any_car_ma(self._nothing_ends_before_ms - 1, decays=True)
+
+    def _by_this_car_ma(self, now_ms: int, decays: bool) -> int:
+        trailing = (trail.limit_ma for trail in self.trails if now_ms < trail.until_ms)
+        return max(self.transaction.most_ma(now_ms, decays), *trailing, 0)
+
+    def _by_any_car_ma(self, now_ms: int, decays: bool) -> int:
         most_ma = max(self.floor.most_ma(now_ms, decays), self.default.most_ma(now_ms, decays))
         if self.inherited is None:
             return most_ma

@@ -71,7 +71,7 @@ def _reserved(tree: Tree, seen: tuple[Seen, ...], shared: list[Seen]) -> dict[st
     one drew before its last change, or before it was lost, is not seen now: raises wait for it, shares do not."""
     keys = {entry.key for entry in shared}
     loads = ((e.station.node, e.connector.over_ma if e.key in keys else e.worst_ma) for e in seen)
-    return sum_per_node(tree, loads)
+    return sum_per_node(tree, (load for load in loads if load[1] is not ZERO))
 
 
 def _with_told(tree: Tree, taken: Mapping[str, list[int]], shared: list[Seen]) -> dict[str, list[int]]:
@@ -103,8 +103,9 @@ def _limits(
     now_ms: int,
 ) -> Tree:
     """The limits that sharing sees. What a late decrease still takes pauses nobody who charges while it is young."""
-    young = sum_per_node(tree, ((e.station.node, _overdue_ma(e, now_ms)) for e in seen))
-    charging = (e for e in shared if e.connector.offered_ma > 0)
+    overdue = [(e.station.node, _overdue_ma(e, now_ms)) for e in seen if e.connector.lowering_ms is not None]
+    young = sum_per_node(tree, overdue)
+    charging = (e for e in shared if overdue and e.connector.offered_ma > 0)  # else nothing is young
     minimums = sum_per_node(tree, ((e.station.node, on_phases(_least(state, e), e.phases)) for e in charging))
     nodes = []
     for node in tree:
@@ -138,24 +139,26 @@ def _share(
     waiting: dict[Key, Grant] = {}
     uncut: set[Key] = set()
     chains = _chains(tree)
-    uneven = set()  # may use fewer than three phases, as far as anyone has measured
+    pressed_at: dict[tuple[str, tuple[Phase, ...]], Pressure] = {}
     for turn, entry in enumerate(shared):
         step_ma = state.stations[entry.key[0]].capabilities.step_ma
         demand = demand_of(entry.key, entry.connector, entry.station, step_ma, entry.spread)
-        if len(entry.connector.phases or ()) < len(PHASES):
-            uneven.add(demand.id)
         if entry.connector.offered_ma == 0 and entry.connector.paused_window == state.window:
             demand = attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
-        pressed = pressure_on(demand, chains[demand.node], pressure)
+        place = (demand.node, demand.phases)
+        if place not in pressed_at:
+            pressed_at[place] = pressure_on(demand.phases, chains[demand.node], pressure)
+        pressed = pressed_at[place]
         moved = bounded(demand, entry.connector.offered_ma, pressed)
         if pressed is not Pressure.CUT:
             uncut.add(entry.key)
         if moved is None:
             waiting[entry.key] = _as_before(entry)
-        elif is_finished(entry.connector, turn, now_ms):
-            finished[entry.key] = attrs.evolve(moved, max_ma=moved.min_ma)
+        elif entry.connector.idle_since_ms is not None and is_finished(entry.connector, turn, now_ms):
+            finished[entry.key] = moved.at_most(moved.min_ma)
         else:
             demands[entry.key] = moved
+    uneven = _uneven(state.site, shared)
     grants = _allocated(state.site, limits, demands, uneven)
     if finished:
         given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
@@ -185,7 +188,8 @@ def _calm(
             grants[key] = grant = attrs.evolve(grant, limit_ma=told[key].offered_ma)
         held = key in demands and grant.reason is GrantReason.OWN_MAXIMUM and demands[key].max_ma == grant.limit_ma
         if held and lowered_ma == 0 and before is not None and before.reason is GrantReason.SHARED_LIMIT:
-            grants[key] = attrs.evolve(before, limit_ma=grant.limit_ma)
+            same = before.limit_ma == grant.limit_ma
+            grants[key] = before if same else attrs.evolve(before, limit_ma=grant.limit_ma)
     return grants
 
 
@@ -197,12 +201,19 @@ def _chains(tree: Tree) -> dict[str, tuple[str, ...]]:
     return chains
 
 
-def _allocated(site: Site, nodes: Tree, demands: Mapping[Key, Demand], uneven: set[str]) -> dict[Key, Grant]:
+def _uneven(site: Site, shared: list[Seen]) -> frozenset[str]:
+    """Where the unbalance is limited: who may load fewer than three phases, as far as anyone has measured."""
+    if site.sharing.unbalance_ma is None or site.supply.phases < len(PHASES):
+        return frozenset()
+    return frozenset(demand_id(entry.key) for entry in shared if len(entry.connector.phases or ()) < len(PHASES))
+
+
+def _allocated(site: Site, nodes: Tree, demands: Mapping[Key, Demand], uneven: frozenset[str]) -> dict[Key, Grant]:
     """`allocate` for these demands, with the unbalance limit as a group over the cars that may load phases unevenly."""
     groups: tuple[Group, ...] = ()
-    if site.sharing.unbalance_ma is not None and site.supply.phases == len(PHASES):
-        members = frozenset(demand.id for demand in demands.values() if demand.id in uneven)
-        groups = (Group(UNBALANCE, members, site.sharing.unbalance_ma),) if members else ()
+    members = uneven.intersection(demand.id for demand in demands.values()) if uneven else frozenset()
+    if members and site.sharing.unbalance_ma is not None:
+        groups = (Group(UNBALANCE, members, site.sharing.unbalance_ma),)
     problem = Problem(nodes, tuple(demands.values()), site.sharing.strategy, site.sharing.minimum_first, groups)
     return dict(zip(demands, allocate(problem), strict=True))
 

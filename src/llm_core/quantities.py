@@ -63,6 +63,8 @@ class PerPhase:
 
     def larger(self, other: PerPhase) -> PerPhase:
         """The larger of both, phase by phase."""
+        if self.l1 >= other.l1 and self.l2 >= other.l2 and self.l3 >= other.l3:
+            return self
         return PerPhase(max(self.l1, other.l1), max(self.l2, other.l2), max(self.l3, other.l3))
 
 

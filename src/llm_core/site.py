@@ -316,7 +316,9 @@ def _floor_faults(site: Site) -> Iterator[Fault]:
 
 
 def on_phases(value_ma: int, phases: tuple[Phase, ...]) -> PerPhase:
-    """`value_ma` on the named phases, 0 on the others."""
+    """`value_ma` on the named phases (each named once), 0 on the others."""
+    if len(phases) == len(PHASES):
+        return PerPhase(value_ma, value_ma, value_ma)
     return PerPhase(
         value_ma if Phase.L1 in phases else 0,
         value_ma if Phase.L2 in phases else 0,

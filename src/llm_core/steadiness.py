@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
-import attrs
-
 from llm_core.budget import Room
 from llm_core.problem import Demand, LimitNode
 from llm_core.quantities import PHASES, Phase
@@ -46,9 +44,9 @@ def pressures(tree: Iterable[LimitNode], rooms: Mapping[str, Room], taken: Mappi
     return result
 
 
-def pressure_on(demand: Demand, chain: Iterable[str], pressure: Pressures) -> Pressure:
-    """The highest pressure on the way of this demand to the root."""
-    return max((pressure[node, phase] for node in chain for phase in demand.phases), default=Pressure.FREE)
+def pressure_on(phases: tuple[Phase, ...], chain: Iterable[str], pressure: Pressures) -> Pressure:
+    """The highest pressure on these phases on the way to the root."""
+    return max((pressure[node, phase] for node in chain for phase in phases), default=Pressure.FREE)
 
 
 def bounded(demand: Demand, told_ma: int, pressure: Pressure) -> Demand | None:
@@ -60,4 +58,4 @@ def bounded(demand: Demand, told_ma: int, pressure: Pressure) -> Demand | None:
         return demand
     if told_ma < demand.min_ma:
         return None
-    return attrs.evolve(demand, max_ma=min(demand.max_ma, told_ma))
+    return demand.at_most(min(demand.max_ma, told_ma))

@@ -90,3 +90,11 @@ def test_every_fault_is_listed_not_only_the_first() -> None:
 def test_the_error_reads_one_fault_a_line() -> None:
     error = ProblemError((Fault("/a", "is wrong"), Fault("/b", "too")))
     assert str(error) == "/a: is wrong\n/b: too"
+
+
+def test_a_demand_that_is_satisfied_with_less_is_the_same_in_all_else() -> None:
+    demand = Demand("A/2", "yard", (Phase.L2,), 8_000, 32_000, 1_000, weight=3, priority=2, rank=7, since=11)
+    given = {field.name: getattr(demand, field.name) for field in attrs.fields(Demand)}
+    defaults = {field.name: field.default for field in attrs.fields(Demand)}
+    assert not [name for name, value in given.items() if value == defaults[name]], "each field can be told apart"
+    assert demand.at_most(9_000) == attrs.evolve(demand, max_ma=9_000)

@@ -37,7 +37,7 @@ def test_the_highest_pressure_on_its_own_phases_up_to_the_root_counts(
 ) -> None:
     pressure = dict.fromkeys(((node, phase) for node in ("site", "yard", "other") for phase in PHASES), FREE)
     pressure |= {("site", L2): STILL, ("yard", L3): CUT, ("other", L1): CUT}
-    assert pressure_on(attrs.evolve(CAR, phases=phases), ("yard", "site"), pressure) is expected
+    assert pressure_on(phases, ("yard", "site"), pressure) is expected
 
 
 def test_with_room_a_demand_takes_part_as_it_is() -> None:
