@@ -32,7 +32,7 @@ from llm_core.problem import GrantReason
 from llm_core.quantities import PHASES, ZERO, Now, PerPhase
 from llm_core.sessions import clock_session
 from llm_core.site import SITE, Mode
-from llm_core.state import ConnectorState, MeterState, NodeView, State
+from llm_core.state import ConnectorState, Key, MeterState, NodeView, State
 from llm_core.transactions import abandoned
 
 STOP_AFTER_MS = 30_000  # a station that still draws so long after it was told 0 A is asked to stop
@@ -118,7 +118,7 @@ def _entered(
     connectors = dict(state.connectors)
     for key, connector in state.connectors.items():
         grant = planned.grants.get(key)
-        if grant != connector.grant:
+        if grant is not connector.grant and grant != connector.grant:
             connectors[key] = attrs.evolve(connector, grant=grant)
     saves: list[Effect] = []
     worded: list[Effect] = []
@@ -169,7 +169,8 @@ def _commanded(connector: ConnectorState, command: Command, spread: int, window:
 
 def _asked(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
     """Once a change has settled, its reading is asked for: until it is in, what it frees is free for nobody."""
-    connectors, asks = dict(state.connectors), []
+    connectors: dict[Key, ConnectorState] = {}
+    asks = []
     for key, connector in state.connectors.items():
         settled_ms = connector.settled_from_ms
         if connector.session is None or connector.asked_ms == settled_ms or now_ms < settled_ms + ASK_AFTER_MS:
@@ -177,12 +178,13 @@ def _asked(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
         connectors[key] = attrs.evolve(connector, asked_ms=settled_ms)
         if not connector.readings or connector.readings[-1].at_ms < settled_ms:
             asks.append(AskReading(*key))
-    return attrs.evolve(state, connectors=connectors), tuple(asks)
+    return _with_connectors(state, connectors), tuple(asks)
 
 
 def _stopped(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
     """A car that draws on although it was told 0 A for 30 s: ask the station to end the transaction, once a minute."""
-    connectors, effects = dict(state.connectors), []
+    connectors: dict[Key, ConnectorState] = {}
+    effects = []
     for key, connector in state.connectors.items():
         if connector.disobeys_ms is None or connector.session is None or connector.offered_ma > 0:
             continue
@@ -193,7 +195,7 @@ def _stopped(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
             continue
         connectors[key] = attrs.evolve(connector, stop_asked_ms=now_ms)
         effects.append(StopRemotely(key[0], connector.session.transaction_id))
-    return attrs.evolve(state, connectors=connectors), tuple(effects)
+    return _with_connectors(state, connectors), tuple(effects)
 
 
 def _noted(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
@@ -209,6 +211,10 @@ def _noted(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
             connectors[key] = attrs.evolve(connector, ceiling_ma=held_ma)
             notes.append(Note(Ceiling(*key, held_ma)))
     return attrs.evolve(state, connectors=connectors, noted_ms=now_ms), tuple(notes)
+
+
+def _with_connectors(state: State, changed: Mapping[Key, ConnectorState]) -> State:
+    return attrs.evolve(state, connectors={**state.connectors, **changed}) if changed else state
 
 
 def _limits_in(connector: ConnectorState) -> list[int]:
