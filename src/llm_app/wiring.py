@@ -151,7 +151,7 @@ async def _running(
     watchdog = Watchdog(controller)
     async with _listening(stations, options.ocpp) as ocpp:
         running = Running(_address(http), ocpp, controller, accounts)
-        web = _web_server(options, running, store, clock)
+        web = _web_server(options, running, store, clock, stations)
         pages = asyncio.create_task(web.serve(sockets=[http]), name="pages")
         others = [
             asyncio.create_task(controller.run(), name="controller"),
@@ -239,7 +239,7 @@ def _address(listener: socket.socket) -> Address:
     return Address(host, port)
 
 
-def _desk(options: Options, running: Running, store: SqliteStore, clock: SystemClock) -> Desk:
+def _desk(options: Options, running: Running, store: SqliteStore, clock: SystemClock, stations: StationServer) -> Desk:
     host = _own_address() if running.ocpp.host in ("0.0.0.0", "::") else running.ocpp.host
     names = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower(), host, *_own_addresses()}
     return Desk(
@@ -250,6 +250,7 @@ def _desk(options: Options, running: Running, store: SqliteStore, clock: SystemC
         station_url=f"ws://{Address(host, running.ocpp.port)}/ocpp/",
         version=version("local-load-manager"),
         allowed_hosts=frozenset(names) | options.allowed_hosts,
+        stations=stations,
         healthy=running.controller.why_unhealthy,
         meter_models=known_models(),
         write_sessions=write_sessions,
@@ -283,9 +284,11 @@ class _WebServer(uvicorn.Server):
         yield
 
 
-def _web_server(options: Options, running: Running, store: SqliteStore, clock: SystemClock) -> _WebServer:
+def _web_server(
+    options: Options, running: Running, store: SqliteStore, clock: SystemClock, stations: StationServer
+) -> _WebServer:
     config = uvicorn.Config(
-        create_app(_desk(options, running, store, clock)),
+        create_app(_desk(options, running, store, clock, stations)),
         log_config=None,
         access_log=False,
         lifespan="off",

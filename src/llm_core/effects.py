@@ -12,6 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
+from llm_core.orders import OrderGranted, OrderRefused
 from llm_core.problem import Fault
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -174,7 +175,7 @@ class NotStored:
     reason: str
 
 
-Answer = BootAnswer | Authorised | Started | Stopped | Saved | NotSaved | NotStored
+Answer = BootAnswer | Authorised | Started | Stopped | Saved | NotSaved | OrderGranted | OrderRefused | NotStored
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge
+from llm_core.orders import OrderEnded, StationOrdered
 from llm_core.site import (
     AccessRule,
     Cluster,
@@ -297,9 +298,11 @@ Event = (
     | LimitUnanswered
     | SiteEdited
     | BadgesEdited
+    | StationOrdered
+    | OrderEnded
     | SetUpDone
     | ClockStepped
     | StorageFailed
     | StorageHealed
 )
-Request = StationBooted | BadgePresented | StartRequested | StopRequested | SiteEdited | BadgesEdited
+Request = StationBooted | BadgePresented | StartRequested | StopRequested | SiteEdited | BadgesEdited | StationOrdered

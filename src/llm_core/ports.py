@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -15,6 +16,8 @@ from llm_core.sessions import Session
 from llm_core.site import Site
 from llm_core.state import Key, State
 from llm_core.users import Role, User
+
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 
 class Inbox(Protocol):
@@ -57,6 +60,35 @@ class Stations(Protocol):
 
     def perform(self, command: StationCommand) -> None:
         """Queue a command for its station; returns at once."""
+
+
+class CallFailure(StrEnum):
+    """Why a call to a station has no answer."""
+
+    OFFLINE = "offline"
+    TIMEOUT = "timeout"  # it may have acted on it all the same
+    REFUSED = "refused"  # it answered with an error
+    NOT_SUPPORTED = "not_supported"  # it does not know this action
+    MALFORMED = "malformed"  # ours: the payload breaks the protocol, so it was not sent
+
+
+@attrs.frozen
+class CallOutcome:
+    """What became of a call: the answer's `status` word ("" where it has none) and `payload`, or why there is none."""
+
+    status: str = ""
+    payload: Mapping[str, Json] = attrs.field(factory=dict)
+    failure: CallFailure | None = None
+    detail: str = ""
+
+
+class StationCalls(Protocol):
+    """What a person or a CPO asks of a station, and what it answers; limits do not go this way (`Stations`)."""
+
+    async def call(
+        self, station_id: str, action: str, payload: Mapping[str, Json], *, deadline_s: int = 10
+    ) -> CallOutcome:
+        """Have the station do `action` (OCPP 1.6's words, as those of the payload); returns within `deadline_s`."""
 
 
 @attrs.frozen

@@ -82,6 +82,7 @@ class StationState:
     capabilities: Capabilities = Capabilities()
     clock_ahead_ms: int | None = None  # unknown since its boot
     connectors: tuple[int, ...] = ()
+    reset_ms: int | None = None  # when it was last told to restart, by a person
 
 
 @attrs.frozen

@@ -38,6 +38,8 @@ from llm_core.events import (
     StorageHealed,
     Tick,
 )
+from llm_core.ordering import order_ended, ordered
+from llm_core.orders import OrderEnded, StationOrdered
 from llm_core.presence import (
     answered,
     booted,
@@ -108,6 +110,10 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*site_edited(state, event, now))
         case BadgesEdited():
             return Step(*badges_edited(state, event, now))
+        case StationOrdered():
+            return Step(*ordered(state, event, now))
+        case OrderEnded():
+            return Step(*order_ended(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))
         case ClockStepped():

@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -30,10 +30,13 @@ from llm_core import (
     Answer,
     AuditEntry,
     Badge,
+    CallOutcome,
     Event,
+    Json,
     MeterValuesReceived,
     NotStored,
     Now,
+    Order,
     Reply,
     Request,
     Role,
@@ -94,6 +97,21 @@ class CoreInbox:
         outcome = step(self.state, event, Now(self.clock.monotonic_ms(), self.clock.utc(), 7200))
         answers = [effect.answer for effect in outcome.effects if isinstance(effect, Reply)]
         return outcome.state, answers[0] if answers else NotStored("no answer")
+
+
+class Wall:
+    """Stations that are told what to answer; they write down what they were asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Mapping[str, Json]]] = []
+        self.outcome = CallOutcome("Accepted", {"status": "Accepted"})
+
+    async def call(
+        self, station_id: str, action: str, payload: Mapping[str, Json], *, deadline_s: int = 10
+    ) -> CallOutcome:
+        assert deadline_s
+        self.asked.append((station_id, action, payload))
+        return self.outcome
 
 
 class People:
@@ -173,6 +191,7 @@ class House:
     people: People
     shelf: Shelf
     faults: list[str]
+    wall: Wall
 
     def client(self, role: Role | None = Role.ADMINISTRATOR) -> httpx.Client:
         headers = {"Authorization": f"Bearer llm_{role}"} if role is not None else {}
@@ -184,7 +203,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[House]:
-    clock, people, shelf, faults = Clock(), People(), Shelf(), list[str]()
+    clock, people, shelf, faults, wall = Clock(), People(), Shelf(), list[str](), Wall()
     inbox = CoreInbox(clock)
     desk = Desk(
         inbox=inbox,
@@ -194,6 +213,7 @@ def served() -> Iterator[House]:
         station_url="ws://127.0.0.1:9000/ocpp/",
         version="1.2.3",
         allowed_hosts=frozenset({"127.0.0.1"}),
+        stations=wall,
         healthy=lambda: faults[0] if faults else None,
         meter_models=("eastron_sdm630", "abb_b23"),
         write_sessions=write_sessions,
@@ -211,7 +231,7 @@ def served() -> Iterator[House]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield House(f"http://127.0.0.1:{listener.getsockname()[1]}", clock, inbox, people, shelf, faults)
+    yield House(f"http://127.0.0.1:{listener.getsockname()[1]}", clock, inbox, people, shelf, faults, wall)
     server.should_exit = True
     thread.join(10)
     listener.close()
@@ -228,6 +248,8 @@ def house(served: House) -> House:
     served.shelf.kept.clear()
     served.shelf.asked = None
     served.faults.clear()
+    served.wall.asked.clear()
+    served.wall.outcome = CallOutcome("Accepted", {"status": "Accepted"})
     return served
 
 
@@ -1002,6 +1024,7 @@ RIGHTS = {
         for method in ("GET", "PUT")
         for name in ("supply", "clusters", "meters", "strategy", "access", "system")
     },
+    **{("POST", f"/stations/{{id}}/commands/{order}"): ADMINISTRATORS for order in Order},
 }
 
 

@@ -30,12 +30,14 @@ from llm_core import (
     BadgeState,
     BadgeType,
     Binding,
+    CallOutcome,
     Cluster,
     ConnectorState,
     Dashboard,
     Event,
     Grant,
     GrantReason,
+    Json,
     Ledger,
     MeterSetup,
     Mode,
@@ -203,6 +205,19 @@ async def no_csv(sessions: AsyncIterator[Session], state: State, *, decimal_comm
 
 def no_import(data: bytes, known: Mapping[str, Badge]) -> tuple[Badge, ...] | NotSaved:
     raise NotImplementedError(f"{len(data)} bytes, {len(known)} badges")
+
+
+class Nobody:
+    """Stations that take every call and do nothing."""
+
+    async def call(
+        self, station_id: str, action: str, payload: Mapping[str, Json], *, deadline_s: int = 10
+    ) -> CallOutcome:
+        assert station_id
+        assert action
+        assert deadline_s
+        assert payload is not None
+        return CallOutcome("Accepted")
 
 
 # States
@@ -448,6 +463,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         station_url="ws://192.168.10.2:9000/ocpp/",
         version="0.1.0",
         allowed_hosts=frozenset({"127.0.0.1", "localhost"}),
+        stations=Nobody(),
         healthy=lambda: None,
         meter_models=("eastron_sdm630", "shelly_pro_3em"),
         write_sessions=no_csv,

@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import TypeAlias, assert_never
 
 from llm_adapters.ocpp16 import messages
 from llm_adapters.ocpp16.adoption import configuration_of, dialect_of, set_up_readings
+from llm_adapters.ocpp16.calls import place
 from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.limits import LimitWriter
 from llm_adapters.ocpp16.memory import Memory, tell_capabilities
@@ -31,10 +32,13 @@ from llm_core import (
     AskReading,
     Authorised,
     BootAnswer,
+    CallFailure,
+    CallOutcome,
     ClearLimit,
     Clock,
     Inbox,
     InviteBoot,
+    Json,
     NotStored,
     Request,
     SetLimit,
@@ -147,6 +151,19 @@ class Conversation:
                 self._start(self._invite_boot())
             case _:
                 assert_never(command)
+
+    async def call(self, action: str, payload: Mapping[str, Json], deadline_s: int) -> CallOutcome:
+        """What a person or a CPO asks of the station, and what became of it within `deadline_s`."""
+
+        async def in_turn(action: str, payload: Payload) -> Payload:
+            async with self._turn:
+                return await self._session.call(action, payload, deadline_s=deadline_s)
+
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await place(in_turn, action, payload)
+        except TimeoutError:
+            return CallOutcome(failure=CallFailure.TIMEOUT, detail=f"{action}: no answer within {deadline_s} s")
 
     # -- what the station says ---------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ import http
 import logging
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from llm_adapters.ocpp16 import identity
+from llm_adapters.ocpp16 import calls, identity
 from llm_adapters.ocpp16.conversation import Conversation
 from llm_adapters.ocpp16.frames import MAX_FRAME_BYTES, MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
 from llm_adapters.ocpp16.limits import refused
@@ -35,10 +35,12 @@ from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.rpc import Bounds, Link
 from llm_core import (
     AskReading,
+    CallOutcome,
     ClearLimit,
     Clock,
     Inbox,
     InviteBoot,
+    Json,
     SetLimit,
     StationCommand,
     StationConnected,
@@ -72,7 +74,7 @@ class Caps:
 
 
 class StationServer:
-    """Every station below; implements `Stations`."""
+    """Every station below; implements `Stations` and `StationCalls`."""
 
     def __init__(self, inbox: Inbox, clock: Clock, caps: Caps | None = None) -> None:
         self._inbox = inbox
@@ -100,6 +102,13 @@ class StationServer:
                 self._inbox.post(refused(command, "not sent: offline"))
             case StopRemotely() | AskReading() | InviteBoot():
                 _log.info("%s is offline: %s was not sent", command.station_id, type(command).__name__)
+
+    async def call(
+        self, station_id: str, action: str, payload: Mapping[str, Json], *, deadline_s: int = 10
+    ) -> CallOutcome:
+        """The port `StationCalls`: one call to a station that is connected, however it ends."""
+        conversation = self._conversations.get(station_id)
+        return calls.OFFLINE if conversation is None else await conversation.call(action, payload, deadline_s)
 
     async def attach(self, link: Link, station_id: str, address: str, path: str) -> str:
         """Serve one link of a station from beginning to end; returns why it ended."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import attrs
 
-from llm_core import Accounts, Archive, Badge, Clock, Inbox, NotSaved, Session, State
+from llm_core import Accounts, Archive, Badge, Clock, Inbox, NotSaved, Session, State, StationCalls
 
 
 class WriteSessions(Protocol):
@@ -36,6 +36,7 @@ class Desk:
     station_url: str
     version: str
     allowed_hosts: frozenset[str]
+    stations: StationCalls
     healthy: Callable[[], str | None]
     meter_models: Collection[str]
     write_sessions: WriteSessions
