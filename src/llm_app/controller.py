@@ -40,6 +40,7 @@ from llm_core import (
     Session,
     SetLimit,
     State,
+    StationBooted,
     StationCommand,
     Step,
     StopRemotely,
@@ -244,14 +245,14 @@ class Controller:
         return None
 
     async def _not_stored(self, event: Event, outcome: Step, reason: str) -> None:
-        """The step never happened: a request is told so, a fact is taken without its promise."""
+        """The step never happened: a request is told so, a fact is taken without its promise (a boot is both)."""
         if self._journal is not None:
             self._journal.undone()
         self._become(attrs.evolve(self._state, next_transaction_id=outcome.state.next_transaction_id))
         if self._state.storage_failing is None:
             await self._apply(StorageFailed(reason))
             self._probe = asyncio.create_task(self._probe_until_healed())
-        if isinstance(event, Request):
+        if isinstance(event, Request) and not isinstance(event, StationBooted):
             self._do(Reply(event.request, NotStored(reason)))
         else:
             await self._apply(event)

@@ -92,10 +92,10 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
     entitled = on_phases(held_ma, phases)
     if phases is not station.phase_rotation and by_any_car_ma:
         entitled = entitled.larger(on_phases(by_any_car_ma, station.phase_rotation))
-    worst = entitled
-    if known.online and connector.mean_ma is not None:
-        worst = entitled.larger(connector.mean_ma)
     lo, hi = _draw(connector, entitled, online=known.online, now_ms=now_ms)
+    worst = entitled.larger(lo)  # what is taken off the meter as its draw counts as its own
+    if known.online and connector.mean_ma is not None:
+        worst = worst.larger(connector.mean_ma)
     unclear = known.capabilities.in_watts and connector.phases is None
     spread = len(station.phase_rotation) if unclear else 1
     return Seen(key, station, connector, known.online, held_ma, phases, spread, worst, lo, hi)

@@ -107,13 +107,16 @@ def demand_id(key: Key) -> str:
 
 def _mean(connector: ConnectorState, reading: Reading) -> PerPhase | None:
     """A running mean over 60 s. After a change of the limit the old one counts until a settled reading replaces it;
-    what lies above the books counts at once."""
+    what lies above the books counts at once, whole: no mean may hide a car that ignores its limit for a minute."""
     old, new = connector.mean_ma, reading.current_ma
+    above = max(new) > _tolerated(reading.held_ma)
     if reading.at_ms < connector.settled_from_ms:
-        return old if max(new) <= _tolerated(reading.held_ma) else new if old is None else old.larger(new)
+        return old if not above else new if old is None else old.larger(new)
     before = connector.readings[-1] if connector.readings else None
     if old is None or before is None or before.at_ms < connector.settled_from_ms:
         return new
+    if above:
+        return old.larger(new)
     weight_ms = min(reading.at_ms - before.at_ms, MEAN_MS)
     return PerPhase(*(o + (n - o) * weight_ms // MEAN_MS for o, n in zip(old, new, strict=True)))
 

@@ -36,6 +36,7 @@ from llm_core.state import ConnectorState, Key, State
 SUPERSEDE_MS = 2_000  # a decrease waits so long for the answer to an earlier command
 RETRY_MS = 2_000
 RETRY_AT_MOST_MS = 10_000
+JUST_NOW_MS = 10_000  # a reading so young tells what a car has
 RENEW_AT = 60  # % of a lease that has passed
 RAISE_BY_MA = 1_000  # smaller raises wait…
 RAISE_AFTER_MS = 60_000  # …until so long after the last change
@@ -122,7 +123,8 @@ def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
 def _assured(entry: Seen, now_ms: int) -> int:
     """What the connector surely has: the least of all that may lie in the place that counts for its car now.
 
-    Watts that were spread over more phases than they are now gave each phase a part only.
+    Watts that were spread over more phases than they are now gave each phase a part only. After a restart, of ours or
+    of the station, nothing that lies there is known: what its car is seen to draw it has.
     """
     connector = entry.connector
     ledger, purpose = connector.ledger, _purpose(connector)
@@ -131,7 +133,16 @@ def _assured(entry: Seen, now_ms: int) -> int:
     helds = list(ledger.slot(purpose).candidates())
     if purpose is Purpose.TRANSACTION and not all(_is_for(held, connector) for held in helds):
         return 0
-    return min((held.least_ma(now_ms) * entry.spread // max(held.spread, entry.spread) for held in helds), default=0)
+    known = (held.least_ma(now_ms) * entry.spread // max(held.spread, entry.spread) for held in helds)
+    return max(min(known, default=0), _seen_to_have(entry, now_ms))
+
+
+def _seen_to_have(entry: Seen, now_ms: int) -> int:
+    connector = entry.connector
+    ledger = connector.ledger
+    if ledger.inherited is None or ledger.live() or connector.disobeys_ms is not None or not connector.readings:
+        return 0
+    return max(entry.lo_ma) if now_ms - connector.readings[-1].at_ms <= JUST_NOW_MS else 0
 
 
 def _may_raise(state: State) -> bool:
@@ -209,7 +220,7 @@ def _kept(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) -
     """The limit that it surely has, again: unless it lies there already, for this transaction, with a young lease."""
     connector = entry.connector
     assured_ma = _assured(entry, now_ms)
-    limit_ma = _at_least(min(grant.limit_ma, assured_ma), books.least(entry))
+    limit_ma = _at_least(books.in_steps(entry, min(grant.limit_ma, assured_ma)), books.least(entry))
     slot = connector.ledger.slot(_purpose(connector))
     newest = _newest(connector.ledger, _purpose(connector))
     if newest is None or newest.limit_ma is None:

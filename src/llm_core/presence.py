@@ -12,7 +12,7 @@ from llm_core import ledger as books
 from llm_core.budget import decays
 from llm_core.demand import forgotten, observed
 from llm_core.dispatch import told
-from llm_core.effects import BootAnswer, Ceiling, Effect, Note, Reply, Save
+from llm_core.effects import BootAnswer, Ceiling, Effect, Note, NotStored, Reply, Save
 from llm_core.events import (
     CapabilitiesFound,
     LimitConfirmed,
@@ -110,7 +110,8 @@ def _lost(connector: ConnectorState) -> ConnectorState:
 def booted(state: State, event: StationBooted) -> Result:
     """The station started: its profiles may be gone, its clock is unknown, its readings tell nothing any more.
 
-    While the disk fails that is no less true: it counts at once, and what it may hold is written when the disk is back.
+    While the disk fails that is no less true: it counts at once. But the station is not welcomed before what it may
+    hold can be written: it will ask again.
     """
     station = state.site.station(event.station_id)
     known = attrs.evolve(
@@ -130,7 +131,10 @@ def booted(state: State, event: StationBooted) -> Result:
     state = _each(state, station.id, lambda c: _rebooted(c, station, keeps_profiles=keeps))
     state, saves = promised_maximum(state, station)
     if state.storage_failing is not None:
-        return state, (*(Note(save.record) for save in saves), answer)
+        return state, (
+            *(Note(save.record) for save in saves),
+            Reply(event.request, NotStored(state.storage_failing)),
+        )
     return state, (*saves, answer)
 
 
@@ -156,6 +160,7 @@ def _rebooted(connector: ConnectorState, station: Station, *, keeps_profiles: bo
         mean_ma=None,
         phases=None,
         phases_pending=None,
+        status_at=None,
     )
 
 
@@ -193,9 +198,31 @@ def status_changed(state: State, event: StatusChanged, now: Now) -> Result:
         if station is not None:
             connector = attrs.evolve(connector, ceiling_ma=station.max_ma)
             saves = (Save(Ceiling(*key, station.max_ma)),)
-    if connector.status is not event.status:
+    known = state.stations[event.station_id]
+    if _is_overtaken(connector, event, known, now):
+        return state, ()
+    if connector.status is not event.status or _is_news(connector, event.status, known):
         connector = _in_status(attrs.evolve(connector, status_ms=now.monotonic_ms), event, now)
-    return with_connector(state, key, attrs.evolve(connector, status=event.status)), saves
+    at = max((at for at in (event.at, connector.status_at) if at is not None), default=None)
+    return with_connector(state, key, attrs.evolve(connector, status=event.status, status_at=at)), saves
+
+
+def _is_overtaken(connector: ConnectorState, event: StatusChanged, known: StationState, now: Now) -> bool:
+    """Whether a newer status has come before this one, which waited in a queue.
+
+    By its own clock and by ours: a station that puts its clock right says nothing old.
+    """
+    if event.at is None or connector.status_at is None or event.at >= connector.status_at:
+        return False
+    ahead_ms = min(known.clock_ahead_ms or 0, 0)
+    return now.utc + timedelta(milliseconds=ahead_ms - LIVE_MS) > event.at
+
+
+def _is_news(connector: ConnectorState, status: Status, known: StationState) -> bool:
+    """Whether a status that is told again says something new: of a link that was lost, or of a session begun since."""
+    if status is Status.PREPARING:
+        return connector.session is None and connector.preparing_ms is None and connector.status_ms < known.since_ms
+    return status is Status.AVAILABLE and connector.session is not None and connector.available_ms is None
 
 
 def _in_status(connector: ConnectorState, event: StatusChanged, now: Now) -> ConnectorState:

@@ -35,6 +35,7 @@ class ConnectorState:
     ledger: Ledger
     status: Status | None = None
     status_ms: int = 0
+    status_at: datetime | None = None  # the newest stamp of any status of it, on the station's own clock
     session: Session | None = None  # the open one, whose badge was accepted
     session_ms: int = 0  # when the session became known to us
     preparing_ms: int | None = None  # since when a share is reserved for a car that has not started

@@ -25,7 +25,7 @@ from llm_core.effects import (
     Stopped,
     StopRemotely,
 )
-from llm_core.events import BadgePresented, StartRequested, StopRequested
+from llm_core.events import BadgePresented, StartRequested, Status, StopRequested
 from llm_core.presence import MOST_CONNECTORS, stranger_ledger
 from llm_core.quantities import Now
 from llm_core.sessions import (
@@ -235,16 +235,24 @@ def _is_alike(session: Session, event: StartRequested) -> bool:
 
 
 def _with_session(state: State, key: Key, session: Session, now: Now) -> State:
+    before = state.connectors[key]
     connector = attrs.evolve(
-        state.connectors[key],
+        before,
         session=session,
         session_ms=now.monotonic_ms,
         preparing_ms=None,
-        available_ms=None,
+        available_ms=now.monotonic_ms if _is_over(session, before, now) else None,
         served_ms=_least_served(state),
         rank=1 + max((c.rank for c in state.connectors.values() if c.session is not None), default=-1),
     )
     return attrs.evolve(state, connectors={**state.connectors, key: connector})
+
+
+def _is_over(session: Session, connector: ConnectorState, now: Now) -> bool:
+    """Whether a start that waited in a queue is of a car that has left since, as the connector says itself."""
+    if connector.status is not Status.AVAILABLE or connector.status_at is None:
+        return False
+    return now.utc - session.started_at > LIVE and connector.status_at > session.started_at
 
 
 def _least_served(state: State) -> int:

@@ -159,6 +159,11 @@ def test_an_offline_station_counts_on_all_phases_that_it_is_wired_to_and_not_wit
     assert (offline.lo_ma, offline.hi_ma) == (ZERO, PerPhase.same(16_000))
 
 
+def test_what_is_taken_off_the_meter_as_a_cars_draw_counts_as_its_own() -> None:
+    rounding = attrs.evolve(drawing(6_900, PerPhase(7_000)), mean_ma=PerPhase(6_200), phases=(L1,))
+    assert only(scene({A: rounding})).worst_ma == PerPhase(7_000)
+
+
 def test_what_any_car_might_get_counts_on_all_wired_phases() -> None:
     """What the station gives by itself, before we know that it holds it, and what it holds from before we knew it."""
     station = Station("A", phase_rotation=(L3,), start_alone_ma=8_000)

@@ -279,6 +279,11 @@ def test_what_is_drawn_above_the_books_counts_at_once() -> None:
     assert drew(first, (18_000, 0, 0), 10, held_ma=6_000).mean_ma == PerPhase(18_000, 16_000, 0)
 
 
+def test_a_car_that_begins_to_ignore_its_limit_counts_with_all_that_it_takes_at_once() -> None:
+    paused = drew(offered(0), (0, 0, 0), 0, 10, held_ma=0)
+    assert drew(paused, (16_000, 0, 0), 20, held_ma=0).mean_ma == PerPhase(16_000)
+
+
 def test_what_a_settled_car_draws_above_its_limit_is_remembered_while_the_next_change_settles() -> None:
     above = drew(offered(10_000), (11_000, 0, 9_000), 0, 60, held_ma=10_000)
     assert above.over_ma == PerPhase(1_000, 0, 0)

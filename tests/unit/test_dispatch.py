@@ -300,6 +300,21 @@ def test_a_transaction_found_after_a_boot_gets_its_limit_before_the_default_goes
     assert until_quiet(scene(site(5), A=starting("A", BOOTED)), A=16)[1:] == ["A transaction 0", "A clear default"]
 
 
+@pytest.mark.parametrize(
+    ("drawn_a", "second", "told"),
+    [(9.37, 0, "A transaction 9"), (12, 0, "A transaction 10"), (5, 0, "A transaction 0"), (9, -11, "A transaction 0")],
+)
+def test_after_a_restart_a_car_keeps_what_it_is_just_seen_to_draw(drawn_a: float, second: int, told: str) -> None:
+    reading = Reading(NOW_MS + second * 1_000, PerPhase.same(int(drawn_a * 1_000)))
+    met_again = attrs.evolve(starting("A", BOOTED), readings=(reading,))
+    assert until_quiet(scene(site(5), A=met_again), A=10)[1] == told
+
+
+def test_after_a_restart_one_that_disobeys_keeps_nothing() -> None:
+    lawless = attrs.evolve(starting("A", BOOTED), readings=(Reading(NOW_MS, PerPhase.same(9_000)),), disobeys_ms=0)
+    assert until_quiet(scene(site(5), A=lawless), A=10)[1] == "A transaction 0"
+
+
 def test_a_transaction_takes_over_what_its_default_gave_and_then_the_default_goes() -> None:
     started = starting("A", PREPARING)
     assert until_quiet(scene(site(10), A=started), A=16) == ["A transaction 10", "A clear default"]

@@ -22,6 +22,7 @@ from llm_core import (
     LimitUnanswered,
     MeterValuesReceived,
     Note,
+    NotStored,
     PerPhase,
     Phase,
     Purpose,
@@ -40,6 +41,7 @@ from llm_core import (
     Status,
     StatusChanged,
     StorageFailed,
+    StorageHealed,
     Supply,
     open_session,
     step,
@@ -152,11 +154,14 @@ def test_a_boot_is_answered_and_what_the_station_is_is_kept() -> None:
     assert known.clock_ahead_ms is None
 
 
-def test_a_boot_counts_while_the_disk_fails_too_and_is_written_later() -> None:
+def test_a_boot_counts_while_the_disk_fails_too_and_is_welcomed_when_it_can_be_written() -> None:
     state = after(with_connector(fresh(), ledger=Ledger(None), ceiling_ma=9_000), StorageFailed("full"))
-    answer = Reply(4, BootAnswer(accepted=True, interval_s=HEARTBEAT_S))
-    assert effects(state, StationBooted("A", request=4)) == (Note(Ceiling("A", 1, 20_000)), answer)
-    assert held_ma(after(state, StationBooted("A"))) == 20_000
+    boot = StationBooted("A", request=4)
+    assert effects(state, boot) == (Note(Ceiling("A", 1, 20_000)), Reply(4, NotStored("full")))
+    booted = after(state, boot)
+    assert held_ma(booted) == 20_000
+    assert effects(booted, boot) == (Reply(4, NotStored("full")),)
+    assert effects(after(booted, StorageHealed()), boot) == (Reply(4, BootAnswer(True, HEARTBEAT_S)),)
 
 
 def test_a_stranger_waits_to_be_adopted() -> None:
@@ -293,6 +298,36 @@ def test_a_status_from_before_the_session_does_not_say_that_its_car_left() -> No
     charging = with_connector(fresh(), session=open_session(1, "A", 1, "04a1", NOON, 0))
     early = StatusChanged("A", 1, Status.AVAILABLE, at=NOON - timedelta(seconds=1))
     assert after(charging, early).connectors[KEY].available_ms is None
+
+
+def test_a_share_is_kept_again_for_a_car_that_still_prepares_when_the_link_is_back() -> None:
+    preparing = after(fresh(), StatusChanged("A", 1, Status.PREPARING))
+    back = after(preparing, StationDisconnected("A"), StationConnected("A"), seconds=300)
+    again = after(back, StatusChanged("A", 1, Status.PREPARING), seconds=301)
+    assert (back.connectors[KEY].preparing_ms, again.connectors[KEY].preparing_ms) == (None, START_MS + 301_000)
+
+
+def test_a_status_out_of_a_queue_does_not_undo_a_newer_one() -> None:
+    state = after(fresh(), StatusChanged("A", 1, Status.CHARGING, at=NOON), seconds=200)
+    late = StatusChanged("A", 1, Status.AVAILABLE, at=NOON - timedelta(seconds=1))
+    assert after(state, late, seconds=200) == state
+    live = StatusChanged("A", 1, Status.AVAILABLE, at=NOON + timedelta(seconds=200))
+    assert after(state, live, seconds=200).connectors[KEY].status is Status.AVAILABLE
+
+
+@pytest.mark.parametrize(("ahead_ms", "at_s"), [(0, -30), (3_600_000, 0), (-3_600_000, -3_600)])
+def test_a_station_that_puts_its_clock_back_is_still_heard(ahead_ms: int, at_s: int) -> None:
+    state = after(fresh(), StationClockRead("A", ahead_ms), StatusChanged("A", 1, Status.CHARGING, at=NOON))
+    earlier = StatusChanged("A", 1, Status.AVAILABLE, at=NOON + timedelta(seconds=at_s, milliseconds=-1))
+    assert after(state, earlier).connectors[KEY].status is Status.AVAILABLE
+    assert after(state, earlier).connectors[KEY].status_at == NOON
+
+
+def test_a_free_connector_that_says_so_again_lacks_the_car_of_a_session_begun_meanwhile() -> None:
+    free = after(fresh(), StatusChanged("A", 1, Status.AVAILABLE))
+    ghost = with_connector(free, session=open_session(1, "A", 1, "04a1", NOON, 0))
+    again = after(ghost, StatusChanged("A", 1, Status.AVAILABLE, at=NOON + timedelta(seconds=5)), seconds=5)
+    assert again.connectors[KEY].available_ms == START_MS + 5_000
 
 
 def test_a_free_connector_without_a_session_waits_for_nothing() -> None:

@@ -298,13 +298,14 @@ class StepAgainstPlant(RuleBasedStateMachine):
     )
     def trouble_while_a_limit_is_out(self, trouble: str, phase: int, after_s: int, pick: int, model: CarModel) -> None:
         """Somebody comes; once a raise is on its way the world takes against it, and somebody else comes."""
+        in_sight = trouble in ("overload", "limit")  # is to be seen before the raise is answered
         for link in self.bench.links.values():
-            link.delay_s = 1.0
+            link.delay_s = 2.0 if in_sight else 1.0
         self._plug(pick, model)
         for _ in range(20):
             out = [link for link in self.bench.links.values() if link.out is not None and link.out[1].raises]
             if out:
-                self.bench.run(after_s)
+                self.bench.run(0 if in_sight else after_s)
                 self._trouble(trouble, out[0], phase)
                 self._plug(pick, model)
                 break

@@ -455,6 +455,22 @@ def test_an_available_from_before_the_session_does_not_end_it() -> None:
     assert not saved(effects)
 
 
+@pytest.mark.parametrize(("free_s", "over"), [(-100, True), (-400, False), (None, False)])
+def test_a_start_out_of_a_queue_whose_car_has_left_is_no_ghost(free_s: int | None, over: bool) -> None:
+    free_at = NOON + timedelta(seconds=free_s) if free_s is not None else None
+    state, _ = after(scene(), StatusChanged("A", 1, Status.AVAILABLE, at=free_at))
+    state, _ = after(state, start(at=NOON - timedelta(seconds=300)))
+    assert (state.connectors[ALONE].available_ms is not None) is over
+    _, effects = after(state, Tick(), ABANDONED_MS // 1000)
+    assert [session.stop_reason for session in saved(effects)] == (["NoStop"] if over else [])
+
+
+def test_a_live_start_is_of_a_car_that_is_there_whatever_a_clock_said_before() -> None:
+    state, _ = after(scene(), StatusChanged("A", 1, Status.AVAILABLE, at=NOON + timedelta(seconds=30)))
+    state, _ = after(state, start(at=NOON))
+    assert state.connectors[ALONE].available_ms is None
+
+
 def test_while_the_disk_fails_no_session_is_given_up() -> None:
     state, _ = after(scene(), start())
     state, _ = after(state, StatusChanged("A", 1, Status.AVAILABLE), 1)
