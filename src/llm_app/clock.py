@@ -17,6 +17,15 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+def set_machine_clock(wanted: datetime) -> bool:
+    """Set the machine's UTC clock; False where this process may not."""
+    try:
+        time.clock_settime(time.CLOCK_REALTIME, wanted.timestamp())
+    except OSError:
+        return False
+    return True
+
+
 class LoopClock:
     """A clock that follows the running event loop, so that virtual time is time. Implements the port `Clock`."""
 

@@ -31,7 +31,7 @@ from llm_adapters.sqlite.database import Database, snapshot_daily
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
-from llm_app.clock import SystemClock
+from llm_app.clock import SystemClock, set_machine_clock
 from llm_app.controller import Controller
 from llm_app.faults import Failure
 from llm_app.journalling import Journal
@@ -255,6 +255,7 @@ def _desk(options: Options, running: Running, store: SqliteStore, clock: SystemC
         meter_models=known_models(),
         write_sessions=write_sessions,
         parse_badges=parse_badges,
+        set_clock=set_machine_clock,
     )
 
 

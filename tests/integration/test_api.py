@@ -218,6 +218,7 @@ def served() -> Iterator[House]:
         meter_models=("eastron_sdm630", "abb_b23"),
         write_sessions=write_sessions,
         parse_badges=parse_badges,
+        set_clock=lambda _: False,
     )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

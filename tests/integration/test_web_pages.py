@@ -36,6 +36,7 @@ from llm_core import (
     BadgesEdited,
     BadgeState,
     BadgeType,
+    CurrentTransformer,
     Dashboard,
     Fault,
     MeterSetup,
@@ -72,6 +73,14 @@ SUPPLY = {
 }
 METER = {"model": "shelly_pro_3em", "host": "10.0.0.7", "port": "502", "unit": "3"}
 SYSTEM = {"name": "Depot", "time_zone": "Europe/Paris", "language": "fr", "dashboard": "public"}
+CLOCK = {"country": "BE", "time_zone": "Europe/Brussels", "date": "2026-03-10", "hour": "13:00"}
+SET_UP = {
+    "/setup/clock": CLOCK,
+    "/setup/dashboard": {"name": "Depot", "dashboard": "public"},
+    "/setup/supply": SUPPLY,
+    "/setup/meter": {**METER, "go": "on"},
+    "/setup/access": {"rule": "badge"},
+}
 PAGES = {
     "/": EVERYBODY,
     "/live": EVERYBODY,
@@ -80,7 +89,13 @@ PAGES = {
     "/stations/EV-NEW-01": ADMINISTRATORS,
     "/badges": BADGE_MANAGERS,
     "/settings": ADMINISTRATORS,
+    "/settings/meter/live": ADMINISTRATORS,
+    "/stations/waiting": ADMINISTRATORS,
+    "/system": ADMINISTRATORS,
+    "/tutorial": ADMINISTRATORS,
+    **dict.fromkeys((*SET_UP, "/setup/stations", "/setup/done"), ADMINISTRATORS),
 }
+MENU = ("/", "/stations", "/sessions", "/badges", "/settings", "/system", "/tutorial")
 CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/stations/EV-NEW-01": (ADMINISTRATORS, ADOPTION),
     "/stations/ST1/remove": (ADMINISTRATORS, {}),
@@ -88,8 +103,9 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/badges/state": (BADGE_MANAGERS, {"badge_id": "A1B2C3", "state": "inactive"}),
     "/settings/supply": (ADMINISTRATORS, SUPPLY),
     "/settings/meter": (ADMINISTRATORS, METER),
-    "/settings/access": (ADMINISTRATORS, {"rule": "free"}),
-    "/settings/system": (ADMINISTRATORS, SYSTEM),
+    "/badges/rule": (ADMINISTRATORS, {"rule": "free"}),
+    "/system": (ADMINISTRATORS, SYSTEM),
+    **{path: (ADMINISTRATORS, fields) for path, fields in SET_UP.items()},
 }
 OPEN_TO_ALL = {"/login", "/set-password", "/logout", "/language"}
 
@@ -161,12 +177,13 @@ class Reader(HTMLParser):
 
 def test_every_route_is_in_the_tables_of_rights(served: Served) -> None:
     paths = {
-        route.path.replace("{station_id:path}", "ST1")
+        route.path.replace("{station_id:path}", "ST1").replace("{step}", "clock")
         for route in create_app(served.desk).routes
         if isinstance(route, Route)
     }
-    listed = {*PAGES, *(path for path in CHANGES), *OPEN_TO_ALL, "/stations/ST1"}
-    assert paths - {"/metrics", "/healthz"} == listed - {"/stations/EV-NEW-01"}
+    listed = {*PAGES, *CHANGES, *OPEN_TO_ALL, "/stations/ST1", "/setup"}
+    others = {path for path in listed if path.startswith("/setup/")} - {"/setup/clock"} | {"/stations/EV-NEW-01"}
+    assert paths - {"/metrics", "/healthz"} == listed - others
 
 
 def test_each_role_sees_exactly_its_pages(served: Served) -> None:
@@ -188,10 +205,9 @@ def test_each_role_changes_exactly_what_it_may(served: Served) -> None:
 def test_a_menu_offers_only_what_opens(served: Served) -> None:
     for role in Role:
         with signed_in(served, role) as client:
-            menu = [href for href in PAGES if f'<a href="{href}"' in client.get("/sessions").text]
-            assert menu == [
-                path for path in PAGES if role in PAGES[path] and path not in {"/live", "/stations/EV-NEW-01"}
-            ]
+            html = client.get("/sessions").text
+            menu = [href for href in MENU if f'<a href="{href}"' in html]
+            assert menu == [path for path in MENU if role in PAGES[path]]
 
 
 def test_who_has_not_signed_in_is_led_to_the_sign_in_page_and_back(served: Served) -> None:
@@ -253,10 +269,10 @@ def test_no_change_without_the_sessions_own_token(served: Served, path: str) -> 
 def test_a_change_asked_for_by_a_foreign_page_is_refused(served: Served, forged: dict[str, str]) -> None:
     with signed_in(served, "administrator") as client:
         token = {"csrf": csrf(served, client)}
-        assert client.post("/settings/access", data={"rule": "free", **token}, headers=forged).status_code == 403
+        assert client.post("/badges/rule", data={"rule": "free", **token}, headers=forged).status_code == 403
         assert client.post("/login", data={"name": "x", "password": "y"}, headers=forged).status_code == 403
         own = {"Origin": served.url, "Sec-Fetch-Site": "same-origin"}
-        assert client.post("/settings/access", data={"rule": "free", **token}, headers=own).status_code == 303
+        assert client.post("/badges/rule", data={"rule": "free", **token}, headers=own).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -340,7 +356,7 @@ def test_a_good_password_ends_the_factory_state_for_ever(new_controller: Served)
     with signed_in(new_controller, "admin", "1234") as client:
         before = client.cookies["llm_session"]
         done = change(new_controller, client, "/set-password", {"password": PASSWORD, "confirm": PASSWORD})
-        assert done.headers["location"].startswith("/?")
+        assert done.headers["location"] == "/setup/clock"
         assert client.cookies["llm_session"] != before
         assert new_controller.book.posted == [SetUpDone()]
         assert client.get("/").status_code == 200
@@ -406,7 +422,7 @@ def test_signing_out_ends_the_session_on_the_server(served: Served) -> None:
 def test_every_response_forbids_foreign_and_inline_code(served: Served) -> None:
     served.book.answer = Authorised(Verdict.ACCEPTED)  # an answer that no change can have: an error of ours
     with signed_in(served, "administrator") as client:
-        broken = change(served, client, "/settings/access", {"rule": "free"})
+        broken = change(served, client, "/badges/rule", {"rule": "free"})
         assert broken.status_code == 500
         responses = [client.get(path) for path in ("/", "/login", "/nowhere", "/static/page.js", "/healthz")]
         responses.append(client.get("/", headers={"Host": "evil.example"}))
@@ -426,7 +442,7 @@ def test_pages_are_never_kept_by_caches(served: Served) -> None:
 def test_errors_are_calm_and_tell_nothing_of_the_inside(served: Served) -> None:
     served.book.answer = Authorised(Verdict.ACCEPTED)
     with signed_in(served, "administrator") as client:
-        broken = change(served, client, "/settings/access", {"rule": "free"})
+        broken = change(served, client, "/badges/rule", {"rule": "free"})
         assert "log of this controller" in broken.text
         missing = client.get("/nowhere")
         assert (missing.status_code, "There is no such page." in missing.text) == (404, True)
@@ -529,7 +545,7 @@ def test_an_empty_controller_says_what_to_do_next(served: Served) -> None:
     served.book.state = empty()
     with signed_in(served, "administrator") as client:
         assert "No current is released for charging yet" in client.get("/").text
-        assert "No station is adopted yet" in client.get("/stations").text
+        assert "No station has connected yet" in client.get("/stations").text
         assert "No badge yet" in client.get("/badges").text
 
 
@@ -777,7 +793,7 @@ def test_the_supply_is_not_changed_by_a_wrong_password_or_nonsense(served: Serve
     with signed_in(served, "administrator") as client:
         refused = change(served, client, "/settings/supply", {**SUPPLY, field: typed})
     assert refused.status_code == 422
-    assert Reader(refused.text).field(field)["aria-invalid"] == "true"
+    assert f'id="{field}-fault"' in refused.text
     assert PASSWORD not in refused.text
     assert not served.book.asked
 
@@ -805,9 +821,9 @@ def test_the_buildings_meter_is_set_and_taken_away(served: Served) -> None:
 
 def test_access_and_the_controllers_own_settings_are_saved(served: Served) -> None:
     with signed_in(served, "administrator") as client:
-        change(served, client, "/settings/access", {"rule": "free"})
-        change(served, client, "/settings/system", SYSTEM)
-        nowhere = change(served, client, "/settings/system", {**SYSTEM, "time_zone": "../etc/passwd"})
+        change(served, client, "/badges/rule", {"rule": "free"})
+        change(served, client, "/system", SYSTEM)
+        nowhere = change(served, client, "/system", {**SYSTEM, "time_zone": "../etc/passwd"})
     access, system = served.book.asked
     assert access == SiteEdited("administrator", PutAccess(AccessRule.FREE))
     assert isinstance(system, SiteEdited)
@@ -816,3 +832,86 @@ def test_access_and_the_controllers_own_settings_are_saved(served: Served) -> No
     assert (named.name, named.country, named.time_zone, named.language) == ("Depot", "NL", "Europe/Paris", "fr")
     assert named.dashboard is Dashboard.PUBLIC
     assert nowhere.status_code == 422
+
+
+# Set-up
+
+
+def test_the_first_password_leads_into_the_wizard(new_controller: Served) -> None:
+    with signed_in(new_controller, "admin", "1234") as client:
+        chosen = change(new_controller, client, "/set-password", {"password": PASSWORD, "confirm": PASSWORD})
+        assert chosen.headers["location"] == "/setup/clock"
+
+
+def test_each_step_of_the_wizard_saves_and_leads_to_the_next(served: Served) -> None:
+    onward = ["dashboard", "supply", "meter", "stations", "done"]
+    with signed_in(served, "administrator") as client:
+        for (path, fields), following in zip(SET_UP.items(), onward, strict=True):
+            assert change(served, client, path, fields).headers["location"] == f"/setup/{following}"
+    assert len(served.book.asked) == len(SET_UP)
+
+
+def test_a_wizard_that_was_left_continues_where_it_was(served: Served) -> None:
+    with signed_in(served, "administrator") as client:
+        assert client.get("/setup").headers["location"] == "/setup/clock"
+        client.get("/setup/stations")
+        assert client.get("/setup").headers["location"] == "/setup/stations"
+        assert client.get("/setup/unheard-of").status_code == 404
+
+
+def test_a_static_site_is_not_asked_for_a_meter(served: Served) -> None:
+    state = served.book.state
+    supply = attrs.evolve(state.site.supply, mode=Mode.STATIC)
+    served.book.state = attrs.evolve(state, site=attrs.evolve(state.site, supply=supply))
+    with signed_in(served, "administrator") as client:
+        assert "/setup/meter" not in client.get("/setup/stations").text
+        assert 'href="/setup/stations"' in client.get("/setup/supply").text
+
+
+def test_a_meter_is_tested_before_the_wizard_goes_on(served: Served) -> None:
+    with signed_in(served, "administrator") as client:
+        assert change(served, client, "/setup/meter", METER).headers["location"] == "/setup/meter"
+        assert "No answer from 192.168.10.20:502" in client.get("/setup/meter").text
+
+
+def test_a_first_supply_needs_no_second_password_and_a_changed_one_does(served: Served) -> None:
+    fields = {name: value for name, value in SUPPLY.items() if name != "password"}
+    with signed_in(served, "administrator") as client:
+        assert change(served, client, "/setup/supply", fields).status_code == 422
+        served.book.state = empty()
+        assert change(served, client, "/setup/supply", fields).status_code == 303
+
+
+def test_the_clock_is_set_only_when_another_time_was_typed(served: Served) -> None:
+    with signed_in(served, "administrator") as client:
+        assert change(served, client, "/setup/clock", {**CLOCK, "hour": "23:00"}).status_code == 422
+        assert change(served, client, "/setup/clock", {**CLOCK, "hour": "soon"}).status_code == 422
+        assert not served.book.asked
+        assert change(served, client, "/setup/clock", CLOCK).status_code == 303
+
+
+def test_the_tutorial_tells_what_is_done_and_what_is_missing(served: Served) -> None:
+    with signed_in(served, "administrator") as client:
+        page = client.get("/tutorial").text
+        assert "1 station waits to be adopted." in page
+        assert page.count('class="open"') == 2  # the silent meter and the waiting station
+        served.book.state = empty()
+        assert client.get("/tutorial").text.count('class="open"') == 5
+
+
+def test_adopting_in_the_wizard_leads_back_to_it(served: Served) -> None:
+    with signed_in(served, "administrator") as client:
+        saved = change(served, client, "/stations/EV-NEW-01?next=/setup/stations", ADOPTION)
+        assert saved.headers["location"] == "/setup/stations?done=adopted"
+
+
+def test_a_meter_with_transformers_is_saved_with_its_ratio(served: Served) -> None:
+    rings = {"measures": "transformer", "primary_a": "200", "secondary_a": "5", "applied_by": "meter", "invert": "yes"}
+    with signed_in(served, "administrator") as client:
+        change(served, client, "/settings/meter", {**METER, **rings})
+        assert change(served, client, "/settings/meter", {**METER, **rings, "primary_a": "20"}).status_code == 422
+    [edited] = served.book.asked
+    assert isinstance(edited, SiteEdited)
+    assert isinstance(edited.edit, PutMeters)
+    [meter] = edited.edit.meters
+    assert (meter.ct, meter.invert) == (CurrentTransformer(200, 5, "meter"), True)

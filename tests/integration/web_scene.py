@@ -468,6 +468,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         meter_models=("eastron_sdm630", "shelly_pro_3em"),
         write_sessions=no_csv,
         parse_badges=no_import,
+        set_clock=lambda _: False,
     )
     app = create_app(desk)
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)

@@ -22,8 +22,10 @@ from llm_adapters.web.gate import SECURITY_HEADERS, Gate
 from llm_adapters.web.pages import page
 from llm_adapters.web.sessions import session_routes
 from llm_adapters.web.settings import settings_routes
+from llm_adapters.web.setup import setup_routes
 from llm_adapters.web.sign_in import sign_in_routes
 from llm_adapters.web.stations import station_routes
+from llm_adapters.web.system import system_routes
 from llm_adapters.web.words import N_
 
 ERRORS = {
@@ -58,6 +60,8 @@ def create_app(desk: Desk) -> Starlette:
             *session_routes(desk),
             *badge_routes(desk),
             *settings_routes(desk),
+            *setup_routes(desk),
+            *system_routes(desk),
             *api_routes(desk),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],

@@ -13,6 +13,7 @@ from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
 from llm_adapters.web.pages import guarded, page, words_for
 from llm_adapters.web.rows import PAGE_SIZES, Listing, cut
+from llm_adapters.web.sections import options, read_access
 from llm_adapters.web.words import N_
 from llm_core import (
     LONGEST_TAG,
@@ -24,6 +25,7 @@ from llm_core import (
     Fault,
     Permission,
     RefusedStart,
+    SiteEdited,
     State,
     normalise,
 )
@@ -54,7 +56,15 @@ def badge_routes(desk: Desk) -> list[Route]:
             return RedirectResponse("/badges?done=badge", 303)
         return _show(request, desk, principal, form)
 
+    async def rule(request: Request, principal: Principal) -> Response:
+        form = Form(words_for(request, desk), await read_fields(request))
+        edit = read_access(form, desk.inbox.state.site)
+        if await submit(desk, form, SiteEdited(principal.name, edit)):
+            return RedirectResponse("/badges?done=saved", 303)
+        return _show(request, desk, principal, form)
+
     return [
+        guarded(desk, "/badges/rule", Permission.ADMINISTER, rule, ["POST"]),
         guarded(desk, "/badges", Permission.MANAGE_BADGES, index, ["GET", "POST"]),
         guarded(desk, "/badges/state", Permission.MANAGE_BADGES, switch, ["POST"]),
     ]
@@ -79,6 +89,8 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form) -> Res
         refused=[(refusal, form.words.since(refusal.at, utc)) for refusal in _recent_refusals(state)],
         types=[(kind, form.words.badge_type(kind)) for kind in BadgeType],
         in_use=state.site.access is AccessRule.BADGE,
+        rule=Form(form.words, {"rule": state.site.access}),
+        **options(form.words, desk),
     )
 
 

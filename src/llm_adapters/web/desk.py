@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from datetime import datetime
 from typing import Protocol
 
 import attrs
@@ -25,8 +26,9 @@ class Desk:
     `station_url` is what an installer types into a station. `allowed_hosts` are the names and addresses this
     controller answers to, without a port. `healthy` tells why the controller is not (None: it is).
 
-    The last three come from other adapters, which do not import one another: the ids of the meters that can be
-    chosen, the writer of session files, and the reader of badge files, which is given the present badges.
+    The rest comes from other rooms, which the pages do not know: the ids of the meters that can be chosen, the
+    writer of session files, the reader of badge files, which is given the present badges, and what sets the
+    machine's clock, if this process may.
     """
 
     inbox: Inbox
@@ -41,3 +43,4 @@ class Desk:
     meter_models: Collection[str]
     write_sessions: WriteSessions
     parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
+    set_clock: Callable[[datetime], bool]

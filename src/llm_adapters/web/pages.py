@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import attrs
 import jinja2
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,12 +22,31 @@ from llm_core import Permission
 
 MOST_BODY_BYTES = 1 << 20
 LANGUAGE_COOKIE = "llm_language"
+CONFIGURATION = "configuration"
+"""The second row of the menu: what an administrator sets once and then leaves alone."""
+
+
+@attrs.frozen
+class Entry:
+    """A line of the menu; those of one `group` share a place in its first row."""
+
+    path: str
+    text: str
+    permission: Permission
+    group: str = ""
+
+    def holds(self, path: str) -> bool:
+        return path == self.path or (self.path != "/" and path.startswith(f"{self.path}/"))
+
+
 MENU = (
-    ("/", N_("Overview"), Permission.SEE_DASHBOARD),
-    ("/stations", N_("Charging stations"), Permission.ADMINISTER),
-    ("/sessions", N_("Sessions"), Permission.SEE_DASHBOARD),
-    ("/badges", N_("Badges"), Permission.MANAGE_BADGES),
-    ("/settings", N_("General settings"), Permission.ADMINISTER),
+    Entry("/", N_("Overview"), Permission.SEE_DASHBOARD),
+    Entry("/sessions", N_("Sessions"), Permission.SEE_DASHBOARD),
+    Entry("/stations", N_("Charging stations"), Permission.ADMINISTER),
+    Entry("/badges", N_("Charging authorisation"), Permission.MANAGE_BADGES),
+    Entry("/settings", N_("General settings"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/system", N_("System settings"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/tutorial", N_("Configuration tutorial"), Permission.ADMINISTER, CONFIGURATION),
 )
 TOASTS = {
     "saved": N_("Saved."),
@@ -72,7 +92,10 @@ def page(
 ) -> HTMLResponse:
     """A whole page. `principal` None: nobody is signed in, so the frame shows no menu."""
     state = desk.inbox.state
-    menu = [(href, text) for href, text, permission in MENU if principal is not None and principal.may(permission)]
+    path = request.url.path
+    menu = tuple(entry for entry in MENU if principal is not None and principal.may(entry.permission))
+    here = next((entry for entry in menu if entry.holds(path)), None)
+    second = tuple(entry for entry in menu if entry.group) if here is not None and here.group else ()
     html = render(
         template,
         words_for(request, desk),
@@ -80,7 +103,9 @@ def page(
         alarm_count=len(state.alarms),
         principal=principal,
         menu=menu,
-        path=request.url.path,
+        here=here,
+        second=second,
+        path=path,
         languages=LANGUAGES,
         version=desk.version,
         toast=TOASTS.get(request.query_params.get("done", "")),

@@ -150,7 +150,7 @@ async def _begin_anew(request: Request, desk: Desk, principal: Principal, passwo
     session = await desk.accounts.sign_in(principal.name, password, _address(request))
     if not isinstance(session, WebSession):
         return RedirectResponse("/login", 303)
-    response = RedirectResponse("/?done=password", 303)
+    response = RedirectResponse("/setup/clock" if factory else "/?done=password", 303)
     sign_browser_in(response, session, secure=request.url.scheme == "https")
     return response
 

@@ -7,25 +7,25 @@ from itertools import permutations
 import attrs
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
-from llm_adapters.web.pages import guarded, page, words_for
+from llm_adapters.web.pages import guarded, own_path, page, render, words_for
+from llm_adapters.web.qr import qr_code
+from llm_adapters.web.station_lists import station_lists
 from llm_adapters.web.words import Words
 from llm_core import (
     DEFAULT_CLUSTER,
     Permission,
     Phase,
-    Presence,
     PutStation,
     RemoveStation,
     Site,
     SiteEdited,
     Station,
-    overview,
 )
 
 BARE_SITE = "-"
@@ -34,19 +34,16 @@ BARE_SITE = "-"
 
 def station_routes(desk: Desk) -> list[Route]:
     async def index(request: Request, principal: Principal) -> Response:
-        words, utc, state = words_for(request, desk), desk.clock.utc(), desk.inbox.state
-        seen = overview(state, desk.clock.monotonic_ms())
-        adopted = [station for station in seen.stations if station.presence is not Presence.PENDING]
-        return page(
-            request,
-            desk,
-            "stations.html",
-            principal,
-            station_url=desk.station_url,
-            pending=[station for station in seen.stations if station.presence is Presence.PENDING],
-            stations=[(s, state.site.station(s.id), words.status(s, None), words.seen_since(s, utc)) for s in adopted],
-            clusters={cluster.id: cluster.name for cluster in state.site.clusters},
-        )
+        lists = station_lists(desk, words_for(request, desk))
+        values = {**lists, "station_url": desk.station_url, "code": qr_code(desk.station_url), "in_setup": False}
+        return page(request, desk, "stations.html", principal, **values)
+
+    async def waiting(request: Request, _: Principal) -> Response:
+        """Who waits to be adopted, for a page that is open already."""
+        words = words_for(request, desk)
+        lists = station_lists(desk, words)
+        in_setup = request.query_params.get("in") == "setup"
+        return HTMLResponse(render("station_lists.html", words, in_setup=in_setup, **lists))
 
     async def edit(request: Request, principal: Principal) -> Response:
         station_id = request.path_params["station_id"]
@@ -60,7 +57,8 @@ def station_routes(desk: Desk) -> list[Route]:
             form = Form(words, await read_fields(request))
             change = PutStation(_station(form, stored or Station(station_id)))
             if await submit(desk, form, SiteEdited(principal.name, change)):
-                return RedirectResponse(f"/stations?done={'adopted' if stored is None else 'saved'}", 303)
+                back = own_path(request.query_params.get("next", "/stations"))
+                return RedirectResponse(f"{back}?done={'adopted' if stored is None else 'saved'}", 303)
         return _show(request, desk, principal, form, station_id)
 
     async def remove(request: Request, principal: Principal) -> Response:
@@ -75,6 +73,7 @@ def station_routes(desk: Desk) -> list[Route]:
 
     return [
         guarded(desk, "/stations", Permission.ADMINISTER, index),
+        guarded(desk, "/stations/waiting", Permission.ADMINISTER, waiting),
         guarded(desk, "/stations/{station_id:path}/remove", Permission.ADMINISTER, remove, ["POST"]),
         guarded(desk, "/stations/{station_id:path}", Permission.ADMINISTER, edit, ["GET", "POST"]),
     ]
@@ -95,14 +94,24 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form, statio
         known=state.stations.get(station_id),
         clusters=[*clusters, (BARE_SITE, form.words("Directly at the building's supply"))],
         rotations=_rotations(state.site),
+        back=own_path(request.query_params.get("next", "/stations")),
     )
 
 
-def _rotations(site: Site) -> list[tuple[str, str]]:
-    """Every way to wire a station: the phases of the site that its own L1, L2, L3 hang on."""
+def _rotations(site: Site) -> list[tuple[str, str, list[tuple[int, int]]]]:
+    """Every way to wire a station: the phases of the site that its own L1, L2, L3 hang on, and its wires as drawn."""
     phases = site.supply.site_phases
     orders = [*permutations(phases)] if len(phases) > 1 else []
-    return [(" ".join(order), " · ".join(order)) for order in (*orders, *((phase,) for phase in phases))]
+    ways = (*orders, *((phase,) for phase in phases))
+    return [
+        (" ".join(way), " · ".join(way), [(_across(i), _across([*Phase].index(p))) for i, p in enumerate(way)])
+        for way in ways
+    ]
+
+
+def _across(index: int) -> int:
+    """Where the picture of the wires has its terminals."""
+    return 14 + 28 * index
 
 
 def _sensible(site: Site, station_id: str) -> Station:

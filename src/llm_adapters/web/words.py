@@ -67,14 +67,24 @@ KINDS = {
 }
 PRESENCES = {Presence.ONLINE: N_("Online"), Presence.OFFLINE: N_("Offline"), Presence.PENDING: N_("Not adopted")}
 MODES = {Mode.DYNAMIC: N_("Dynamic"), Mode.STATIC: N_("Static")}
+MODE_HELP = {
+    Mode.DYNAMIC: N_("Cars get what the building leaves over, as its meter tells."),
+    Mode.STATIC: N_("Cars share a fixed current; no meter is needed."),
+}
 ACCESS_RULES = {
     AccessRule.FREE: N_("Free access"),
     AccessRule.BADGE: N_("Badge required"),
     AccessRule.CPO: N_("Charge point operator"),
 }
-DASHBOARDS = {
-    Dashboard.PUBLIC: N_("Everybody, without names and badges"),
-    Dashboard.RESTRICTED: N_("Signed-in users only"),
+ACCESS_HELP = {
+    AccessRule.FREE: N_("Everybody charges, without a badge."),
+    AccessRule.BADGE: N_("Only badges on your list charge."),
+    AccessRule.CPO: N_("The operator decides who charges; the badges here are not asked for."),
+}
+DASHBOARDS = {Dashboard.PUBLIC: N_("Public"), Dashboard.RESTRICTED: N_("Restricted")}
+DASHBOARD_HELP = {
+    Dashboard.PUBLIC: N_("Everybody on this network sees the overview, without names and badges."),
+    Dashboard.RESTRICTED: N_("Only users who sign in see the overview."),
 }
 ROLES = {
     Role.ADMINISTRATOR: N_("Administrator"),
@@ -180,6 +190,13 @@ class Words:
         if hours:
             return self("%(hours)s h %(minutes)s min", hours=hours, minutes=f"{minutes:02}")
         return self("%(minutes)s min", minutes=minutes)
+
+    def age(self, elapsed_ms: int) -> str:
+        """How long ago something was, for values that should be fresh."""
+        seconds = max(elapsed_ms, 0) // 1000
+        if seconds >= 120:
+            return self("%(time)s ago", time=self.duration(elapsed_ms))
+        return self.many("%(n)s second ago", "%(n)s seconds ago", seconds)
 
     # Times
 

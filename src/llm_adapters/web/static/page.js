@@ -13,3 +13,81 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     button.textContent = button.dataset.copied;
   });
 }
+
+// Fields that matter only with a certain choice: data-only="name=value".
+for (const part of document.querySelectorAll("[data-only]")) {
+  const [name, value] = part.dataset.only.split("=");
+  const form = part.closest("form");
+  const show = () => (part.hidden = form.elements[name].value !== value);
+  form.addEventListener("change", show);
+  show();
+}
+
+// The derated current follows the protection, less 20 %, until somebody types another one.
+for (const field of document.querySelectorAll("[data-derives]")) {
+  const source = field.form.elements[field.dataset.derives];
+  const derived = () =>
+    source.value
+      .split("/")
+      .map((part) => (part.trim() ? String(Math.round(Number(part.replace(",", ".")) * 800) / 1000) : ""))
+      .join(" / ");
+  const same = () => field.value.replaceAll(",", ".").replaceAll(" ", "") === derived().replaceAll(" ", "");
+  let follows = same();
+  field.addEventListener("input", () => (follows = false));
+  source.addEventListener("input", () => {
+    if (follows && !derived().includes("NaN")) {
+      field.value = source.value.includes(",") ? derived().replaceAll(".", ",") : derived();
+    }
+  });
+}
+
+// What was typed is kept until it is saved: leaving a page by accident loses nothing. Passwords are not kept.
+const KEPT = "llm-draft:";
+for (const form of document.querySelectorAll("form[data-keep]")) {
+  const key = KEPT + form.getAttribute("action");
+  const kinds = ["password", "hidden", "file"];
+  const fields = () => [...form.elements].filter((field) => field.name && !kinds.includes(field.type));
+  const valueOf = (field) => (["radio", "checkbox"].includes(field.type) ? field.checked : field.value);
+  const idOf = (field) => field.name + (field.type === "radio" ? "=" + field.value : "");
+  const initial = new Map(fields().map((field) => [idOf(field), valueOf(field)]));
+  const draft = JSON.parse(sessionStorage.getItem(key) ?? "{}");
+  const notice = document.getElementById("draft-notice")?.content.firstElementChild.cloneNode(true);
+  let restored = false;
+  for (const field of fields()) {
+    const kept = draft[idOf(field)];
+    if (kept === undefined || kept === valueOf(field)) continue;
+    if (typeof kept === "boolean") field.checked = kept;
+    else field.value = kept;
+    restored = true;
+  }
+  if (restored && notice) {
+    form.prepend(notice);
+    notice.querySelector("button").addEventListener("click", () => {
+      sessionStorage.removeItem(key);
+      location.reload();
+    });
+    form.dispatchEvent(new Event("change"));
+  }
+  form.addEventListener("input", () => {
+    const changed = fields().filter((field) => valueOf(field) !== initial.get(idOf(field)));
+    sessionStorage.setItem(key, JSON.stringify(Object.fromEntries(changed.map((field) => [idOf(field), valueOf(field)]))));
+  });
+  form.addEventListener("submit", () => sessionStorage.removeItem(key));
+}
+
+// A new controller guesses the time zone of the phone in front of it.
+for (const select of document.querySelectorAll("[data-guess=zone]")) {
+  const country = select.form.elements.country;
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (country && !country.value && [...select.options].some((option) => option.value === zone)) select.value = zone;
+}
+
+// Open menus close when something else is clicked, or with Escape.
+for (const details of document.querySelectorAll("details.user, details.menu-button")) {
+  document.addEventListener("click", (event) => {
+    if (!details.contains(event.target)) details.open = false;
+  });
+  details.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") details.open = false;
+  });
+}

@@ -1,0 +1,209 @@
+"""The sections of the configuration: what is stored as fields, what was typed as an edit. Pages and wizard share them.
+
+A field that a form does not show keeps its stored value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import attrs
+from babel import Locale
+
+from llm_adapters.web.desk import Desk
+from llm_adapters.web.forms import Form, shown_per_phase
+from llm_adapters.web.languages import LANGUAGES
+from llm_adapters.web.words import (
+    ACCESS_HELP,
+    ACCESS_RULES,
+    DASHBOARD_HELP,
+    DASHBOARDS,
+    MODE_HELP,
+    MODES,
+    N_,
+    Words,
+)
+from llm_core import (
+    PHASES,
+    SITE,
+    AccessRule,
+    CurrentTransformer,
+    Dashboard,
+    Fault,
+    MeterSetup,
+    Mode,
+    PutAccess,
+    PutMeters,
+    PutSupply,
+    PutSystem,
+    Site,
+    Supply,
+    System,
+)
+
+CHOOSE = N_("Choose one of these.")
+YES = "yes"
+
+
+def options(words: Words, desk: Desk) -> dict[str, Any]:
+    """The choices of all sections, in the reader's words."""
+    site = desk.inbox.state.site
+    rules = [rule for rule in AccessRule if rule is not AccessRule.CPO or site.access is AccessRule.CPO]
+    return {
+        "modes": [(mode, words(MODES[mode]), words(MODE_HELP[mode])) for mode in Mode],
+        "rules": [(rule, words(ACCESS_RULES[rule]), words(ACCESS_HELP[rule])) for rule in rules],
+        "dashboards": [(value, words(DASHBOARDS[value]), words(DASHBOARD_HELP[value])) for value in Dashboard],
+        "zones": [(zone, zone.replace("_", " ")) for zone in time_zones()],
+        "countries": countries(words.language),
+        "meter_models": [(model, model) for model in desk.meter_models],
+    }
+
+
+# Supply
+
+
+def supply_fields(supply: Supply, words: Words) -> dict[str, str]:
+    currents = {
+        "fuse_a": supply.fuse_ma,
+        "derated_a": supply.derated_ma,
+        "static_max_a": supply.static_max_ma,
+        "fallback_a": supply.fallback_ma,
+    }
+    shown = {name: shown_per_phase(words, value, supply.site_phases) for name, value in currents.items()}
+    return {"mode": supply.mode, "phases": str(supply.phases), "password": "", **shown}
+
+
+def read_supply(form: Form, site: Site) -> PutSupply:
+    count = form.whole("phases", 1, 3)
+    phases = PHASES[:count]
+    return PutSupply(
+        attrs.evolve(
+            site.supply,
+            mode=form.choice("mode", Mode),
+            phases=count,
+            fuse_ma=form.amps_per_phase("fuse_a", phases),
+            derated_ma=form.amps_per_phase("derated_a", phases),
+            static_max_ma=form.amps_per_phase("static_max_a", phases),
+            fallback_ma=form.amps_per_phase("fallback_a", phases),
+        )
+    )
+
+
+def is_unset(site: Site) -> bool:
+    """Whether nobody has told yet how much current there is: nothing is released for charging."""
+    return not any(site.supply.limit_ma)
+
+
+# Meter
+
+
+def building_meter(site: Site) -> MeterSetup | None:
+    return next((meter for meter in site.meters if meter.node == SITE), None)
+
+
+def meter_fields(meter: MeterSetup | None) -> dict[str, str]:
+    fields = {"model": "", "host": "", "port": "502", "unit": "1", "measures": "direct"}
+    fields |= {"primary_a": "", "secondary_a": "5", "applied_by": "meter", "invert": ""}
+    if meter is None:
+        return fields
+    fields |= {"model": meter.model, "host": meter.host, "port": str(meter.port), "unit": str(meter.unit)}
+    fields["invert"] = YES if meter.invert else ""
+    if meter.ct is not None:
+        fields |= {
+            "measures": "transformer",
+            "primary_a": str(meter.ct.primary_a),
+            "secondary_a": str(meter.ct.secondary_a),
+            "applied_by": meter.ct.applied_by,
+        }
+    return fields
+
+
+def read_meters(form: Form, site: Site) -> PutMeters:
+    """The building's meter as typed; without an address there is none. The clusters' meters stay as they are."""
+    others = tuple(meter for meter in site.meters if meter.node != SITE)
+    host = form.text("host")
+    if not host:
+        return PutMeters(others)
+    before = building_meter(site) or MeterSetup(SITE, "", host)
+    meter = attrs.evolve(
+        before,
+        model=form.text("model"),
+        host=host,
+        port=form.whole("port", 1, 65_535),
+        unit=form.whole("unit", 0, 255),
+        ct=_transformer(form, before.ct) if "measures" in form.fields else before.ct,
+        invert=form.fields.get("invert") == YES if "measures" in form.fields else before.invert,
+    )
+    return PutMeters((meter, *others))
+
+
+def _transformer(form: Form, before: CurrentTransformer | None) -> CurrentTransformer | None:
+    if form.fields["measures"] != "transformer":
+        return None
+    primary_a = form.whole("primary_a", 75, 6000)
+    applied_by = form.fields.get("applied_by", before.applied_by if before is not None else "meter")
+    return CurrentTransformer(primary_a, 1 if form.fields.get("secondary_a") == "1" else 5, applied_by)
+
+
+# Access
+
+
+def read_access(form: Form, _: Site) -> PutAccess:
+    return PutAccess(form.choice("rule", AccessRule))
+
+
+# The controller itself
+
+
+def system_fields(system: System, desk: Desk) -> dict[str, str]:
+    local = desk.clock.utc().astimezone(ZoneInfo(system.time_zone))
+    return {
+        "name": system.name,
+        "country": system.country,
+        "time_zone": system.time_zone,
+        "language": system.language,
+        "dashboard": system.dashboard,
+        "date": local.date().isoformat(),
+        "hour": f"{local:%H:%M}",
+    }
+
+
+def read_system(form: Form, site: Site) -> PutSystem:
+    before, fields = site.system, form.fields
+    if fields.get("time_zone", before.time_zone) not in time_zones():
+        form.take((Fault("/time_zone", CHOOSE),))
+    country = fields.get("country", before.country)
+    if country and country not in Locale("en").territories:
+        form.take((Fault("/country", CHOOSE),))
+    language = fields.get("language", "")
+    return PutSystem(
+        attrs.evolve(
+            before,
+            name=form.text("name", longest=60) if "name" in fields else before.name,
+            country=country,
+            time_zone=form.text("time_zone") if "time_zone" in fields else before.time_zone,
+            language=language if language in LANGUAGES else before.language,
+            dashboard=form.choice("dashboard", Dashboard) if "dashboard" in fields else before.dashboard,
+        )
+    )
+
+
+@cache
+def time_zones() -> tuple[str, ...]:
+    """Every time zone of a place, sorted; read from the disk once."""
+    return tuple(sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC"))
+
+
+@cache
+def countries(language: str) -> tuple[tuple[str, str], ...]:
+    """Every country's code and its name in the reader's language, in alphabetical order."""
+    names: Mapping[str, str] = Locale(language).territories
+    found = ((code, name) for code, name in names.items() if len(code) == 2 and code not in NO_COUNTRIES)
+    return (("", "–"), *sorted(found, key=lambda pair: pair[1].casefold()))
+
+
+NO_COUNTRIES = frozenset({"EU", "EZ", "UN", "ZZ", "XA", "XB", "QO"})
+"""Codes with two letters that are no place where a building could stand."""
