@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -10,9 +11,10 @@ from typing import assert_never
 import attrs
 
 from llm_core.quantities import Now
-from llm_core.site import AccessRule, Station
+from llm_core.site import AccessRule, ByteOrder, Station
 
 LONGEST_TAG = 20  # OCPP 1.6 §7.28: CiString20
+_BYTES = re.compile(r"(?:[0-9a-f]{2}){2,}")
 
 
 class Verdict(StrEnum):
@@ -55,6 +57,28 @@ def normalise(id_tag: str) -> str:
     return "".join(id_tag.split()).replace(":", "").lower()
 
 
+def backwards(key: str) -> str | None:
+    """The normalised number with its bytes in the other order; None where it is no row of bytes."""
+    return bytes.fromhex(key)[::-1].hex() if _BYTES.fullmatch(key) is not None else None
+
+
+def find_badge(id_tag: str, badges: Mapping[str, Badge], order: ByteOrder = ByteOrder.AS_READ) -> Badge | None:
+    """The badge that a tag stands for; one that fits as it was read comes before one that fits backwards."""
+    key = normalise(id_tag)
+    found = badges.get(key)
+    if found is None and order is ByteOrder.EITHER:
+        return badges.get(backwards(key) or key)
+    return found
+
+
+def is_same_badge(one: str | None, other: str | None, order: ByteOrder = ByteOrder.AS_READ) -> bool:
+    """Whether two tags are one badge; no tag is nobody's."""
+    if one is None or other is None:
+        return False
+    key = normalise(other)
+    return normalise(one) in ((key, backwards(key)) if order is ByteOrder.EITHER else (key,))
+
+
 def authorise(
     id_tag: str,
     station: Station | None,
@@ -63,6 +87,7 @@ def authorise(
     now: Now,
     *,
     latest_utc: datetime | None = None,
+    order: ByteOrder = ByteOrder.AS_READ,
 ) -> Verdict:
     """Whether this badge may charge at this station now.
 
@@ -78,7 +103,7 @@ def authorise(
         case AccessRule.CPO:
             return Verdict.INVALID
         case AccessRule.BADGE:
-            badge = badges.get(normalise(id_tag))
+            badge = find_badge(id_tag, badges, order)
             return Verdict.INVALID if badge is None else _judge(badge, station, now, latest_utc)
         case _:
             assert_never(rule)
@@ -98,9 +123,20 @@ def _judge(badge: Badge, station: Station, now: Now, latest_utc: datetime | None
     return Verdict.ACCEPTED
 
 
-def may_stop(id_tag: str, started_by: str | None, badges: Mapping[str, Badge]) -> bool:
+def usable_badges(
+    station: Station, badges: Mapping[str, Badge], now: Now, *, latest_utc: datetime | None = None
+) -> Iterator[Badge]:
+    """The badges that may charge at this station now, in the order of their keys: what its own list should hold."""
+    for _, badge in sorted(badges.items()):
+        if _judge(badge, station, now, latest_utc) is Verdict.ACCEPTED:
+            yield badge
+
+
+def may_stop(
+    id_tag: str, started_by: str | None, badges: Mapping[str, Badge], order: ByteOrder = ByteOrder.AS_READ
+) -> bool:
     """A badge stops the session it started; an active super user's stops any (manual §05.06)."""
-    if started_by is not None and normalise(id_tag) == normalise(started_by):
+    if is_same_badge(id_tag, started_by, order):
         return True
-    badge = badges.get(normalise(id_tag))
+    badge = find_badge(id_tag, badges, order)
     return badge is not None and badge.state is BadgeState.ACTIVE and badge.type is BadgeType.SUPER

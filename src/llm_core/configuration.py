@@ -6,7 +6,7 @@ from typing import assert_never
 
 import attrs
 
-from llm_core.authorisation import LONGEST_TAG, Badge, normalise
+from llm_core.authorisation import LONGEST_TAG, Badge, BadgeState, normalise
 from llm_core.effects import (
     AuditEntry,
     BadgeRecord,
@@ -73,7 +73,8 @@ def edited(site: Site, edit: SiteEdit) -> Site:
         case PutSharing():
             return attrs.evolve(site, sharing=edit.sharing)
         case PutAccess():
-            return attrs.evolve(site, access=edit.rule)
+            rules = edit.badge_rules if edit.badge_rules is not None else site.badge_rules
+            return attrs.evolve(site, access=edit.rule, badge_rules=rules)
         case PutStation():
             others = tuple(s if s.id != edit.station.id else edit.station for s in site.stations)
             known = any(s.id == edit.station.id for s in site.stations)
@@ -98,7 +99,8 @@ def _shown(site: Site, edit: SiteEdit) -> str:
         case PutSharing():
             return repr(site.sharing)
         case PutAccess():
-            return repr(site.access)
+            rules = site.badge_rules
+            return f"rule={site.access}, concurrent={rules.concurrent}, byte_order={rules.byte_order}"
         case PutStation():
             return _text(site.station(edit.station.id))
         case RemoveStation():
@@ -171,9 +173,15 @@ def badges_edited(state: State, event: BadgesEdited, now: Now) -> Result:
     effects: list[Effect] = [Save(BadgeRecord(key, None)) for key in removed]
     for key, badge in zip(keys, event.put, strict=True):
         before = state.badges.get(key)
-        kept = badge if before is None else attrs.evolve(badge, badge_id=before.badge_id)  # shown as first entered
+        kept = badge if before is None else _kept(before, badge)
         badges[key] = kept
         effects.append(Save(BadgeRecord(key, kept)))
         effects.append(Save(AuditEntry(now.utc, event.by, "badge", _text(before), _text(kept))))
     effects += [Save(AuditEntry(now.utc, event.by, "badge", _text(state.badges[key]), "")) for key in removed]
     return attrs.evolve(state, badges=badges), (*effects, Reply(event.request, Saved()))
+
+
+def _kept(before: Badge, badge: Badge) -> Badge:
+    """A badge is shown as first entered; a pending one that is given its group may charge (manual §05.06)."""
+    assigned = before.state is badge.state is BadgeState.PENDING and bool(badge.group)
+    return attrs.evolve(badge, badge_id=before.badge_id, state=BadgeState.ACTIVE if assigned else badge.state)

@@ -15,6 +15,7 @@ from llm_core.authorisation import Badge
 from llm_core.orders import OrderEnded, StationOrdered
 from llm_core.site import (
     AccessRule,
+    BadgeRules,
     Cluster,
     MeterSetup,
     Sharing,
@@ -219,7 +220,10 @@ class PutSharing:
 
 @attrs.frozen
 class PutAccess:
+    """Who may charge; `badge_rules` None leaves those as they are."""
+
     rule: AccessRule
+    badge_rules: BadgeRules | None = None
 
 
 @attrs.frozen
@@ -253,6 +257,24 @@ class BadgesEdited:
     by: str
     put: tuple[Badge, ...] = ()
     remove: tuple[str, ...] = ()
+    request: int = 0
+
+
+@attrs.frozen
+class BadgeScanStarted:
+    """Unknown badges held to these stations (None: all) become pending ones. Answer: `Saved` or `NotSaved`."""
+
+    by: str
+    stations: frozenset[str] | None = None
+    duration_s: int = 180
+    request: int = 0
+
+
+@attrs.frozen
+class BadgeScanStopped:
+    """Enough badges. Answer: `Saved`, also where no scan ran."""
+
+    by: str
     request: int = 0
 
 
@@ -300,9 +322,21 @@ Event = (
     | BadgesEdited
     | StationOrdered
     | OrderEnded
+    | BadgeScanStarted
+    | BadgeScanStopped
     | SetUpDone
     | ClockStepped
     | StorageFailed
     | StorageHealed
 )
-Request = StationBooted | BadgePresented | StartRequested | StopRequested | SiteEdited | BadgesEdited | StationOrdered
+Request = (
+    StationBooted
+    | BadgePresented
+    | StartRequested
+    | StopRequested
+    | SiteEdited
+    | BadgesEdited
+    | StationOrdered
+    | BadgeScanStarted
+    | BadgeScanStopped
+)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import attrs
 
-from llm_core.authorisation import BadgeState, normalise
+from llm_core.authorisation import BadgeState
 from llm_core.effects import Alarm
 from llm_core.events import Status
 from llm_core.problem import Binding, GrantReason
@@ -157,7 +157,7 @@ def _session(state: State, connector: ConnectorState) -> SessionView | None:
     session = connector.session
     if session is None:
         return None
-    badge = state.badges.get(normalise(session.id_tag)) if session.id_tag is not None else None
+    badge = state.badge(session.id_tag)
     return SessionView(
         transaction_id=session.transaction_id,
         id_tag=session.id_tag,

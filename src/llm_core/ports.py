@@ -10,7 +10,17 @@ from typing import Protocol, TypeAlias
 import attrs
 
 from llm_core.authorisation import Badge
-from llm_core.effects import Answer, AskReading, AuditEntry, ClearLimit, InviteBoot, Record, SetLimit, StopRemotely
+from llm_core.effects import (
+    Answer,
+    AskReading,
+    AuditEntry,
+    ClearLimit,
+    InviteBoot,
+    Record,
+    RefusedStart,
+    SetLimit,
+    StopRemotely,
+)
 from llm_core.events import Event, MeterSampled, Request
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -104,6 +114,7 @@ class Stored:
     doubtful: frozenset[Key] = frozenset()
     last_transaction_id: int = 0
     latest_utc: datetime | None = None
+    refusals: tuple[RefusedStart, ...] = ()  # the last ones, newest last
 
 
 class Store(Protocol):

@@ -45,6 +45,7 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
         recent={session.transaction_id: session for session in recent},
         next_transaction_id=max(stored.last_transaction_id, *given, 0) + 1,
         latest_utc=stored.latest_utc,
+        refusals=stored.refusals,
         noted_ms=now.monotonic_ms,
     )
     return state, tuple(Save(session) for session in ended)

@@ -34,6 +34,20 @@ class AccessRule(StrEnum):
     CPO = "cpo"
 
 
+class Concurrency(StrEnum):
+    """Whether one badge may charge at two connectors at once: a family shares a badge."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
+class ByteOrder(StrEnum):
+    """How a badge's number is matched: some readers tell its bytes backwards."""
+
+    AS_READ = "as_read"
+    EITHER = "either"
+
+
 class Dashboard(StrEnum):
     PUBLIC = "public"
     RESTRICTED = "restricted"
@@ -142,6 +156,14 @@ class System:
 
 
 @attrs.frozen
+class BadgeRules:
+    """What holds for all badges, whoever has one."""
+
+    concurrent: Concurrency = Concurrency.ALLOWED
+    byte_order: ByteOrder = ByteOrder.AS_READ
+
+
+@attrs.frozen
 class Site:
     """Everything an administrator configures. Immutable; a change is a new `Site` that passed `check`."""
 
@@ -152,6 +174,7 @@ class Site:
     meters: tuple[MeterSetup, ...] = ()
     sharing: Sharing = Sharing()
     access: AccessRule = AccessRule.BADGE
+    badge_rules: BadgeRules = BadgeRules()
 
     def station(self, station_id: str) -> Station | None:
         return self._by_id.get(station_id)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from llm_core.authorisation import Badge
+from llm_core.authorisation import Badge, find_badge
 from llm_core.effects import Alarm, AlarmCode, RefusedStart
 from llm_core.events import Capabilities, Status
 from llm_core.ledger import Ledger
@@ -139,6 +139,29 @@ class NodeView:
 
 
 @attrs.frozen
+class FoundBadge:
+    """A badge that was held to a station during a scan; `known`: it was a badge of ours before."""
+
+    id_tag: str
+    station_id: str
+    at: datetime
+    known: bool
+
+
+@attrs.frozen
+class BadgeScan:
+    """The last search for badges: it runs until `until_ms`, and what it found stays to be seen."""
+
+    by: str
+    stations: frozenset[str] | None  # None: all
+    until_ms: int
+    found: tuple[FoundBadge, ...] = ()
+
+    def is_open(self, now_ms: int) -> bool:
+        return now_ms < self.until_ms
+
+
+@attrs.frozen
 class State:
     """Everything that `step` knows; restored by `recover`, changed by `step` alone."""
 
@@ -153,6 +176,7 @@ class State:
     badges: Mapping[str, Badge] = attrs.field(factory=dict)
     recent: Mapping[int, Session] = attrs.field(factory=dict)  # ended sessions, newest last, bounded
     refusals: tuple[RefusedStart, ...] = ()
+    badge_scan: BadgeScan | None = None
     nodes: Mapping[str, NodeView] = attrs.field(factory=dict)
     alarms: Mapping[tuple[AlarmCode, str], Alarm] = attrs.field(factory=dict)
     next_seq: int = 1
@@ -165,3 +189,7 @@ class State:
     leases_from_ms: int = 0  # leases from before are renewed at once (our clock stepped)
     noted_ms: int = 0
     intervened_ms: int | None = None  # when the guard last had to step in
+
+    def badge(self, id_tag: str | None) -> Badge | None:
+        """The badge that a tag stands for, by the rules of this site."""
+        return find_badge(id_tag, self.badges, self.site.badge_rules.byte_order) if id_tag is not None else None

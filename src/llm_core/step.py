@@ -13,8 +13,11 @@ from llm_core.budget import sampled
 from llm_core.configuration import badges_edited, site_edited
 from llm_core.control import tick
 from llm_core.effects import Effect, Note, Save
+from llm_core.enrolling import scan_started, scan_stopped
 from llm_core.events import (
     BadgePresented,
+    BadgeScanStarted,
+    BadgeScanStopped,
     BadgesEdited,
     CapabilitiesFound,
     ClockStepped,
@@ -114,6 +117,10 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*ordered(state, event, now))
         case OrderEnded():
             return Step(*order_ended(state, event, now))
+        case BadgeScanStarted():
+            return Step(*scan_started(state, event, now))
+        case BadgeScanStopped():
+            return Step(*scan_stopped(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))
         case ClockStepped():

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import attrs
 
-from llm_core.authorisation import Verdict, authorise, may_stop, normalise
+from llm_core.authorisation import Verdict, authorise, is_same_badge, may_stop, normalise
 from llm_core.demand import forgotten
 from llm_core.effects import (
     Authorised,
@@ -25,6 +25,7 @@ from llm_core.effects import (
     Stopped,
     StopRemotely,
 )
+from llm_core.enrolling import scanned
 from llm_core.events import BadgePresented, StartRequested, Status, StopRequested
 from llm_core.presence import MOST_CONNECTORS, stranger_ledger
 from llm_core.quantities import Now
@@ -38,7 +39,7 @@ from llm_core.sessions import (
     open_session,
     overtake_session,
 )
-from llm_core.site import AccessRule
+from llm_core.site import AccessRule, Concurrency
 from llm_core.state import ConnectorState, Key, State
 
 Result = tuple[State, tuple[Effect, ...]]
@@ -48,17 +49,21 @@ LIVE = timedelta(minutes=1)  # a start stamped longer ago came out of a queue
 RECENT = 1_000  # ended sessions kept for late messages
 REFUSALS = 100
 HELD_AGAIN = timedelta(minutes=1)  # a badge refused again so soon is no news
+_UNUSABLE = (Status.RESERVED, Status.UNAVAILABLE, Status.FAULTED)
 
 
 def presented(state: State, event: BadgePresented, now: Now) -> Result:
     """The verdict on a badge. One refused at an adopted station is kept to be enrolled; strangers fill no list."""
+    state, found = scanned(state, event.station_id, event.id_tag, now)
     verdict = _verdict(state, event.station_id, event.id_tag, now)
+    if verdict is Verdict.ACCEPTED and _charges(state, event.id_tag, but=event.station_id):
+        verdict = Verdict.CONCURRENT
     reply = Reply(event.request, Authorised(verdict))
     if verdict is Verdict.ACCEPTED:
-        return state, (reply, *_stopping(state, event))
+        return state, (*found, reply, *_stopping(state, event))
     refusal = RefusedStart(now.utc, event.station_id, event.id_tag, verdict)
-    if state.site.station(event.station_id) is None or _is_no_news(state, refusal):
-        return state, (reply,)
+    if found or state.site.station(event.station_id) is None or _is_no_news(state, refusal):
+        return state, (*found, reply)
     return _with_refusal(state, refusal), (Note(refusal), reply)
 
 
@@ -68,17 +73,19 @@ def started(state: State, event: StartRequested, now: Now) -> Result:
     if known is not None:
         return state, (Save(known), Reply(event.request, Started(known.transaction_id, Verdict.ACCEPTED)))
     transaction_id = state.next_transaction_id
-    state = attrs.evolve(state, next_transaction_id=transaction_id + 1)
-    verdict = _verdict(state, event.station_id, event.id_tag, now)
-    if verdict is Verdict.ACCEPTED and not _has_connector(state, event):
-        verdict = Verdict.INVALID
+    state, found = scanned(attrs.evolve(state, next_transaction_id=transaction_id + 1), *_held(event), now)
+    verdict = _start_verdict(state, event, now)
     reply = Reply(event.request, Started(transaction_id, verdict))
     if verdict is not Verdict.ACCEPTED:
         refusal = RefusedStart(now.utc, event.station_id, event.id_tag, verdict, transaction_id)
-        return _refused(state, event, refusal), (Save(refusal), reply)
+        return _refused(state, event, refusal), (*found, Save(refusal), reply)
     state, met = _met(state, (event.station_id, event.connector))
     state, saves = _opened(state, _session_of(event, transaction_id, now), now)
-    return state, (*met, *saves, reply)
+    return state, (*found, *met, *saves, reply)
+
+
+def _held(event: StartRequested) -> tuple[str, str]:
+    return event.station_id, event.id_tag
 
 
 def stopped(state: State, event: StopRequested, now: Now) -> Result:
@@ -112,7 +119,30 @@ def abandoned(state: State, now: Now) -> Result:
 
 def _verdict(state: State, station_id: str, id_tag: str, now: Now) -> Verdict:
     station = state.site.station(station_id)
-    return authorise(id_tag, station, state.site.access, state.badges, now, latest_utc=state.latest_utc)
+    order = state.site.badge_rules.byte_order
+    return authorise(id_tag, station, state.site.access, state.badges, now, latest_utc=state.latest_utc, order=order)
+
+
+def _start_verdict(state: State, event: StartRequested, now: Now) -> Verdict:
+    verdict = _verdict(state, event.station_id, event.id_tag, now)
+    if verdict is not Verdict.ACCEPTED:
+        return verdict
+    if not _has_connector(state, event):
+        return Verdict.INVALID
+    return Verdict.CONCURRENT if _charges(state, event.id_tag, but=(event.station_id, event.connector)) else verdict
+
+
+def _charges(state: State, id_tag: str, but: str | Key) -> bool:
+    """Whether that badge charges already, where one badge may do so only once. Of the station `but` it says nothing,
+    because there the badge may be held to stop; nor of the connector `but`, whose session a start replaces."""
+    rules = state.site.badge_rules
+    if state.site.access is not AccessRule.BADGE or rules.concurrent is not Concurrency.REFUSED:
+        return False
+    return any(
+        connector.session is not None and is_same_badge(id_tag, connector.session.id_tag, rules.byte_order)
+        for key, connector in state.connectors.items()
+        if but not in (key, key[0])
+    )
 
 
 def _stop_verdict(state: State, event: StopRequested, now: Now) -> Verdict | None:
@@ -125,14 +155,17 @@ def _stop_verdict(state: State, event: StopRequested, now: Now) -> Verdict | Non
 def _stopping(state: State, event: BadgePresented) -> tuple[Effect, ...]:
     """A super user's badge, where nothing can be started, ends the one session there (manual §05.06).
 
-    The station ends a session by the badge that began it, and of no other badge does it know that it may.
+    The station ends a session by the badge that began it, and of no other badge does it know that it may; a parent id
+    would tell it, and then every badge of that parent could stop the others' sessions out of the station's cache.
     """
-    here = [connector.session for key, connector in state.connectors.items() if key[0] == event.station_id]
-    if state.site.access is not AccessRule.BADGE or len(here) != 1 or here[0] is None:
+    here = [connector for key, connector in state.connectors.items() if key[0] == event.station_id]
+    sessions = [connector.session for connector in here if connector.session is not None]
+    startable = any(connector.session is None and connector.status not in _UNUSABLE for connector in here)
+    if state.site.access is not AccessRule.BADGE or startable or len(sessions) != 1:
         return ()
-    session = here[0]
-    own = normalise(event.id_tag) == normalise(session.id_tag or "")
-    if own or not may_stop(event.id_tag, session.id_tag, state.badges):
+    session, order = sessions[0], state.site.badge_rules.byte_order
+    own = is_same_badge(event.id_tag, session.id_tag, order)
+    if own or not may_stop(event.id_tag, session.id_tag, state.badges, order):
         return ()
     return (StopRemotely(event.station_id, session.transaction_id),)
 

@@ -9,7 +9,22 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from llm_core import AccessRule, Badge, BadgeState, BadgeType, Now, Station, Verdict, authorise, may_stop, normalise
+from llm_core import (
+    AccessRule,
+    Badge,
+    BadgeState,
+    BadgeType,
+    ByteOrder,
+    Now,
+    Station,
+    Verdict,
+    authorise,
+    find_badge,
+    is_same_badge,
+    may_stop,
+    normalise,
+    usable_badges,
+)
 from unit.strategies import badges, now, stations, tags
 
 BADGE = Badge("04:A1:B2:C3", comment="Müller")
@@ -147,3 +162,47 @@ def test_a_super_user_who_is_not_active_stops_nobody_elses_session(state: BadgeS
 
 def test_a_stranger_stops_nothing() -> None:
     assert not may_stop("ffff", "04a1b2c3", book(BADGE))
+
+
+# Numbers read backwards
+
+
+@pytest.mark.parametrize("tag", ["C3B2A104", "c3:b2:a1:04", "04A1B2C3"])
+def test_a_number_told_backwards_is_the_same_badge_where_the_site_says_so(tag: str) -> None:
+    assert authorise(tag, HERE, AccessRule.BADGE, book(BADGE), now(), order=ByteOrder.EITHER) is Verdict.ACCEPTED
+    assert is_same_badge(tag, BADGE.badge_id, ByteOrder.EITHER)
+    assert may_stop(tag, BADGE.badge_id, {}, ByteOrder.EITHER)
+
+
+def test_backwards_means_nothing_unless_the_site_says_so() -> None:
+    assert verdict(BADGE, tag="C3B2A104") is Verdict.INVALID
+    assert not is_same_badge("C3B2A104", BADGE.badge_id)
+
+
+def test_of_two_that_fit_the_one_as_read_is_meant() -> None:
+    other = Badge("C3B2A104")
+    assert find_badge("c3b2a104", book(BADGE, other), ByteOrder.EITHER) == other
+
+
+@pytest.mark.parametrize("tag", ["04A1B2C", "Müller", "04"])
+def test_what_is_no_row_of_bytes_has_no_other_order(tag: str) -> None:
+    assert find_badge(tag[::-1] + "x", book(Badge(tag)), ByteOrder.EITHER) is None
+    assert find_badge(tag, book(Badge(tag)), ByteOrder.EITHER) == Badge(tag)
+
+
+def test_no_tag_is_the_same_as_no_tag_of_nobody() -> None:
+    assert not is_same_badge(None, None)
+    assert not is_same_badge("04", None)
+
+
+# What a station should know by itself
+
+
+@given(badges(), stations(), st.integers(0, 400))
+def test_a_stations_own_list_holds_exactly_the_badges_that_would_be_let_in(
+    badge: Badge, station: Station, day: int
+) -> None:
+    at = now(day * 86_400)
+    let_in = authorise(badge.badge_id, station, AccessRule.BADGE, book(badge), at) is Verdict.ACCEPTED
+    assume(len(badge.badge_id) <= 20)
+    assert list(usable_badges(station, book(badge), at)) == ([badge] if let_in else [])

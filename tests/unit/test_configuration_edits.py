@@ -12,9 +12,13 @@ from llm_core import (
     AuditEntry,
     Badge,
     BadgeRecord,
+    BadgeRules,
     BadgesEdited,
+    BadgeState,
+    ByteOrder,
     Ceiling,
     Cluster,
+    Concurrency,
     ConnectorState,
     Effect,
     Fault,
@@ -100,7 +104,12 @@ BEFORE = scene(Station("A"))
             repr(Sharing()),
             repr(Sharing(rotation_min=30)),
         ),
-        (PutAccess(AccessRule.CPO), {"access": AccessRule.CPO}, repr(AccessRule.FREE), repr(AccessRule.CPO)),
+        (
+            PutAccess(AccessRule.CPO),
+            {"access": AccessRule.CPO},
+            "rule=free, concurrent=allowed, byte_order=as_read",
+            "rule=cpo, concurrent=allowed, byte_order=as_read",
+        ),
         (
             PutStation(Station("A", name="Left")),
             {"stations": (Station("A", name="Left"),)},
@@ -298,3 +307,23 @@ def test_one_fault_refuses_the_whole_change(
 
 def test_a_badge_as_long_as_a_tag_can_be_is_taken() -> None:
     assert badges(scene(), Badge(":".join("0" * 20)))[0].badges
+
+
+def pending(group: str | None) -> State:
+    before = attrs.evolve(BEFORE, badges={"04a1": Badge("04A1", state=BadgeState.PENDING)})
+    badge = Badge("04A1", state=BadgeState.PENDING, group=group)
+    return step(before, BadgesEdited("ann", put=(badge,)), now()).state
+
+
+def test_a_pending_badge_may_charge_once_it_has_its_group() -> None:
+    assert pending("family").badges["04a1"].state is BadgeState.ACTIVE
+    assert pending(None).badges["04a1"].state is BadgeState.PENDING
+    assert pending("").badges["04a1"].state is BadgeState.PENDING
+
+
+def test_the_rules_for_all_badges_stay_where_only_the_access_is_changed() -> None:
+    rules = BadgeRules(Concurrency.REFUSED, ByteOrder.EITHER)
+    state, _ = edit(BEFORE, PutAccess(AccessRule.BADGE, rules))
+    assert (state.site.access, state.site.badge_rules) == (AccessRule.BADGE, rules)
+    state, _ = edit(state, PutAccess(AccessRule.FREE))
+    assert (state.site.access, state.site.badge_rules) == (AccessRule.FREE, rules)

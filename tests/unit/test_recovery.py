@@ -9,6 +9,7 @@ import pytest
 from llm_core import (
     Badge,
     PerPhase,
+    RefusedStart,
     Save,
     Session,
     SessionState,
@@ -18,6 +19,7 @@ from llm_core import (
     StationState,
     Stored,
     Supply,
+    Verdict,
     close_session,
     open_session,
     recover,
@@ -153,3 +155,8 @@ def test_badges_are_found_in_any_spelling_and_the_latest_instant_is_remembered()
     state, _ = recovered(Stored(SITE, badges=(badge,), latest_utc=NOON))
     assert state.badges == {"04a1b2": badge}
     assert state.latest_utc == NOON
+
+
+def test_a_refused_attempt_can_still_be_enrolled_after_a_restart() -> None:
+    refused = RefusedStart(NOON, "A", "04a1", Verdict.INVALID)
+    assert recovered(Stored(SITE, refusals=(refused,)))[0].refusals == (refused,)

@@ -12,9 +12,12 @@ from llm_core import (
     Authorised,
     Badge,
     BadgePresented,
+    BadgeRules,
     BadgeState,
     BadgeType,
+    ByteOrder,
     Ceiling,
+    Concurrency,
     ConnectorState,
     Effect,
     Event,
@@ -552,3 +555,59 @@ def test_a_clock_that_fell_back_brings_no_expired_badge_back() -> None:
     state = scene(badges={ANN.lower(): expired}, latest_utc=NOON + timedelta(days=2))
     _, effects = after(state, start())
     assert answer(effects) == Started(1, Verdict.EXPIRED)
+
+
+# One badge at two connectors
+
+
+def strict(**changes: object) -> State:
+    return scene(attrs.evolve(SITE, badge_rules=BadgeRules(concurrent=Concurrency.REFUSED), **changes))  # type: ignore[arg-type]
+
+
+def test_a_badge_that_charges_starts_nothing_elsewhere_where_the_rule_is_on() -> None:
+    state, _ = after(strict(), start())
+    assert answer(after(state, start(ANN, place=LEFT))[1]) == Started(2, Verdict.CONCURRENT)
+    assert answer(after(state, BadgePresented("B", ANN, request=3))[1]) == Authorised(Verdict.CONCURRENT)
+    assert answer(after(state, start(BEA, place=LEFT))[1]) == Started(2, Verdict.ACCEPTED)
+
+
+def test_where_it_charges_it_may_be_held_to_stop_and_a_lost_stop_locks_nobody_out() -> None:
+    state, _ = after(strict(), start())
+    assert answer(after(state, BadgePresented("A", ANN, request=3))[1]) == Authorised(Verdict.ACCEPTED)
+    assert answer(after(state, start(at=NOON + timedelta(hours=1), wh=5_000))[1]) == Started(2, Verdict.ACCEPTED)
+
+
+def test_the_second_connector_of_one_station_is_elsewhere() -> None:
+    state, _ = after(strict(), start(place=LEFT))
+    assert answer(after(state, start(place=RIGHT))[1]) == Started(2, Verdict.CONCURRENT)
+
+
+def test_where_access_is_free_nobody_counts_sessions() -> None:
+    state, _ = after(strict(access=AccessRule.FREE), start())
+    assert answer(after(state, start(place=LEFT))[1]) == Started(2, Verdict.ACCEPTED)
+
+
+def test_a_badge_told_backwards_charges_as_itself() -> None:
+    rules = BadgeRules(Concurrency.REFUSED, ByteOrder.EITHER)
+    state, effects = after(scene(attrs.evolve(SITE, badge_rules=rules)), start("C3B2A104"))
+    assert answer(effects) == Started(1, Verdict.ACCEPTED)
+    assert answer(after(state, start(ANN, place=LEFT))[1]) == Started(2, Verdict.CONCURRENT)
+
+
+@pytest.mark.parametrize(
+    ("status", "stops"),
+    [
+        (Status.FAULTED, True),
+        (Status.UNAVAILABLE, True),
+        (Status.RESERVED, True),
+        (Status.AVAILABLE, False),
+        (Status.PREPARING, False),
+    ],
+)
+def test_a_super_user_stops_the_one_session_of_a_double_station_whose_other_side_is_out(
+    status: Status, stops: bool
+) -> None:
+    state, _ = after(scene(), start(place=LEFT))
+    state, _ = after(state, StatusChanged("B", 2, status))
+    _, effects = after(state, BadgePresented("B", CHIEF))
+    assert (StopRemotely("B", 1) in effects) == stops

@@ -224,7 +224,7 @@ def _snapshot(data: dict[Any, Any]) -> Snapshot:
 
 
 MASKED = "…"
-BADGE_FIELDS = frozenset({"id_tag", "badge_id", "group", "badges", "remove"})
+BADGE_FIELDS = frozenset({"id_tag", "badge_id", "group", "badges", "badge_rules", "badge_scan", "remove"})
 PERSON_FIELDS = frozenset({"comment", "email"})
 
 

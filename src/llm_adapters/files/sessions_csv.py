@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from llm_core import Session, State, normalise
+from llm_core import Session, State
 
 COLUMNS = (
     "transactionId",
@@ -69,7 +69,7 @@ def _drained(text: io.StringIO) -> str:
 def _row(session: Session, state: State, zone: tzinfo, mark: str) -> tuple[str, ...]:
     station = state.site.station(session.station_id)
     known = state.stations.get(session.station_id)
-    badge = state.badges.get(normalise(session.id_tag)) if session.id_tag is not None else None
+    badge = state.badge(session.id_tag)
     serial = known.serial if known is not None else ""
     return (
         str(session.transaction_id),

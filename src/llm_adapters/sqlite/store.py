@@ -33,6 +33,7 @@ from llm_core import (
 T = TypeVar("T")
 RECENT_SESSIONS = 1_000
 REFUSED_STARTS_KEPT = 1_000
+RECENT_REFUSALS = 100
 BATCH = 500  # sessions read at once: a few milliseconds in which no commit is held up noticeably
 PROBE_BYTES = 64 * 1024  # as much as a busy commit: a full disk must not pass by reusing one free page
 SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
@@ -104,16 +105,8 @@ class SqliteStore:
 
     async def refused_starts(self, limit: int) -> tuple[RefusedStart, ...]:
         """Badges that were not let in, the newest first; the last thousand are kept."""
-        rows = await self._database.read(
-            lambda connection: connection.execute(
-                "SELECT at, station_id, id_tag, verdict, transaction_id FROM refused_starts ORDER BY id DESC LIMIT ?",
-                (limit,),
-            ).fetchall()
-        )
-        return tuple(
-            RefusedStart(datetime.fromisoformat(at), station_id, id_tag, Verdict(verdict), transaction_id)
-            for at, station_id, id_tag, verdict, transaction_id in rows
-        )
+        rows = await self._database.read(lambda connection: _newest_refusals(connection, limit))
+        return tuple(_readable(rows, _refused_start))
 
 
 def _save_all(connection: sqlite3.Connection, records: tuple[Record, ...]) -> None:
@@ -199,7 +192,20 @@ def _load(connection: sqlite3.Connection) -> Stored:
         doubtful=doubtful,
         last_transaction_id=last_id,
         latest_utc=next(_readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
+        refusals=tuple(_readable(reversed(_newest_refusals(connection, RECENT_REFUSALS)), _refused_start)),
     )
+
+
+def _newest_refusals(connection: sqlite3.Connection, limit: int) -> list[Row]:
+    return connection.execute(
+        "SELECT at, station_id, id_tag, verdict, transaction_id FROM refused_starts ORDER BY id DESC LIMIT ?", (limit,)
+    ).fetchall()
+
+
+def _refused_start(row: Row) -> RefusedStart:
+    at, station_id, id_tag, verdict, transaction_id = row
+    given = transaction_id if isinstance(transaction_id, int) else None
+    return RefusedStart(datetime.fromisoformat(str(at)), str(station_id), str(id_tag), Verdict(str(verdict)), given)
 
 
 def _site(connection: sqlite3.Connection) -> Site | None:

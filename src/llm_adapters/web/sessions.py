@@ -16,7 +16,7 @@ from llm_adapters.web.desk import Desk
 from llm_adapters.web.pages import guarded, page, words_for
 from llm_adapters.web.rows import PAGE_SIZES, Listing, Part
 from llm_adapters.web.words import Words
-from llm_core import Permission, Session, State, normalise
+from llm_core import Permission, Session, State
 
 LONGEST_RANGE = timedelta(days=366)
 USUAL_DAYS = 31
@@ -101,7 +101,7 @@ async def _newest(desk: Desk, days: Range, zone: ZoneInfo, listing: Listing) -> 
 
 def _row(state: State, session: Session, words: Words) -> SessionRow:
     station = state.site.station(session.station_id)
-    badge = state.badges.get(normalise(session.id_tag)) if session.id_tag is not None else None
+    badge = state.badge(session.id_tag)
     who = (session.id_tag or "", badge.comment if badge is not None else "")
     name = (station.name if station is not None else "") or session.station_id
     several = station is not None and station.connectors > 1

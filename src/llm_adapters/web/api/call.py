@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.types import Message
 
 from llm_adapters.web.api.exact import load
@@ -17,6 +17,7 @@ from llm_core import (
     Fault,
     NotSaved,
     NotStored,
+    Request,
     Saved,
     Site,
     SiteEdit,
@@ -31,7 +32,7 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 class Call:
     """A request whose sender may make it."""
 
-    request: Request
+    request: HttpRequest
     desk: Desk
     principal: Principal
 
@@ -56,12 +57,13 @@ class Call:
 
     async def edit(self, edit: SiteEdit, core: str, body: str = "") -> None:
         """Change the site. `core` is where the core's pointers to this resource begin, `body` where the body's do."""
-        await self._ask(SiteEdited(self.principal.name, edit), core, body)
+        await self.ask(SiteEdited(self.principal.name, edit), core, body)
 
     async def edit_badges(self, put: tuple[Badge, ...] = (), remove: tuple[str, ...] = ()) -> None:
-        await self._ask(BadgesEdited(self.principal.name, put, remove), "/0", "")
+        await self.ask(BadgesEdited(self.principal.name, put, remove), "/0", "")
 
-    async def _ask(self, event: SiteEdited | BadgesEdited, core: str, body: str) -> None:
+    async def ask(self, event: Request, core: str = "", body: str = "") -> None:
+        """Have a change made, and stored. Raises `Refusal` with the core's faults as seen from the body."""
         answer: Answer = await self.desk.inbox.ask(event)
         match answer:
             case Saved():
@@ -85,7 +87,7 @@ def _in_body(fault: Fault, core: str, body: str, site: Site) -> Fault:
             return Fault("", f"{fault.pointer.removeprefix('/')}: {fault.text}")
 
 
-def limited(request: Request, most_bytes: int) -> Request:
+def limited(request: HttpRequest, most_bytes: int) -> HttpRequest:
     """The request with a body that ends in 413 once it is larger than this, announced or not."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most_bytes:
@@ -100,7 +102,7 @@ def limited(request: Request, most_bytes: int) -> Request:
             raise _too_large(most_bytes)
         return message
 
-    return Request(request.scope, receive)
+    return HttpRequest(request.scope, receive)
 
 
 def _too_large(most_bytes: int) -> Refusal:

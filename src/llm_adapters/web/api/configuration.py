@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import attrs
 
-from llm_adapters.web.api.exact import Json, Member, Record, Shape, listed, text, word
+from llm_adapters.web.api.exact import Json, Member, Record, listed, text, word
 from llm_adapters.web.api.shapes import (
     ACCESS,
     BADGE,
@@ -18,13 +18,13 @@ from llm_adapters.web.api.shapes import (
     STRATEGY,
     SUPPLY,
     SYSTEM,
+    Access,
     clusters,
     meters,
     new_station,
 )
 from llm_core import (
     PHASES,
-    AccessRule,
     Badge,
     Cluster,
     MeterSetup,
@@ -51,13 +51,14 @@ class Configuration:
     meters: tuple[MeterSetup, ...]
     stations: tuple[Station, ...]
     sharing: Sharing
-    access: AccessRule
+    access: Access
     badges: tuple[Badge, ...]
     users: tuple[User, ...]
 
     @classmethod
     def of(cls, site: Site, badges: tuple[Badge, ...] = (), users: tuple[User, ...] = ()) -> Configuration:
-        return cls(**attrs.asdict(site, recurse=False), badges=badges, users=users)
+        parts = attrs.asdict(site, filter=attrs.filters.exclude("badge_rules"), recurse=False)
+        return cls(**{**parts, "access": Access.of(site)}, badges=badges, users=users)
 
     @property
     def site(self) -> Site:
@@ -68,7 +69,8 @@ class Configuration:
             stations=self.stations,
             meters=self.meters,
             sharing=self.sharing,
-            access=self.access,
+            access=self.access.rule,
+            badge_rules=self.access.badge_rules,
         )
 
 
@@ -98,15 +100,12 @@ def _document(phases: tuple[Phase, ...], meter_models: Collection[str]) -> Recor
         Member("meters", "meters", meters(meter_models)),
         Member("stations", "stations", stations),
         Member("strategy", "sharing", STRATEGY.shape(Sharing())),
-        Member("access", "access", _ACCESS),
+        Member("access", "access", ACCESS.shape(Access())),
         Member("badges", "badges", listed(BADGE.shape(Badge("")), MOST_BADGES)),
         Member("users", "users", listed(_USER.shape(User("", Role.STANDARD)), MOST_ENTRIES)),
     )
 
 
-_ACCESS: Shape[AccessRule] = Shape(
-    lambda value: ACCESS.read(value, Site()).access, lambda rule: ACCESS.write(Site(access=rule)), ACCESS.schema
-)
 _USER: Record[User] = Record(
     Member("name", "name", text(64, least=1), required=True), Member("role", "role", word(Role), required=True)
 )

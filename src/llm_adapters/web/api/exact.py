@@ -350,6 +350,10 @@ class Record(Generic[T]):
             for member in self._members
         }
 
+    def without(self, *names: str) -> Record[T]:
+        """This record without some of its fields."""
+        return Record(*(member for member in self._members if member.name not in names))
+
     @property
     def schema(self) -> Schema:
         required: list[Json] = [member.name for member in self._members if member.required]

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from llm_adapters.web.api import badges, configuring, live, orders, sessions, stations, users
+from llm_adapters.web.api import badges, configuring, enrolling, live, orders, sessions, stations, users
 from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call, limited
 from llm_adapters.web.api.metrics import MEDIA_TYPE, metrics_text
@@ -50,6 +50,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *stations.OPERATIONS,
         *orders.OPERATIONS,
         *badges.OPERATIONS,
+        *enrolling.OPERATIONS,
         *sessions.OPERATIONS,
         *users.OPERATIONS,
     )

@@ -39,9 +39,12 @@ from llm_core import (
     SITE,
     AccessRule,
     Badge,
+    BadgeRules,
     BadgeState,
     BadgeType,
+    ByteOrder,
     Cluster,
+    Concurrency,
     CurrentTransformer,
     Dashboard,
     MeterSetup,
@@ -180,7 +183,35 @@ STRATEGY: Record[Sharing] = Record(
     Member("rotation_min", "rotation_min", whole(0, 10_000)),
     Member("unbalance_a", "unbalance_ma", nullable(AMPS)),
 )
-ACCESS: Record[Site] = Record(Member("rule", "access", word(AccessRule)))
+
+
+@attrs.frozen
+class Access:
+    """Who may charge, and what holds for every badge."""
+
+    rule: AccessRule = AccessRule.BADGE
+    concurrent: Concurrency = Concurrency.ALLOWED
+    byte_order: ByteOrder = ByteOrder.AS_READ
+
+    @classmethod
+    def of(cls, site: Site) -> Access:
+        return cls(site.access, site.badge_rules.concurrent, site.badge_rules.byte_order)
+
+    @property
+    def badge_rules(self) -> BadgeRules:
+        return BadgeRules(self.concurrent, self.byte_order)
+
+
+ACCESS: Record[Access] = Record(
+    Member("rule", "rule", word(AccessRule)),
+    Member("concurrent", "concurrent", word(Concurrency)),
+    Member("byte_order", "byte_order", word(ByteOrder)),
+)
+
+
+def _read_access(body: object, _: Site) -> PutAccess:
+    access = ACCESS.read(body, Access())
+    return PutAccess(access.rule, access.badge_rules)
 
 
 @attrs.frozen
@@ -231,7 +262,7 @@ def settings(meter_models: Collection[str]) -> tuple[Setting, ...]:
             lambda site: STRATEGY.write(site.sharing),
             STRATEGY.schema,
         ),
-        Setting("access", lambda body, _: PutAccess(ACCESS.read(body, Site()).access), ACCESS.write, ACCESS.schema),
+        Setting("access", _read_access, lambda site: ACCESS.write(Access.of(site)), ACCESS.schema),
         Setting(
             "system",
             lambda body, _: PutSystem(SYSTEM.read(body, System())),

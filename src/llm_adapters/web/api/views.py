@@ -23,7 +23,6 @@ from llm_core import (
     State,
     StationView,
     decays,
-    normalise,
     overview,
 )
 
@@ -130,17 +129,21 @@ def _running(session: SessionView, state: State) -> Json:
 
 def shown_badge_id(id_tag: str | None, state: State) -> str | None:
     """A badge's id as first entered; a tag that is no badge as it was presented."""
-    badge = state.badges.get(normalise(id_tag)) if id_tag is not None else None
+    badge = state.badge(id_tag)
     return badge.badge_id if badge is not None else id_tag
 
 
+def station_name(station_id: str, state: State) -> str:
+    station = state.site.station(station_id)
+    return (station.name if station is not None else "") or station_id
+
+
 def session_json(session: Session, state: State) -> dict[str, Json]:
-    station = state.site.station(session.station_id)
-    badge = state.badges.get(normalise(session.id_tag)) if session.id_tag is not None else None
+    badge = state.badge(session.id_tag)
     return {
         "transaction_id": session.transaction_id,
         "station_id": session.station_id,
-        "station_name": (station.name if station is not None else "") or session.station_id,
+        "station_name": station_name(session.station_id, state),
         "connector": session.connector,
         "started_at": stamp(session.started_at),
         "stopped_at": stamp(session.stopped_at),
