@@ -81,6 +81,7 @@ from llm_core.events import (
     PutMeters,
     PutSharing,
     PutStation,
+    PutStations,
     PutSupply,
     PutSystem,
     RemoveStation,
@@ -138,6 +139,7 @@ from llm_core.ports import (
     WebSession,
     WrongPassword,
 )
+from llm_core.preview import preview
 from llm_core.problem import Fault, faults_of
 from llm_core.quantities import (
     PHASES,
@@ -169,6 +171,7 @@ from llm_core.site import (
     Concurrency,
     CurrentTransformer,
     Dashboard,
+    Floor,
     MeterSetup,
     Mode,
     Sharing,
@@ -178,6 +181,7 @@ from llm_core.site import (
     Supply,
     System,
     check,
+    floors,
 )
 from llm_core.state import (
     Allowance,
@@ -258,6 +262,7 @@ __all__ = [
     "Effect",
     "Event",
     "Fault",
+    "Floor",
     "FoundBadge",
     "Grant",
     "GrantReason",
@@ -302,6 +307,7 @@ __all__ = [
     "PutMeters",
     "PutSharing",
     "PutStation",
+    "PutStations",
     "PutSupply",
     "PutSystem",
     "RaiseAlarm",
@@ -368,6 +374,7 @@ __all__ = [
     "decays",
     "faults_of",
     "find_badge",
+    "floors",
     "interrupt_session",
     "is_same_badge",
     "ma_down",
@@ -379,6 +386,7 @@ __all__ = [
     "normalise",
     "open_session",
     "overview",
+    "preview",
     "recover",
     "step",
     "usable_badges",

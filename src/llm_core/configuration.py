@@ -24,6 +24,7 @@ from llm_core.events import (
     PutMeters,
     PutSharing,
     PutStation,
+    PutStations,
     PutSupply,
     PutSystem,
     RemoveStation,
@@ -52,8 +53,10 @@ def site_edited(state: State, event: SiteEdited, now: Now) -> Result:
     audit = AuditEntry(now.utc, event.by, type(event.edit).__name__, old, new)
     state = attrs.evolve(state, site=site)
     followed: tuple[Effect, ...] = ()
-    if isinstance(event.edit, PutStation):
-        state, followed = _station_put(state, event.edit.station, now)
+    if isinstance(event.edit, PutStation | PutStations):
+        for station in _stations_of(event.edit):
+            state, more = _station_put(state, station, now)
+            followed = (*followed, *more)
     elif isinstance(event.edit, RemoveStation):
         state, followed = _station_removed(state, event.edit.station_id, now)
     return state, (Save(site), Save(audit), *followed, Reply(event.request, Saved()))
@@ -75,14 +78,23 @@ def edited(site: Site, edit: SiteEdit) -> Site:
         case PutAccess():
             rules = edit.badge_rules if edit.badge_rules is not None else site.badge_rules
             return attrs.evolve(site, access=edit.rule, badge_rules=rules)
-        case PutStation():
-            others = tuple(s if s.id != edit.station.id else edit.station for s in site.stations)
-            known = any(s.id == edit.station.id for s in site.stations)
-            return attrs.evolve(site, stations=others if known else (*site.stations, edit.station))
+        case PutStation() | PutStations():
+            return attrs.evolve(site, stations=_with_stations(site.stations, _stations_of(edit)))
         case RemoveStation():
             return attrs.evolve(site, stations=tuple(s for s in site.stations if s.id != edit.station_id))
         case _:
             assert_never(edit)
+
+
+def _stations_of(edit: PutStation | PutStations) -> tuple[Station, ...]:
+    return (edit.station,) if isinstance(edit, PutStation) else edit.stations
+
+
+def _with_stations(before: tuple[Station, ...], put: tuple[Station, ...]) -> tuple[Station, ...]:
+    """Known ones in their places, new ones at the end."""
+    new = {station.id: station for station in put}
+    kept = tuple(new.pop(station.id, station) for station in before)
+    return (*kept, *new.values())
 
 
 def _shown(site: Site, edit: SiteEdit) -> str:
@@ -103,6 +115,8 @@ def _shown(site: Site, edit: SiteEdit) -> str:
             return f"rule={site.access}, concurrent={rules.concurrent}, byte_order={rules.byte_order}"
         case PutStation():
             return _text(site.station(edit.station.id))
+        case PutStations():
+            return ", ".join(_text(site.station(station.id)) for station in edit.stations)
         case RemoveStation():
             return _text(site.station(edit.station_id))
         case _:

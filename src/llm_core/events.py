@@ -234,11 +234,20 @@ class PutStation:
 
 
 @attrs.frozen
+class PutStations:
+    """Several stations at once, all or none."""
+
+    stations: tuple[Station, ...]
+
+
+@attrs.frozen
 class RemoveStation:
     station_id: str
 
 
-SiteEdit = PutSystem | PutSupply | PutClusters | PutMeters | PutSharing | PutAccess | PutStation | RemoveStation
+SiteEdit = (
+    PutSystem | PutSupply | PutClusters | PutMeters | PutSharing | PutAccess | PutStation | PutStations | RemoveStation
+)
 
 
 @attrs.frozen

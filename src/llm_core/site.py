@@ -312,8 +312,17 @@ def _meter_faults(site: Site) -> Iterator[Fault]:
             yield Fault(f"{at}/ct", "primary must lie between 75 and 6000 A, secondary must be 1 or 5 A")
 
 
-def _floor_faults(site: Site) -> Iterator[Fault]:
-    """I6: what stations may give without us fits every node, and the site's fallback in dynamic mode."""
+@attrs.frozen
+class Floor:
+    """What the stations under a node may give without us, and what is safe there without control."""
+
+    node: str
+    total_ma: PerPhase
+    limit_ma: PerPhase
+
+
+def floors(site: Site) -> tuple[Floor, ...]:
+    """For every node, parents first, the sum that I6 is about; the site's own limit is its fallback in dynamic mode."""
     nodes = {node.id: node for node in site.limit_tree()}
     sums: dict[str, PerPhase] = dict.fromkeys(nodes, PerPhase())
     for station in site.stations:
@@ -325,16 +334,21 @@ def _floor_faults(site: Site) -> Iterator[Fault]:
         while node is not None:
             sums[node] += floor
             node = nodes[node].parent
-    for node_id, total in sums.items():
-        limit = nodes[node_id].limit_ma
-        if node_id == SITE and site.supply.mode is Mode.DYNAMIC:
-            limit = limit.smaller(site.supply.fallback_ma)
+    is_dynamic = site.supply.mode is Mode.DYNAMIC
+    safe = {SITE: nodes[SITE].limit_ma.smaller(site.supply.fallback_ma)} if is_dynamic else {}
+    return tuple(Floor(node_id, total, safe.get(node_id, nodes[node_id].limit_ma)) for node_id, total in sums.items())
+
+
+def _floor_faults(site: Site) -> Iterator[Fault]:
+    """I6: what stations may give without us fits every node, and the site's fallback in dynamic mode."""
+    for floor in floors(site):
         for phase in site.supply.site_phases:
-            if total[phase] > limit[phase]:
+            if floor.total_ma[phase] > floor.limit_ma[phase]:
                 yield Fault(
                     "/stations",
-                    f"what stations may give by themselves adds up to {total[phase] / 1000:g} A on {phase} of"
-                    f" “{node_id}”, more than the {limit[phase] / 1000:g} A that are safe there without control",
+                    f"what stations may give by themselves adds up to {floor.total_ma[phase] / 1000:g} A on {phase} of"
+                    f" “{floor.node}”, more than the {floor.limit_ma[phase] / 1000:g} A that are safe there"
+                    " without control",
                 )
 
 

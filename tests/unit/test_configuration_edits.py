@@ -33,6 +33,7 @@ from llm_core import (
     PutMeters,
     PutSharing,
     PutStation,
+    PutStations,
     PutSupply,
     PutSystem,
     RemoveStation,
@@ -327,3 +328,20 @@ def test_the_rules_for_all_badges_stay_where_only_the_access_is_changed() -> Non
     assert (state.site.access, state.site.badge_rules) == (AccessRule.BADGE, rules)
     state, _ = edit(state, PutAccess(AccessRule.FREE))
     assert (state.site.access, state.site.badge_rules) == (AccessRule.FREE, rules)
+
+
+def test_several_stations_are_put_at_once_or_not_at_all() -> None:
+    site = Site(stations=(Station("A"), Station("B"), Station("C")))
+    a, c, d = Station("A", max_ma=32_000), Station("C", priority=3), Station("D")
+    done = step(State(site=site), SiteEdited("ana", PutStations((c, a, d)), request=4), now(0))
+    assert done.state.site.stations == (a, Station("B"), c, d)
+    audits = [e.record for e in done.effects if isinstance(e, Save) and isinstance(e.record, AuditEntry)]
+    assert [(audit.by, audit.what) for audit in audits] == [("ana", "PutStations")]
+    assert audits[0].new == f"{c!r}, {a!r}, {d!r}"
+    assert "D" in done.state.stations
+    wrong = (a, attrs.evolve(c, min_ma=1))
+    refused = step(State(site=site), SiteEdited("ana", PutStations(wrong), request=5), now(0))
+    assert refused.state.site == site
+    [reply] = refused.effects
+    assert isinstance(reply, Reply)
+    assert isinstance(reply.answer, NotSaved)

@@ -24,6 +24,7 @@ from llm_core import (
     Station,
     Supply,
     check,
+    floors,
 )
 from llm_core.site import MOST_MA, on_phases
 from unit.strategies import sites, stations
@@ -264,3 +265,19 @@ def test_a_station_is_found_by_its_id_and_hangs_under_its_cluster_the_site_or_it
 def test_a_value_lies_on_the_named_phases_only() -> None:
     assert on_phases(7, (L3, L1)) == PerPhase(7, 0, 7)
     assert on_phases(7, ()) == PerPhase()
+
+
+def test_the_floors_of_every_node_are_told_with_what_is_safe_there() -> None:
+    a = Station("A", fallback_ma=6_000, phase_rotation=(Phase.L2,))
+    b = Station("B", cluster=None, start_alone_ma=8_000, connectors=2)
+    out = Station("C", fallback_ma=16_000, out_of_service=True)
+    supply = Supply(Mode.DYNAMIC, derated_ma=PerPhase.same(50_000), fallback_ma=PerPhase.same(20_000))
+    site, cluster = floors(Site(supply=supply, stations=(a, b, out)))
+    assert (site.node, site.total_ma, site.limit_ma) == (
+        "site",
+        PerPhase(16_000, 22_000, 16_000),
+        PerPhase.same(20_000),
+    )
+    assert (cluster.node, cluster.total_ma) == ("default", PerPhase(0, 6_000, 0))
+    static = Site(supply=Supply(static_max_ma=PerPhase.same(40_000)))
+    assert floors(static)[0].limit_ma == PerPhase.same(40_000)
