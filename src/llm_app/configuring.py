@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llm_adapters.files.badges_csv import parse_badges
-from llm_adapters.modbus.models import known_models
+from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
@@ -42,7 +42,7 @@ async def imported(database: Database, text: bytes) -> int:
     A user without a password of their own cannot sign in, and a document holds none: users stay as they are.
     """
     before = await _present(database)
-    wanted = read(text, before)
+    wanted = read(text, before, database.path.parent)
     old = {normalise(badge.badge_id): badge for badge in before.badges}
     new = {normalise(badge.badge_id): badge for badge in wanted.badges}
     records: list[Record] = [wanted.site]
@@ -54,10 +54,10 @@ async def imported(database: Database, text: bytes) -> int:
     return sum(user.name not in known for user in wanted.users)
 
 
-def read(text: bytes, base: Configuration | None = None) -> Configuration:
+def read(text: bytes, base: Configuration | None = None, data: Path | None = None) -> Configuration:
     """The configuration that a document stands for. Raises `WrongInput` with a line for every fault."""
     try:
-        wanted = read_configuration(load(text), base or Configuration.of(Site()), known_models())
+        wanted = read_configuration(load(text), base or Configuration.of(Site()), Catalogue(data))
         check(wanted.site)
     except (Malformed, Wrong, SiteError) as error:
         raise WrongInput("\n".join(map(_line, error.faults)) or str(error)) from error

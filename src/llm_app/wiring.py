@@ -22,9 +22,7 @@ import uvicorn
 
 from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.files.sessions_csv import write_sessions
-from llm_adapters.modbus.meter import ModbusMeter
-from llm_adapters.modbus.models import ModelError, known_models
-from llm_adapters.modbus.poller import poll
+from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database, snapshot_daily
@@ -35,12 +33,12 @@ from llm_app.clock import SystemClock, set_machine_clock
 from llm_app.controller import Controller
 from llm_app.faults import Failure
 from llm_app.journalling import Journal
-from llm_core import MeterSetup, Now, Save, SetUpDone, State, StoreError, recover
+from llm_app.metering import Meters
+from llm_core import Now, Save, SetUpDone, State, StoreError, recover
 
 log = logging.getLogger("llm.app")
 
 LOCK_NAME = "llm.lock"
-METER_PERIOD_S = 1.0
 WATCHDOG_S = 5.0
 GRACE_S = 1  # how long open pages may finish when the server stops
 
@@ -148,14 +146,15 @@ async def _running(
     controller = Controller(state, clock, store, journal)
     stations = StationServer(controller, clock)
     controller.command_with(stations.perform)
+    meters = Meters(controller, clock, Catalogue(options.data))
     watchdog = Watchdog(controller)
     async with _listening(stations, options.ocpp) as ocpp:
         running = Running(_address(http), ocpp, controller, accounts)
-        web = _web_server(options, running, store, clock, stations)
+        web = _web_server(_desk(options, running, store, clock, stations, meters))
         pages = asyncio.create_task(web.serve(sockets=[http]), name="pages")
         others = [
             asyncio.create_task(controller.run(), name="controller"),
-            asyncio.create_task(Meters(controller, clock).run(), name="meters"),
+            asyncio.create_task(meters.run(), name="meters"),
             asyncio.create_task(_watch_factory(controller, accounts), name="factory"),
         ]
         watchdog.start()
@@ -239,7 +238,9 @@ def _address(listener: socket.socket) -> Address:
     return Address(host, port)
 
 
-def _desk(options: Options, running: Running, store: SqliteStore, clock: SystemClock, stations: StationServer) -> Desk:
+def _desk(
+    options: Options, running: Running, store: SqliteStore, clock: SystemClock, stations: StationServer, meters: Meters
+) -> Desk:
     host = _own_address() if running.ocpp.host in ("0.0.0.0", "::") else running.ocpp.host
     names = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower(), host, *_own_addresses()}
     return Desk(
@@ -252,7 +253,7 @@ def _desk(options: Options, running: Running, store: SqliteStore, clock: SystemC
         allowed_hosts=frozenset(names) | options.allowed_hosts,
         stations=stations,
         healthy=running.controller.why_unhealthy,
-        meter_models=known_models(),
+        meter_models=meters.catalogue,
         write_sessions=write_sessions,
         parse_badges=parse_badges,
         set_clock=set_machine_clock,
@@ -285,11 +286,9 @@ class _WebServer(uvicorn.Server):
         yield
 
 
-def _web_server(
-    options: Options, running: Running, store: SqliteStore, clock: SystemClock, stations: StationServer
-) -> _WebServer:
+def _web_server(desk: Desk) -> _WebServer:
     config = uvicorn.Config(
-        create_app(_desk(options, running, store, clock, stations)),
+        create_app(desk),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -299,44 +298,6 @@ def _web_server(
         limit_concurrency=500,
     )
     return _WebServer(config)
-
-
-class Meters:
-    """Polls the meters that the configuration names, and follows it when it changes."""
-
-    def __init__(self, controller: Controller, clock: SystemClock) -> None:
-        self._controller = controller
-        self._clock = clock
-        self._changed = asyncio.Event()
-        self._polls: dict[MeterSetup, asyncio.Task[None]] = {}
-        controller.watch(self._look)
-
-    def _look(self, before: State, after: State) -> None:
-        if before.site.meters is not after.site.meters:
-            self._changed.set()
-
-    async def run(self) -> None:
-        try:
-            while True:
-                self._changed.clear()
-                wanted = set(self._controller.state.site.meters)
-                await _cancelled([self._polls.pop(setup) for setup in set(self._polls) - wanted])
-                for setup in wanted - set(self._polls):
-                    self._polls[setup] = asyncio.create_task(self._poll(setup), name=f"meter {setup.node}")
-                await self._changed.wait()
-        finally:
-            await _cancelled(list(self._polls.values()))
-
-    async def _poll(self, setup: MeterSetup) -> None:
-        try:
-            meter = ModbusMeter(setup, self._clock)
-        except ModelError as error:  # stored by a version that knew it: silent, so the safe limit holds
-            log.error("no meter at %s: %s", setup.node, error)
-            return
-        try:
-            await poll(meter, METER_PERIOD_S, self._controller.post)
-        finally:
-            await meter.close()
 
 
 class Watchdog:

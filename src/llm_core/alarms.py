@@ -8,7 +8,7 @@ from llm_core.budget import decays, silence_ms
 from llm_core.effects import Alarm, AlarmCode
 from llm_core.quantities import Now
 from llm_core.sessions import AHEAD, OLDEST_STAMP
-from llm_core.site import Mode
+from llm_core.site import SITE, Mode
 from llm_core.state import MeterState, State
 
 OFFLINE_MS = 60_000
@@ -36,9 +36,9 @@ def alarms_of(state: State, now: Now) -> dict[Code, Alarm]:
 
 
 def _meters(state: State, now_ms: int) -> Iterator[Code]:
-    if state.site.supply.mode is Mode.STATIC:
-        return
-    for setup in state.site.meters:
+    for setup in state.site.read_meters:
+        if setup.node == SITE and state.site.supply.mode is Mode.STATIC:
+            continue  # nothing depends on it
         meter = state.meters.get(setup.node, MeterState())
         if meter.frozen:
             yield AlarmCode.METER_FROZEN, setup.node

@@ -140,7 +140,7 @@ def sum_per_node(tree: Sequence[LimitNode], loads: Iterable[tuple[str, PerPhase]
 
 def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
     """The state after a sample. One older than the last, or for a node without a meter, changes nothing."""
-    if all(setup.node != event.node for setup in state.site.meters):
+    if all(setup.node != event.node for setup in state.site.read_meters):
         return state
     before = state.meters.get(event.node, MeterState())
     if before.taken_ms is not None and event.taken_ms <= before.taken_ms:
@@ -204,7 +204,7 @@ def is_repeating(state: State, node: str, meter: MeterState) -> bool:
 def aged(state: State, now_ms: int) -> dict[str, MeterState]:
     """The meters as far as they can be trusted now: lost when silent or frozen, back after 30 s of good samples."""
     meters: dict[str, MeterState] = {}
-    for setup in state.site.meters:
+    for setup in state.site.read_meters:
         meter = state.meters.get(setup.node, MeterState())
         frozen = _is_frozen(state, setup.node, meter, now_ms)
         limit_ms = 2 * silence_ms(meter.period_ms)
@@ -239,7 +239,7 @@ def interval(
     lows = sum_per_node(tree, ((entry.station.node, entry.lo_ma) for entry in seen))
     reported_ms = _oldest_report_ms(seen)
     after: dict[str, MeterState] = {}
-    for setup in state.site.meters:
+    for setup in state.site.read_meters:
         meter = meters[setup.node]
         phases = dict(meter.phases)
         for index, phase in enumerate(PHASES):
@@ -285,12 +285,15 @@ def rooms(
     """Per node, what its stations may take; a node without a meter of its own carries stations only."""
     tree = site.limit_tree()
     highs = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
-    setups = {setup.node: setup for setup in site.meters}
+    setups = {setup.node: setup for setup in site.read_meters}
     result: dict[str, Room] = {}
     for node in tree:
-        setup = setups.get(node.id)
+        setup, assumed = setups.get(node.id), site.assumed(node.id)
         if node.id == SITE and site.supply.mode is Mode.STATIC:
             limit = node.limit_ma - strangers
+            result[node.id] = Room(limit, limit)
+        elif assumed is not None:
+            limit = node.limit_ma - assumed.load_ma
             result[node.id] = Room(limit, limit)
         elif setup is not None:
             drawn = highs[node.id] if setup.includes_stations else [0, 0, 0]

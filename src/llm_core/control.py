@@ -31,7 +31,7 @@ from llm_core.plan import Plan, plan
 from llm_core.problem import GrantReason
 from llm_core.quantities import PHASES, ZERO, Now, PerPhase
 from llm_core.sessions import clock_session
-from llm_core.site import SITE, Mode
+from llm_core.site import SITE, STATIONS, Mode
 from llm_core.state import ConnectorState, Key, MeterState, NodeView, State
 from llm_core.transactions import abandoned
 
@@ -239,10 +239,11 @@ def _node_views(
     tree = state.site.limit_tree()
     drawn = sum_per_node(tree, ((entry.station.node, _drawn(entry)) for entry in seen))
     worst = sum_per_node(tree, ((entry.station.node, entry.worst_ma) for entry in seen))
+    at_most = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
     views = {}
     for node in tree:
         stations = PerPhase(*drawn[node.id])
-        total = _total(state, node.id, stations, meters)
+        total = _total(state, node.id, stations, PerPhase(*at_most[node.id]), meters)
         free = (left[node.id].keep_ma - PerPhase(*worst[node.id])).larger(ZERO)
         used = total if total is not None else stations
         before = state.nodes.get(node.id)
@@ -261,9 +262,15 @@ def _drawn(entry: Seen) -> PerPhase:
     return ZERO
 
 
-def _total(state: State, node_id: str, stations: PerPhase, meters: Mapping[str, MeterState]) -> PerPhase | None:
+def _total(
+    state: State, node_id: str, stations: PerPhase, at_most: PerPhase, meters: Mapping[str, MeterState]
+) -> PerPhase | None:
+    """What flows at a node; where the stations are their own meter, one that is silent draws what it may."""
     if node_id == SITE and state.site.supply.mode is Mode.STATIC:
         return None
+    assumed = state.site.assumed(node_id)
+    if assumed is not None:
+        return (at_most if assumed.model == STATIONS else stations) + assumed.load_ma
     setup = next((setup for setup in state.site.meters if setup.node == node_id), None)
     if setup is None:
         return None

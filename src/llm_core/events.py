@@ -59,6 +59,8 @@ class MeterSampled:
     voltage_mv: tuple[int | None, int | None, int | None] = (None, None, None)
     power_w: int | None = None
     energy_import_wh: int | None = None
+    energy_export_wh: int | None = None
+    frequency_mhz: int | None = None
 
 
 @attrs.frozen

@@ -186,12 +186,15 @@ def _worst(state: State, key: Key, station: Station, live_ma: int, floor_ma: int
 
 
 def _is_metered(state: State, node_id: str) -> bool:
-    has_meter = any(setup.node == node_id for setup in state.site.meters)
+    has_meter = any(setup.node == node_id and setup.is_read for setup in state.site.meters)
     return has_meter and (node_id != SITE or state.site.supply.mode is Mode.DYNAMIC)
 
 
 def _building(state: State, node_id: str, phase: Phase) -> int:
     """The most that other consumers may draw at this node, 0 where the safe limit stands for them."""
+    assumed = state.site.assumed(node_id)
+    if assumed is not None:
+        return assumed.load_ma[phase]
     if not _is_metered(state, node_id):
         if node_id == SITE and state.site.supply.mode is Mode.STATIC:
             return sum(reading.current_ma[phase] for reading in state.strangers.values())
@@ -202,7 +205,7 @@ def _building(state: State, node_id: str, phase: Phase) -> int:
 
 def _limit(state: State, node_id: str, limit_ma: int, phase: Phase) -> int:
     """The node's limit; the safe fallback at a site that should be metered and is not to be trusted."""
-    if node_id != SITE or state.site.supply.mode is Mode.STATIC:
+    if node_id != SITE or state.site.supply.mode is Mode.STATIC or state.site.assumed(SITE) is not None:
         return limit_ma
     meter = state.meters.get(SITE) if _is_metered(state, SITE) else None
     known = meter.phases.get(phase) if meter is not None else None

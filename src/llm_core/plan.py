@@ -84,7 +84,7 @@ def _allowances(
     state: State, tree: Tree, rooms: Mapping[str, Room], told: Mapping[str, list[int]], now_ms: int
 ) -> dict[tuple[str, Phase], Allowance]:
     """Per node, what charging may take: what it takes already stays as long as it may be kept, more must be free."""
-    metered = {setup.node for setup in state.site.meters if state.site.supply.mode is Mode.DYNAMIC}
+    metered = {setup.node for setup in state.site.read_meters if state.site.supply.mode is Mode.DYNAMIC}
     result: dict[tuple[str, Phase], Allowance] = {}
     for node in tree:
         room = rooms[node.id]

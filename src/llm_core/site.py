@@ -19,6 +19,10 @@ DEFAULT_CLUSTER = "default"
 LEAST_MINIMUM_MA = 6_000  # IEC 61851-1: there is nothing between 0 and 6 A
 MOST_MA = 6_300_000
 MAX_LEASE_S = 300
+TRANSPORTS = ("tcp", "rtu", "rtu_over_tcp")
+PARITIES = ("none", "even", "odd")
+MANUAL = "manual"  # no meter: a load that is assumed
+STATIONS = "stations"  # no meter: what the stations say of themselves, the last resort
 
 
 class Mode(StrEnum):
@@ -123,17 +127,42 @@ class CurrentTransformer:
 
 @attrs.frozen
 class MeterSetup:
-    """A meter and the node it measures; without `includes_stations` it sees the other consumers only."""
+    """A meter and the node it measures; without `includes_stations` it sees the other consumers only.
+
+    `transport` is one of `TRANSPORTS`: `host` and `port` lead to a meter or a gateway, `serial` and what follows it to
+    a line of our own. The models `MANUAL` and `STATIONS` stand for no meter at all: nothing is read, and the other
+    consumers are taken to draw `load_ma` all the time.
+    """
 
     node: str
     model: str
-    host: str
+    host: str = ""
     port: int = 502
     unit: int = 1
     transport: str = "tcp"
     includes_stations: bool = True
     ct: CurrentTransformer | None = None
     invert: bool = False
+    serial: str = ""
+    baud: int = 9_600
+    parity: str = "none"
+    stop_bits: int = 1
+    load_ma: PerPhase = PerPhase()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether there is a device that answers."""
+        return self.model not in (MANUAL, STATIONS)
+
+    @property
+    def line(self) -> tuple[str, str, int]:
+        """What its requests travel on: meters on the same line are asked one after the other."""
+        return ("rtu", self.serial, 0) if self.transport == "rtu" else ("tcp", self.host, self.port)
+
+    @property
+    def line_speech(self) -> tuple[object, ...]:
+        """How that line is spoken on: the same for every meter on it."""
+        return (self.transport, *((self.baud, self.parity, self.stop_bits) if self.transport == "rtu" else ()))
 
 
 @attrs.frozen
@@ -178,6 +207,20 @@ class Site:
 
     def station(self, station_id: str) -> Station | None:
         return self._by_id.get(station_id)
+
+    @property
+    def read_meters(self) -> tuple[MeterSetup, ...]:
+        """The meters that are devices."""
+        return tuple(meter for meter in self.meters if meter.is_read)
+
+    def assumed(self, node: str) -> MeterSetup | None:
+        """What stands in for a meter at this node, where nothing is read: its load is assumed all the time.
+
+        Static mode knows no building at the site: there `static_max_ma` is for stations only.
+        """
+        if node == SITE and self.supply.mode is Mode.STATIC:
+            return None
+        return next((meter for meter in self.meters if meter.node == node and not meter.is_read), None)
 
     def limit_tree(self) -> tuple[LimitNode, ...]:
         """Site, clusters and double stations, parents first, each with its configured limit."""
@@ -298,18 +341,53 @@ def _station_faults(site: Site) -> Iterator[Fault]:
 def _meter_faults(site: Site) -> Iterator[Fault]:
     nodes = {SITE, *(cluster.id for cluster in site.clusters)}
     measured = [meter.node for meter in site.meters]
+    speeches: dict[tuple[str, str, int], tuple[object, ...]] = {}
     for index, meter in enumerate(site.meters):
         at = f"/meters/{index}"
         if meter.node not in nodes or measured.count(meter.node) > 1:
             yield Fault(f"{at}/node", f"“{meter.node}” is no node, or has two meters")
-        if not meter.model or not meter.host:
-            yield Fault(f"{at}/host", "model and host must be given")
-        if not 1 <= meter.port <= 65_535:
-            yield Fault(f"{at}/port", "must lie between 1 and 65535")
-        if not 0 <= meter.unit <= 255:
-            yield Fault(f"{at}/unit", "must lie between 0 and 255")
-        if meter.ct is not None and not (75 <= meter.ct.primary_a <= 6000 and meter.ct.secondary_a in (1, 5)):
+        if not meter.model:
+            yield Fault(f"{at}/model", "must be given")
+        if not meter.is_read:
+            yield from _assumed_load_faults(meter, at)
+            continue
+        yield from _line_faults(meter, at)
+        if speeches.setdefault(meter.line, meter.line_speech) != meter.line_speech:
+            yield Fault(f"{at}/transport", "another meter speaks differently on the same line")
+        ct = meter.ct
+        if ct is not None and not (75 <= ct.primary_a <= 6000 and ct.secondary_a in (1, 5)):
             yield Fault(f"{at}/ct", "primary must lie between 75 and 6000 A, secondary must be 1 or 5 A")
+        if ct is not None and ct.applied_by not in ("meter", "manager"):
+            yield Fault(f"{at}/ct/applied_by", "must be meter or manager")
+        if any(meter.load_ma):
+            yield Fault(f"{at}/load_a", "a meter that is read needs no assumed load")
+
+
+def _assumed_load_faults(meter: MeterSetup, at: str) -> Iterator[Fault]:
+    if not all(0 <= load_ma <= MOST_MA for load_ma in meter.load_ma):
+        yield Fault(f"{at}/load_a", f"must lie between 0 and {MOST_MA // 1000} A")
+    if meter.model == MANUAL and not any(meter.load_ma):
+        yield Fault(f"{at}/load_a", "must say what the other consumers draw at the most")
+
+
+def _line_faults(meter: MeterSetup, at: str) -> Iterator[Fault]:
+    if meter.transport not in TRANSPORTS:
+        yield Fault(f"{at}/transport", f"must be one of {', '.join(TRANSPORTS)}")
+    elif meter.transport == "rtu":
+        if not meter.serial:
+            yield Fault(f"{at}/serial", "must name the serial line, like /dev/ttyUSB0")
+        if not 1_200 <= meter.baud <= 115_200:
+            yield Fault(f"{at}/baud", "must lie between 1200 and 115200")
+        if meter.parity not in PARITIES:
+            yield Fault(f"{at}/parity", f"must be one of {', '.join(PARITIES)}")
+        if meter.stop_bits not in (1, 2):
+            yield Fault(f"{at}/stop_bits", "must be 1 or 2")
+    elif not meter.host:
+        yield Fault(f"{at}/host", "model and host must be given")
+    if not 1 <= meter.port <= 65_535:
+        yield Fault(f"{at}/port", "must lie between 1 and 65535")
+    if not 0 <= meter.unit <= 255:
+        yield Fault(f"{at}/unit", "must lie between 0 and 255")
 
 
 @attrs.frozen

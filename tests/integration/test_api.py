@@ -508,6 +508,11 @@ def test_half_a_character_in_a_stations_name_breaks_nothing(house: House, admin:
                         "includes_stations": True,
                         "ct": {"primary_a": 200, "secondary_a": 5, "applied_by": "manager"},
                         "invert": False,
+                        "serial": "",
+                        "baud": 9600,
+                        "parity": "none",
+                        "stop_bits": 1,
+                        "load_a": {"L1": 0, "L2": 0, "L3": 0},
                     }
                 ]
             },

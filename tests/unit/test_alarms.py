@@ -9,6 +9,7 @@ import pytest
 
 from llm_core import (
     SITE,
+    STATIONS,
     Alarm,
     AlarmCode,
     Capabilities,
@@ -96,6 +97,13 @@ def meter(*ages_ms: int | None, frozen: bool = False, lost: bool = False) -> Sta
 )
 def test_a_meter_is_named_by_what_is_wrong_with_it(state: State, said: list[AlarmCode]) -> None:
     assert codes(state) == [(code, SITE) for code in said]
+
+
+def test_a_load_that_is_assumed_is_never_missed_and_a_clusters_meter_is_in_static_mode_too() -> None:
+    assumed = attrs.evolve(METERED, meters=(MeterSetup(SITE, STATIONS),))
+    assert codes(scene(assumed)) == []
+    static = attrs.evolve(METERED, supply=Supply(), meters=(MeterSetup("default", "x", "h"),))
+    assert codes(scene(static)) == [(AlarmCode.METER_SILENT, "default")]
 
 
 def test_in_static_mode_no_meter_is_missed() -> None:

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_core import (
+    MANUAL,
     PHASES,
     SITE,
+    STATIONS,
     ZERO,
     Allowance,
     Capabilities,
@@ -477,3 +479,16 @@ def test_a_budget_that_goes_on_growing_is_held_up_again() -> None:
 def test_a_little_more_is_not_worth_moving() -> None:
     assert grown(10_000, *[10_000 + DEADBAND_MA] * 30)[-1] == 10_000
     assert grown(10_000, *[10_001 + DEADBAND_MA] * 11)[-1] == 10_001 + DEADBAND_MA
+
+
+# No meter at all
+
+
+@pytest.mark.parametrize("model", [MANUAL, STATIONS])
+def test_an_assumed_load_is_taken_off_all_the_time_and_nothing_is_read(model: str) -> None:
+    meters = (MeterSetup(SITE, model, load_ma=PerPhase(5_000, 0, 1_000)), MeterSetup("yard", model))
+    state = scene({A: drawing(16_000)}, meters=meters)
+    left = LIMIT_MA - PerPhase(5_000, 0, 1_000)
+    assert room(state, 5) == Room(left, left)
+    assert room(state, 5, "yard") == Room(PerPhase.same(20_000), PerPhase.same(20_000))
+    assert shows(state, 5, 60_000).meters == {}

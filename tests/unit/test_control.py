@@ -6,7 +6,9 @@ import attrs
 import pytest
 
 from llm_core import (
+    MANUAL,
     SITE,
+    STATIONS,
     Alarm,
     AlarmCode,
     AskReading,
@@ -314,6 +316,20 @@ def test_a_meter_that_says_nothing_shows_no_total(sampled: bool) -> None:
         small.post(MeterSampled(SITE, (None, None, None), now(1).monotonic_ms, 1))
     small.run(1)
     assert small.state.nodes[SITE].total_ma is None
+
+
+def test_an_assumed_load_is_shown_with_what_the_stations_say_and_a_silent_one_counts_where_they_are_the_meter() -> None:
+    site = attrs.evolve(dynamic(40, Station("A")), meters=(MeterSetup(SITE, MANUAL, load_ma=PerPhase(5 * A, 0, 0)),))
+    small = charging(site, seconds=40)
+    assert small.state.nodes[SITE].total_ma == PerPhase(21 * A, 16 * A, 16 * A)
+    small.cut("A")
+    small.run(1)
+    assert small.state.nodes[SITE].total_ma == PerPhase(5 * A, 0, 0)
+    by_stations = attrs.evolve(site, meters=(MeterSetup(SITE, STATIONS, load_ma=PerPhase(5 * A, 0, 0)),))
+    small = charging(by_stations, seconds=40)
+    small.cut("A")
+    small.run(1)
+    assert small.state.nodes[SITE].total_ma == PerPhase(21 * A, 16 * A, 16 * A)
 
 
 def test_a_place_without_a_meter_shows_no_total() -> None:

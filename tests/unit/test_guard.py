@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from llm_core import (
+    MANUAL,
     PHASES,
     SITE,
     Capabilities,
@@ -299,6 +300,13 @@ def test_a_lost_phase_binds_only_those_who_use_it() -> None:
 def test_a_fallback_above_the_limit_gives_no_more_than_the_limit() -> None:
     site = wired(*THREE, supply=metered_supply(20, 63), meters=(SITE,))
     assert passed(attrs.evolve(A_AND_B, site=site), raising("A", 6)).commands == ()
+
+
+def test_an_assumed_load_is_carried_and_needs_no_safe_limit() -> None:
+    site = wired(*THREE, supply=metered_supply(20, 0))
+    assumed = attrs.evolve(site, meters=(MeterSetup(SITE, MANUAL, load_ma=PerPhase(5_000, 0, 0)),))
+    assert most_given(scene(assumed, A=holding(6)), "A") == 15
+    assert passed(scene(site, A=holding(0)), raising("A", 6)).commands == ()
 
 
 def test_a_cluster_with_a_meter_of_its_own_carries_its_other_consumers() -> None:

@@ -7,6 +7,7 @@ import re
 import struct
 from decimal import Decimal
 from fractions import Fraction
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import attrs
@@ -14,15 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_adapters.modbus.catalogue import Catalogue
+from llm_adapters.modbus.model_files import load_model
 from llm_adapters.modbus.models import (
     Encoding,
     MeterModel,
     ModelError,
     NotAValue,
     Point,
-    find_model,
-    known_models,
-    load_model,
 )
 from llm_adapters.modbus.reading import sample
 from llm_core import CurrentTransformer, MeterSetup
@@ -37,6 +37,7 @@ FORMATS = {
     "float32": ">f",
     "float64": ">d",
 }
+CATALOGUE = Catalogue(plugins=())
 SETUP = MeterSetup("site", "m", "127.0.0.1")
 PHASES = ("L1", "L2", "L3")
 
@@ -63,34 +64,32 @@ def floats(**changes: object) -> MeterModel:
     return attrs.evolve(MeterModel("m", "M", 4, "big", points), **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("model_id", known_models())
+ONE_PHASE = {"hager_ecr140d", "sunspec_201"}
+
+
+@pytest.mark.parametrize("model_id", CATALOGUE)
 def test_every_model_that_comes_along_can_measure_each_phase(model_id: str) -> None:
-    model = find_model(model_id)
-    assert {f"current_{phase}" for phase in PHASES} <= set(model.points)
-    assert model.sign_from_power
+    model = CATALOGUE.find(model_id)
+    assert {f"current_{phase}" for phase in PHASES if phase == "L1" or model_id not in ONE_PHASE} <= set(model.points)
+    assert model.sign_from_power or (model.doubt and not any(name.startswith("power_") for name in model.points))
+    assert model.ports
 
 
-@pytest.mark.parametrize("model_id", known_models())
-def test_every_model_that_comes_along_reads_back_what_was_put_into_its_registers(model_id: str) -> None:
-    model = find_model(model_id)
-    amps = {"L1": 12, "L2": 7, "L3": 3}
-    raw = {
-        f"current_{phase}": Fraction(amps[phase]) / Fraction(model.points[f"current_{phase}"].scale) for phase in amps
-    }
-    raw |= {f"power_{phase}": Fraction(-460 if phase == "L2" else 230) for phase in amps}
-    words = registers(model, {name: int(number) for name, number in raw.items()})
-    assert sample(model, SETUP, words, 5).current_ma == (12_000, -7_000, 3_000)
+def test_what_comes_along_has_no_fault_and_is_each_there_once() -> None:
+    assert CATALOGUE.faults == ()
+    assert list(CATALOGUE) == sorted(set(CATALOGUE))
+    assert len(CATALOGUE) == len(list(CATALOGUE)) == 23
 
 
 def test_a_model_that_nobody_knows_is_refused_with_those_known() -> None:
-    with pytest.raises(ModelError, match=r"eastron_sdm72d_m”.*eastron_sdm630"):
-        find_model("eastron_sdm72d_m")
+    with pytest.raises(ModelError, match=r"sum of the phases only"):
+        CATALOGUE.find("eastron_sdm72d_m")
 
 
 @pytest.mark.parametrize("path", ["../../secrets", "", "/etc/passwd"])
 def test_a_model_id_is_no_path(path: str) -> None:
     with pytest.raises(ModelError):
-        find_model(path)
+        CATALOGUE.find(path)
 
 
 GOOD = """id = "mine"
@@ -143,6 +142,21 @@ def test_the_good_model_is_good(tmp_path: Path) -> None:
         ("sign_from", "max_gap = -1\nsign_from", 5),
         ("sign_from", "colour = 5\nsign_from", None),
         ("[points]", '[identify]\naddress = 1\ntype = "int16"\nvalues = []\n[points]', 7),
+        ("[points]", "[identify]\naddress = 1\ncount = 4\ntexts = []\n[points]", 7),
+        ("[points]", '[identify]\naddress = 1\ncount = 4\ntype = "int16"\nvalues = [1]\ntexts = ["A"]\n[points]', 7),
+        ("[points]", '[identify]\naddress = 1\ntype = "float32"\nvalues = [1]\n[points]', 7),
+        ("[points]", '[identify]\naddress = 65535\ncount = 4\ntexts = ["A"]\n[points]', 7),
+        ("[points]", '[identify]\naddress = 1\nfunction_code = 6\ntype = "int16"\nvalues = [1]\n[points]', 7),
+        ("[points]", "[sunspec]\nmodel = 0\nlength = 3\n[points]", 7),
+        ('"int16", scale = 0.1', '"int16", scale_factor = 70000', 8),
+        (
+            "power_L1 = {",
+            'current_L2 = { address = 1, type = "int16" }\npower_L2 = { address = 7, type = "int16" }\npower_L1 = {',
+            9,
+        ),
+        ("sign_from", 'ports = ["usb"]\nsign_from', 5),
+        ("sign_from", "unit = 300\nsign_from", 5),
+        ('name = "Mine"', 'name = "Mine', 2),
         ("[points]", '[[not_a_value]]\ntype = "int16"\nleast = 2\nmost = 1\n[points]', 7),
         ("[points]", '[[not_a_value]]\ntype = "float32"\nleast = 2\nmost = 2\n[points]', 7),
     ],
@@ -260,8 +274,8 @@ def test_what_the_meter_calls_not_a_value_is_none() -> None:
 
 
 def test_an_overflow_word_of_a_low_word_first_meter_is_none() -> None:
-    words = registers(find_model("cg_em340"), {"current_L1": 0x7FFF0005, "current_L2": 5_000, "power_L2": 10})
-    assert sample(find_model("cg_em340"), SETUP, words, 0).current_ma == (None, 5_000, None)
+    words = registers(CATALOGUE.find("cg_em340"), {"current_L1": 0x7FFF0005, "current_L2": 5_000, "power_L2": 10})
+    assert sample(CATALOGUE.find("cg_em340"), SETUP, words, 0).current_ma == (None, 5_000, None)
 
 
 def test_any_register_that_changes_changes_the_fingerprint() -> None:
@@ -271,10 +285,111 @@ def test_any_register_that_changes_changes_the_fingerprint() -> None:
 
 
 def test_the_other_quantities_come_in_the_units_of_the_core() -> None:
-    model = find_model("eastron_sdm630")
+    model = CATALOGUE.find("eastron_sdm630")
     numbers = {"current_L1": 1.0, "voltage_L1": 230.5, "voltage_L2": 5_000.0, "power": -1_500.0, "energy_import": 12.5}
     reading = sample(model, SETUP, registers(model, numbers), 9)
     assert (reading.node, reading.taken_ms) == ("site", 9)
     assert reading.voltage_mv == (230_500, None, None)
     assert reading.power_w == -1_500
     assert reading.energy_import_wh == 12_500
+
+
+def test_a_scale_factor_shifts_the_decimal_point_and_one_that_is_none_leaves_no_value() -> None:
+    point = Point(0, Encoding.INT16, scale_factor=9)
+    model = floats()
+    assert model.value(point, (2301,), 0xFFFF) == Decimal("230.1")  # -1
+    assert model.value(point, (23,), 2) == 2_300
+    assert model.value(point, (23,), 0x8000) is None
+    assert model.value(point, (23,), None) is None
+
+
+def test_a_scale_factor_is_read_with_its_value_and_needed_where_the_current_hangs_on_it() -> None:
+    points = {
+        "current_L1": Point(0, Encoding.INT16, scale_factor=100),
+        "voltage_L1": Point(1, Encoding.INT16, scale_factor=200),
+    }
+    blocks = MeterModel("m", "M", 3, "big", points).blocks()
+    assert [(block.address, block.count, block.needed) for block in blocks] == [
+        (0, 2, True),
+        (100, 1, True),
+        (200, 1, False),
+    ]
+
+
+def test_the_frequency_costs_no_read_of_its_own() -> None:
+    near = attrs.evolve(floats(), points={**floats().points, "frequency": Point(4, Encoding.INT16)})
+    far = attrs.evolve(floats(), points={**floats().points, "frequency": Point(400, Encoding.INT16)})
+    assert near.blocks() == far.blocks() == floats().blocks()
+
+
+def test_an_inverted_meter_swaps_what_was_drawn_with_what_was_fed_in() -> None:
+    model = CATALOGUE.find("eastron_sdm630")
+    words = registers(model, {"current_L1": 1.0, "energy_import": 5.0, "energy_export": 2.0, "frequency": 49.5})
+    plain, inverted = (sample(model, attrs.evolve(SETUP, invert=invert), words, 0) for invert in (False, True))
+    assert (plain.energy_import_wh, plain.energy_export_wh) == (5_000, 2_000)
+    assert (inverted.energy_import_wh, inverted.energy_export_wh) == (2_000, 5_000)
+    assert plain.frequency_mhz == 49_500
+
+
+def test_ten_times_the_frequency_is_none() -> None:
+    model = CATALOGUE.find("eastron_sdm630")
+    assert sample(model, SETUP, registers(model, {"current_L1": 1.0, "frequency": 500.0}), 0).frequency_mhz is None
+
+
+# Models of a vendor
+
+
+def test_a_vendor_adds_a_model_by_a_file_in_the_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "meters").mkdir()
+    (tmp_path / "meters" / "mine.toml").write_text(GOOD)
+    catalogue = Catalogue(tmp_path, plugins=())
+    assert catalogue.faults == ()
+    assert "mine" in catalogue
+    assert catalogue.find("mine").name == "Mine"
+    assert catalogue.why_not("mine") is None
+    assert "mine" in (catalogue.why_not("yours") or "")
+
+
+def test_a_broken_file_is_told_with_its_line_and_takes_nothing_else_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "meters"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(GOOD)
+    (folder / "bad.toml").write_text(GOOD.replace('"mine"', '"bad"').replace("address = 2,", "address = -2,"))
+    (folder / "latin.toml").write_bytes(b'id = "latin"\nname = "Z\xe4hler"\n')
+    (folder / "huge.toml").write_bytes(b"#" * 200_000)
+    (folder / "eastron_sdm630.toml").write_text(GOOD.replace('"mine"', '"eastron_sdm630"'))
+    (folder / "gone.toml").symlink_to(tmp_path / "nowhere")
+    catalogue = Catalogue(tmp_path, plugins=())
+    assert "mine" in catalogue
+    assert len(catalogue) == 24
+    places = [fault.removeprefix(f"{folder}/") for fault in catalogue.faults]
+    assert [place.split(": ")[0] for place in places] == [
+        "bad.toml:9",
+        "eastron_sdm630.toml",
+        "gone.toml",
+        "huge.toml",
+        "latin.toml:2",
+    ]
+
+
+def test_a_package_brings_files_or_code_and_a_broken_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD)
+    (tmp_path / "vendor_of_meters.py").write_text(
+        f"FILE = {str(tmp_path / 'mine.toml')!r}\ndef make(setup, clock): return (setup, clock)\nNOTHING = 7\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = [
+        EntryPoint(name, f"vendor_of_meters:{attribute}", "local_load_manager.meters")
+        for name, attribute in (("file", "FILE"), ("coded", "make"), ("odd", "NOTHING"), ("gone", "MISSING"))
+    ]
+    catalogue = Catalogue(plugins=plugins)
+    assert {"mine", "coded"} <= set(catalogue)
+    maker = catalogue.maker("coded")
+    assert maker is not None
+    assert maker.__name__ == "make"
+    assert catalogue.maker("mine") is None
+    with pytest.raises(ModelError, match="own code"):
+        catalogue.find("coded")
+    assert [fault.split(":")[0] for fault in catalogue.faults] == ["entry point odd", "entry point gone"]

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_core import (
+    MANUAL,
     PHASES,
     SITE,
+    STATIONS,
     Cluster,
     CurrentTransformer,
     MeterSetup,
@@ -31,6 +33,7 @@ from unit.strategies import sites, stations
 
 L1, L2, L3 = PHASES
 METER = MeterSetup(SITE, "eastron_sdm630", "192.0.2.1")
+SERIAL = MeterSetup(SITE, "eastron_sdm630", transport="rtu", serial="/dev/ttyUSB0")
 
 
 def faults(site: Site) -> list[str]:
@@ -100,10 +103,21 @@ def test_the_configuration_of_a_new_controller_passes() -> None:
         (Site(meters=(attrs.evolve(METER, node="nowhere"),)), "/meters/0/node"),
         (Site(meters=(METER, METER)), "/meters/1/node"),
         (Site(meters=(attrs.evolve(METER, host=""),)), "/meters/0/host"),
-        (Site(meters=(attrs.evolve(METER, model=""),)), "/meters/0/host"),
+        (Site(meters=(attrs.evolve(METER, model=""),)), "/meters/0/model"),
         (Site(meters=(attrs.evolve(METER, port=0),)), "/meters/0/port"),
         (Site(meters=(attrs.evolve(METER, port=65_536),)), "/meters/0/port"),
         (Site(meters=(attrs.evolve(METER, unit=256),)), "/meters/0/unit"),
+        (Site(meters=(attrs.evolve(METER, transport="udp"),)), "/meters/0/transport"),
+        (Site(meters=(attrs.evolve(SERIAL, serial=""),)), "/meters/0/serial"),
+        (Site(meters=(attrs.evolve(SERIAL, baud=1_000),)), "/meters/0/baud"),
+        (Site(meters=(attrs.evolve(SERIAL, parity="mark"),)), "/meters/0/parity"),
+        (Site(meters=(attrs.evolve(SERIAL, stop_bits=3),)), "/meters/0/stop_bits"),
+        (Site(meters=(SERIAL, attrs.evolve(SERIAL, node="default", baud=19_200))), "/meters/1/transport"),
+        (Site(meters=(METER, attrs.evolve(METER, node="default", transport="rtu_over_tcp"))), "/meters/1/transport"),
+        (Site(meters=(attrs.evolve(METER, ct=CurrentTransformer(100, 5, "us")),)), "/meters/0/ct/applied_by"),
+        (Site(meters=(attrs.evolve(METER, load_ma=PerPhase(1)),)), "/meters/0/load_a"),
+        (Site(meters=(MeterSetup(SITE, MANUAL),)), "/meters/0/load_a"),
+        (Site(meters=(MeterSetup(SITE, STATIONS, load_ma=PerPhase(-1)),)), "/meters/0/load_a"),
         (Site(meters=(attrs.evolve(METER, ct=CurrentTransformer(74, 5)),)), "/meters/0/ct"),
         (Site(meters=(attrs.evolve(METER, ct=CurrentTransformer(75, 2)),)), "/meters/0/ct"),
     ],
@@ -122,6 +136,8 @@ def test_what_cannot_be_is_refused_where_it_stands(site: Site, pointer: str) -> 
         Site(sharing=Sharing(rotation_min=24 * 60, unbalance_ma=6_000)),
         Site(clusters=(Cluster("d", "D", parent="c"), Cluster("c", "C", limit_ma=PerPhase()))),
         Site(meters=(METER, attrs.evolve(METER, node="default"))),
+        Site(meters=(SERIAL, attrs.evolve(SERIAL, node="default", unit=2))),
+        Site(meters=(MeterSetup(SITE, MANUAL, load_ma=PerPhase(1, 0, 0)), MeterSetup("default", STATIONS))),
         Site(meters=(attrs.evolve(METER, ct=CurrentTransformer(75, 1)),)),
         Site(meters=(attrs.evolve(METER, ct=CurrentTransformer(6_000, 5)),)),
         with_station(cluster=None, min_ma=16_000, feed_ma=16_000),
@@ -281,3 +297,16 @@ def test_the_floors_of_every_node_are_told_with_what_is_safe_there() -> None:
     assert (cluster.node, cluster.total_ma) == ("default", PerPhase(0, 6_000, 0))
     static = Site(supply=Supply(static_max_ma=PerPhase.same(40_000)))
     assert floors(static)[0].limit_ma == PerPhase.same(40_000)
+
+
+def test_what_stands_in_for_a_meter_is_no_device_and_in_static_mode_no_building() -> None:
+    assumed = MeterSetup(SITE, MANUAL, load_ma=PerPhase.same(5_000))
+    sub = MeterSetup("default", STATIONS)
+    dynamic = Site(supply=Supply(Mode.DYNAMIC), meters=(assumed, sub, attrs.evolve(METER, node="b")))
+    assert [meter.node for meter in dynamic.read_meters] == ["b"]
+    assert dynamic.assumed(SITE) is assumed
+    assert dynamic.assumed("default") is sub
+    assert dynamic.assumed("b") is None
+    static = attrs.evolve(dynamic, supply=Supply(Mode.STATIC))
+    assert static.assumed(SITE) is None
+    assert static.assumed("default") is sub

@@ -1,9 +1,9 @@
-"""The port `Meter` over Modbus TCP: one reading per call, or None.
+"""The port `Meter` over Modbus: one reading per call, or None.
 
 Theory of operation. A reading has one deadline for everything, connecting included, so a meter that is slow, drips
-or says nothing delays only itself. Whatever fails closes the connection: an answer that comes too late can then
-not be taken for the answer to the next question. The next try waits, up to 5 s, when failures repeat. The only
-failure that keeps the connection is an exception response: the meter is there and refuses some registers.
+or says nothing delays only itself and, where it shares a line, the next one by that much. Whatever fails drops the
+line. The next try waits, up to 5 s, when failures repeat. The only failure that keeps the line is an exception
+response: the meter is there and refuses some registers.
 """
 
 from __future__ import annotations
@@ -11,134 +11,128 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from pymodbus import FramerType, ModbusException
-from pymodbus.client import AsyncModbusTcpClient
+from pymodbus import ModbusException
 
-from llm_adapters.modbus.models import Block, Identity, ModelError, find_model
+from llm_adapters.modbus.catalogue import Catalogue
+from llm_adapters.modbus.identify import find_block, is_the_model
+from llm_adapters.modbus.line import Lines, RefusedError
+from llm_adapters.modbus.models import ModelError
 from llm_adapters.modbus.reading import Words, sample
-from llm_core import Clock, MeterSampled, MeterSetup
+from llm_core import TRANSPORTS, Clock, MeterSampled, MeterSetup
 
 TIMEOUT_S = 1.0
 LONGEST_RETRY_MS = 5_000
-FRAMERS = {"tcp": FramerType.SOCKET, "rtu-over-tcp": FramerType.RTU}
+FIRST_RETRY_MS = 500
 log = logging.getLogger(__name__)
-logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # it repeats every second what is told once here
-
-
-class _Refused(Exception):
-    """The meter answered, and not with what was asked for."""
 
 
 class ModbusMeter:
-    """A meter behind Modbus TCP, or Modbus RTU carried over TCP (`transport` "rtu-over-tcp").
+    """A meter over Modbus TCP, over a serial line of our own, or over a gateway that passes RTU frames on.
 
     Raises `ModelError` when made for a model or a transport that there is not; after that nothing raises.
+    `silent_because` is why the last reading was none; `identified` whether the meter said that it is the model
+    (None: not asked yet, or it has no way to tell).
     """
 
-    def __init__(self, setup: MeterSetup, clock: Clock, *, timeout_s: float = TIMEOUT_S) -> None:
-        if setup.transport not in FRAMERS:
-            raise ModelError((f"there is no transport “{setup.transport}”; known are {', '.join(FRAMERS)}",))
+    def __init__(
+        self,
+        setup: MeterSetup,
+        clock: Clock,
+        *,
+        catalogue: Catalogue | None = None,
+        lines: Lines | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        if setup.transport not in TRANSPORTS:
+            raise ModelError((f"there is no transport “{setup.transport}”; known are {', '.join(TRANSPORTS)}",))
         self._setup = setup
-        self._model = find_model(setup.model)
+        self._model = (catalogue or Catalogue()).find(setup.model)
         self._blocks = self._model.blocks()
         self._clock = clock
-        self._timeout_s = timeout_s
-        self._client: AsyncModbusTcpClient | None = None
+        self._lines = lines or Lines()
+        self._line = self._lines.take(setup)
+        self._timeout_s = timeout_s + self._line.seconds_for(
+            sum(block.count for block in self._blocks), len(self._blocks)
+        )
+        self._origin: int | None = None  # where the block of a SunSpec meter lies
+        self._known_on: int | None = None  # the generation of the line on which the meter was identified
         self._failures = 0
         self._retry_ms: int | None = None
-        self._silent_because: str | None = None
+        self._closed = False
+        self.silent_because: str | None = None
+        self.identified: bool | None = None
 
     async def read(self) -> MeterSampled | None:
         """One reading no older than the call, within the timeout; None when there is none to believe."""
-        taken_ms = self._clock.monotonic_ms()
-        if self._retry_ms is not None and taken_ms < self._retry_ms:
+        if self._retry_ms is not None and self._clock.monotonic_ms() < self._retry_ms:
             return None
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                words = await self._read_all()
-        except _Refused as refusal:
-            self._tell(str(refusal))
-            return None
-        except (TimeoutError, OSError, ModbusException) as error:
-            self._give_up(str(error) or "no answer in time")
-            return None
-        except BaseException:
-            await self.close()
-            raise
+        async with self._line.turn():
+            taken_ms = self._clock.monotonic_ms()
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    words = await self._read_all()
+            except RefusedError as refusal:
+                self._tell(str(refusal))
+                return None
+            except (TimeoutError, OSError, ModbusException) as error:
+                self._give_up(str(error) or "no answer in time")
+                return None
+            except BaseException:
+                self._line.drop()
+                raise
         self._failures = 0
         self._retry_ms = None
         self._tell(None)
         return sample(self._model, self._setup, words, taken_ms)
 
     async def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if not self._closed:
+            self._closed = True
+            self._lines.release(self._setup)
 
     async def _read_all(self) -> Words:
-        """Every planned register that the meter gives; a sample without any current is none."""
-        client = self._client or await self._connect()
+        """Every planned register that the meter gives, by its address in the model."""
+        await self._line.open(self._timeout_s)
+        if self._known_on != self._line.generation:
+            await self._identify()
+            self._known_on = self._line.generation
         words: dict[int, int] = {}
-        for number, block in enumerate(self._blocks):
-            if number:
-                await asyncio.sleep(self._model.pause_ms / 1000)
+        for block in self._blocks:
             try:
-                registers = await self._ask(client, block)
-            except _Refused:
-                if number == 0:  # the block with the currents
+                registers = await self._ask(self._model.function_code, (self._origin or 0) + block.address, block.count)
+            except RefusedError:
+                if block.needed:
                     raise
                 continue
             words.update(zip(range(block.address, block.address + block.count), registers, strict=True))
         return words
 
-    async def _connect(self) -> AsyncModbusTcpClient:
-        client = AsyncModbusTcpClient(
-            self._setup.host,
-            port=self._setup.port,
-            framer=FRAMERS[self._setup.transport],
-            timeout=self._timeout_s,
-            retries=0,
-            reconnect_delay=0,  # never by itself: it would connect behind our back
-        )
-        self._client = client
-        if not await client.connect():
-            raise ConnectionError("no connection")
+    async def _identify(self) -> None:
+        """Raises `ConnectionError` when another meter answers: none of its registers can be believed."""
+        if self._model.sunspec is not None:
+            self._origin = await find_block(self._model.sunspec, self._ask, self._origin)
+            self.identified = True
         if self._model.identify is not None:
-            await self._identify(client, self._model.identify)
-        return client
+            self.identified = await is_the_model(self._model, self._model.identify, self._ask)
+            if self._model.identify.required and not self.identified:
+                raise ConnectionError(f"another meter answers, or one that does not say that it is {self._model.name}")
 
-    async def _identify(self, client: AsyncModbusTcpClient, identity: Identity) -> None:
-        try:
-            registers = await self._ask(client, Block(identity.address, identity.type.words))
-        except _Refused as refusal:
-            raise ConnectionError(f"it does not tell its model: {refusal}") from refusal
-        found = self._model.raw(identity.type, tuple(registers))
-        if found not in identity.values:
-            raise ConnectionError(f"another meter answers: it says {found} in register {identity.address}")
-
-    async def _ask(self, client: AsyncModbusTcpClient, block: Block) -> list[int]:
-        read = client.read_holding_registers if self._model.function_code == 3 else client.read_input_registers
-        response = await read(block.address, count=block.count, device_id=self._setup.unit)
-        if response.isError():
-            raise _Refused(f"registers {block.address} to {block.address + block.count - 1} are refused: {response}")
-        if len(response.registers) != block.count:
-            raise ConnectionError(f"{len(response.registers)} registers came instead of {block.count}")
-        return list(response.registers)
+    async def _ask(self, function_code: int, address: int, count: int) -> list[int]:
+        return await self._line.ask(self._setup.unit, function_code, address, count, self._model.pause_ms / 1000)
 
     def _give_up(self, reason: str) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._line.drop()
         self._failures += 1
-        delay_ms = min(LONGEST_RETRY_MS, 500 << min(self._failures, 10))
+        delay_ms = min(LONGEST_RETRY_MS, FIRST_RETRY_MS << min(self._failures, 10))
         self._retry_ms = self._clock.monotonic_ms() + (delay_ms if self._failures > 1 else 0)
         self._tell(reason)
 
     def _tell(self, silent_because: str | None) -> None:
         """Log a change between answering and silent, not every second of either."""
         setup = self._setup
-        if silent_because is not None and self._silent_because is None:
-            log.warning("Meter %s at %s:%d gives no reading: %s", setup.node, setup.host, setup.port, silent_because)
-        elif silent_because is None and self._silent_because is not None:
-            log.info("Meter %s at %s:%d answers again", setup.node, setup.host, setup.port)
-        self._silent_because = silent_because
+        place = setup.serial if setup.transport == "rtu" else f"{setup.host}:{setup.port}"
+        if silent_because is not None and self.silent_because is None:
+            log.warning("Meter %s at %s gives no reading: %s", setup.node, place, silent_because)
+        elif silent_because is None and self.silent_because is not None:
+            log.info("Meter %s at %s answers again", setup.node, place)
+        self.silent_because = silent_because

@@ -1,32 +1,28 @@
-"""Meter models: what stands in which register, as data. One TOML file per model in `models/`, checked strictly.
+"""Meter models: what stands in which register, as data. One TOML file per model, read by `model_files`.
 
 A model names its points: `current_L1` (A), `voltage_L1` (V), `power_L1` (W, positive is import), the same for L2
-and L3, `power` (W) and `energy_import` (Wh). A value is the raw number times `scale`, in that unit. Addresses count
-from 0, as on the wire; `word_order` "big" is the most significant word first.
+and L3, `power` (W), `energy_import` and `energy_export` (Wh), `frequency` (Hz). A value is the raw number times
+`scale`, in that unit. Addresses count from 0, as on the wire; `word_order` "big" is the most significant word first.
+In a SunSpec model they count from the register that holds the model's number, wherever the meter keeps it.
 """
 
 from __future__ import annotations
 
-import re
 import struct
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import attrs
-import cattrs
 
-T = TypeVar("T")
-MODELS = Path(str(files(__package__))) / "models"
+PHASE_NAMES = ("L1", "L2", "L3")
 POINTS = frozenset(
-    {f"{quantity}_{phase}" for quantity in ("current", "voltage", "power") for phase in ("L1", "L2", "L3")}
-    | {"power", "energy_import"}
+    {f"{quantity}_{phase}" for quantity in ("current", "voltage", "power") for phase in PHASE_NAMES}
+    | {"power", "energy_import", "energy_export", "frequency"}
 )
 LONGEST_READ = 125  # registers in one request (Modbus application protocol 1.1b3, 6.3)
+LARGEST_EXPONENT = 10  # SunSpec: a scale factor lies between -10 and 10
 
 
 class Encoding(StrEnum):
@@ -55,11 +51,13 @@ _STRUCT = dict(zip(Encoding, "hHiIqQfd", strict=True))
 
 @attrs.frozen
 class Point:
-    """One quantity in the registers from `address` on."""
+    """One quantity in the registers from `address` on; `scale_factor` is the address of a signed power of ten that it
+    is multiplied with."""
 
     address: int
     type: Encoding
     scale: Decimal = Decimal(1)
+    scale_factor: int | None = None
 
     @property
     def end(self) -> int:
@@ -77,25 +75,44 @@ class NotAValue:
 
 @attrs.frozen
 class Identity:
-    """A register that tells the model: any other value means that another meter answers."""
+    """Registers that tell the model: one of the numbers in `values`, or a text of `count` registers that begins with
+    one of `texts`. Where it is `required`, anything else means that another meter answers, and none is believed."""
 
     address: int
-    type: Encoding
-    values: tuple[int, ...]
+    type: Encoding | None = None
+    values: tuple[int, ...] = ()
+    count: int = 0
+    texts: tuple[str, ...] = ()
+    required: bool = True
+    function_code: int | None = None
+
+    @property
+    def words(self) -> int:
+        return self.type.words if self.type is not None else self.count
+
+
+@attrs.frozen
+class SunSpec:
+    """A block that is found by its number, walking from block to block, and must have this many registers."""
+
+    model: int
+    length: int
 
 
 @attrs.frozen
 class Block:
-    """Registers that are read in one request."""
+    """Registers that are read in one request; without a `needed` one there is no reading at all."""
 
     address: int
     count: int
+    needed: bool = True
 
 
 @attrs.frozen
 class MeterModel:
     """A kind of meter. `sign_from_power` says that the current is unsigned and takes the sign of its phase's power;
-    `max_gap` how many registers nobody asked for a read may run over; `pause_ms` lies between two requests."""
+    `max_gap` how many registers nobody asked for a read may run over; `pause_ms` lies between two requests; `doubt`
+    is what is not known for sure of this map; `unit` and `ports` are what such a meter usually has."""
 
     id: str
     name: str
@@ -108,6 +125,10 @@ class MeterModel:
     pause_ms: int = 0
     not_a_value: tuple[NotAValue, ...] = ()
     identify: Identity | None = None
+    sunspec: SunSpec | None = None
+    ports: tuple[Literal["rs485", "ethernet"], ...] = ()
+    unit: int = 1
+    doubt: str = ""
 
     def raw(self, encoding: Encoding, words: tuple[int, ...]) -> int | float:
         """The number that lies in these registers, as it is."""
@@ -115,29 +136,51 @@ class MeterModel:
         number: int | float = struct.unpack(f">{_STRUCT[encoding]}", struct.pack(f">{len(words)}H", *ordered))[0]
         return number
 
-    def value(self, point: Point, words: tuple[int, ...]) -> Decimal | None:
+    def value(self, point: Point, words: tuple[int, ...], exponent_word: int | None = None) -> Decimal | None:
         """The exact value in the unit of the point; None where the meter says that it has none."""
         raw = self.raw(point.type, words)
-        if any(absent.type is point.type and absent.least <= raw <= absent.most for absent in self.not_a_value):
+        if self._is_absent(point.type, raw):
             return None
         exact = Decimal(raw)
-        return exact * point.scale if exact.is_finite() else None
+        if not exact.is_finite():
+            return None
+        if point.scale_factor is None:
+            return exact * point.scale
+        exponent = None if exponent_word is None else self.raw(Encoding.INT16, (exponent_word,))
+        if exponent is None or abs(exponent) > LARGEST_EXPONENT:
+            return None
+        return (exact * point.scale).scaleb(int(exponent))
+
+    def _is_absent(self, encoding: Encoding, raw: int | float) -> bool:
+        return any(absent.type is encoding and absent.least <= raw <= absent.most for absent in self.not_a_value)
 
     def blocks(self) -> tuple[Block, ...]:
-        """The fewest reads that get every point whole, neighbours together; those with a current come first."""
-        planned: list[list[Point]] = []
-        for point in sorted(self.points.values(), key=lambda point: point.address):
-            last = planned[-1] if planned else None
-            if last and point.address - last[-1].end <= self.max_gap and self._fits(last[0], point):
-                last.append(point)
-            else:
-                planned.append([point])
-        currents = {point for name, point in self.points.items() if name.startswith("current")}
-        planned.sort(key=lambda points: currents.isdisjoint(points))
-        return tuple(Block(points[0].address, points[-1].end - points[0].address) for points in planned)
+        """The fewest reads that get every point whole, neighbours together; those with a current come first.
 
-    def _fits(self, first: Point, last: Point) -> bool:
-        return last.end - first.address <= self.max_registers
+        The frequency is for people: it is read where it lies on the way, and costs no read of its own.
+        """
+        planned: list[list[tuple[int, int]]] = []
+        worth_a_read = {name: point for name, point in self.points.items() if name != "frequency"}
+        for span in sorted(self._spans(worth_a_read)):
+            last = planned[-1] if planned else None
+            if last and span[0] - _end(last) <= self.max_gap and span[1] - last[0][0] <= self.max_registers:
+                last.append(span)
+            else:
+                planned.append([span])
+        currents = self._spans({name: point for name, point in self.points.items() if name.startswith("current")})
+        planned.sort(key=lambda spans: currents.isdisjoint(spans))
+        return tuple(Block(spans[0][0], _end(spans) - spans[0][0], not currents.isdisjoint(spans)) for spans in planned)
+
+    @staticmethod
+    def _spans(points: Mapping[str, Point]) -> set[tuple[int, int]]:
+        """What must not be cut: each value, and each scale factor."""
+        values = {(point.address, point.end) for point in points.values()}
+        factors = {point.scale_factor for point in points.values() if point.scale_factor is not None}
+        return values | {(address, address + 1) for address in factors}
+
+
+def _end(spans: list[tuple[int, int]]) -> int:
+    return max(end for _, end in spans)
 
 
 class ModelError(ValueError):
@@ -146,94 +189,3 @@ class ModelError(ValueError):
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("; ".join(faults))
         self.faults = faults
-
-
-def known_models() -> tuple[str, ...]:
-    """The ids of the models that come along, in order."""
-    return tuple(sorted(path.stem for path in MODELS.glob("*.toml")))
-
-
-def find_model(model_id: str) -> MeterModel:
-    """The model with this id; `ModelError` when there is none or its file is faulty."""
-    if model_id not in known_models():
-        raise ModelError((f"there is no meter model “{model_id}”; known are {', '.join(known_models())}",))
-    return load_model(MODELS / f"{model_id}.toml")
-
-
-def load_model(path: Path) -> MeterModel:
-    """Read one model file; `ModelError` with every fault, each with file, line where it is known, and reason."""
-    text = path.read_text("utf-8")
-    try:
-        model = _CONVERTER.structure(tomllib.loads(text, parse_float=Decimal), MeterModel)
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError((f"{path.name}: {error}",)) from error
-    except cattrs.BaseValidationError as error:
-        found = (fault.split(" @ ") for fault in cattrs.transform_error(error))
-        raise ModelError(tuple(f"{_place(path, text, where)}: {reason}" for reason, where in found)) from error
-    faults = tuple(f"{_place(path, text, where)}: {reason}" for where, reason in _faults(model, path.stem))
-    if faults:
-        raise ModelError(faults)
-    return model
-
-
-def _place(path: Path, text: str, where: str) -> str:
-    """File and line of the innermost name in `where` that begins a line."""
-    for name in reversed(re.findall(r"\w+", where)):
-        for number, line in enumerate(text.splitlines(), 1):
-            if re.match(rf"\s*(\[+{name}\]+|{name}\s*=)", line):
-                return f"{path.name}:{number}: {where.removeprefix('$.')}"
-    return f"{path.name}: {where.removeprefix('$.')}"
-
-
-def _faults(model: MeterModel, file_id: str) -> Iterator[tuple[str, str]]:
-    if model.id != file_id:
-        yield "id", f"“{model.id}” is not the name of the file"
-    if model.function_code not in (3, 4):
-        yield "function_code", "must be 3 (holding registers) or 4 (input registers)"
-    if not 4 <= model.max_registers <= LONGEST_READ:
-        yield "max_registers", f"must lie between 4 and {LONGEST_READ}"
-    if model.max_gap < 0 or not 0 <= model.pause_ms <= 200:
-        yield "pause_ms" if model.max_gap >= 0 else "max_gap", "must not be negative, and a pause at most 200 ms"
-    for name in sorted(set(model.points) - POINTS):
-        yield f"points.{name}", f"is none of {', '.join(sorted(POINTS))}"
-    if "current_L1" not in model.points:
-        yield "points", "a meter without the current of each phase cannot protect a fuse"
-    if model.sign_from_power:
-        for name in sorted(model.points):
-            if name.startswith("current_") and name.replace("current", "power") not in model.points:
-                yield f"points.{name}", "takes its sign from a power that is not there"
-    for name, point in model.points.items():
-        if not 0 <= point.address <= 0x10000 - point.type.words:
-            yield f"points.{name}", f"address {point.address} is none"
-        if not (point.scale.is_finite() and point.scale > 0):
-            yield f"points.{name}", "the scale must be positive"
-    for absent in model.not_a_value:
-        if absent.type.is_float or absent.least > absent.most:
-            yield "not_a_value", "is a range of whole numbers, the least one first"
-    if model.identify is not None and (model.identify.type.is_float or not model.identify.values):
-        yield "identify", "compares whole numbers with at least one value"
-
-
-def _exactly(value: Any, kind: Any) -> Any:
-    if issubclass(kind, StrEnum) and type(value) is str:
-        return kind(value)
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} is not {kind.__name__}")
-    return value
-
-
-def _decimal(value: Any, _: Any) -> Decimal:
-    if type(value) not in (int, Decimal):
-        raise TypeError(f"{value!r} is not a number")
-    return Decimal(value)
-
-
-def _strict_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind in (int, bool, str):
-        converter.register_structure_hook(kind, _exactly)
-    converter.register_structure_hook(Decimal, _decimal)
-    return converter
-
-
-_CONVERTER = _strict_converter()

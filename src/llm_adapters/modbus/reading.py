@@ -13,6 +13,8 @@ from llm_core import PHASES, MeterSampled, MeterSetup, Phase, ma_up
 MOST_A = 10_000  # more is no building's current but a broken reading
 MOST_V = 1_000
 MOST_W = 20_000_000
+MOST_WH = Decimal(10) ** 15
+FREQUENCIES_HZ = (40, 70)
 
 Words = Mapping[int, int]  # register address -> its 16 bits
 
@@ -20,9 +22,10 @@ Words = Mapping[int, int]  # register address -> its 16 bits
 def sample(model: MeterModel, setup: MeterSetup, words: Words, taken_ms: int) -> MeterSampled:
     """What the meter says, in the core's units. A draw is positive and rounded up, so it never shrinks; a point
     whose registers are missing, or whose value is not a value or out of all range, is None."""
-    power = _bounded(_value(model, words, "power"), -MOST_W, MOST_W)
-    energy = None if setup.invert else _bounded(_value(model, words, "energy_import"), 0, Decimal(10) ** 15)
     scale, sign = _ratio(setup), -1 if setup.invert else 1
+    power = _bounded(_value(model, words, "power"), -MOST_W, MOST_W)
+    imported, exported = (_energy_wh(model, words, name, scale) for name in ("energy_import", "energy_export"))
+    frequency = _bounded(_value(model, words, "frequency"), *FREQUENCIES_HZ)
     voltages = (_bounded(_value(model, words, f"voltage_{phase}"), 0, MOST_V) for phase in PHASES)
     l1, l2, l3 = (_current_ma(model, setup, words, phase) for phase in PHASES)
     u1, u2, u3 = (None if voltage is None else int(voltage * 1000) for voltage in voltages)
@@ -33,8 +36,15 @@ def sample(model: MeterModel, setup: MeterSetup, words: Words, taken_ms: int) ->
         fingerprint=zlib.crc32(b"".join(struct.pack(">HH", *item) for item in sorted(words.items()))),
         voltage_mv=(u1, u2, u3),
         power_w=None if power is None else int((power * scale * sign).to_integral_value(ROUND_CEILING)),
-        energy_import_wh=None if energy is None else int((energy * scale).to_integral_value(ROUND_FLOOR)),
+        energy_import_wh=exported if setup.invert else imported,
+        energy_export_wh=imported if setup.invert else exported,
+        frequency_mhz=None if frequency is None else int(frequency * 1000),
     )
+
+
+def _energy_wh(model: MeterModel, words: Words, name: str, scale: Decimal) -> int | None:
+    energy = _bounded(_value(model, words, name), 0, MOST_WH)
+    return None if energy is None else int((energy * scale).to_integral_value(ROUND_FLOOR))
 
 
 def _current_ma(model: MeterModel, setup: MeterSetup, words: Words, phase: Phase) -> int | None:
@@ -54,7 +64,8 @@ def _value(model: MeterModel, words: Words, name: str) -> Decimal | None:
     point = model.points.get(name)
     if point is None or any(address not in words for address in range(point.address, point.end)):
         return None
-    return model.value(point, tuple(words[address] for address in range(point.address, point.end)))
+    exponent_word = None if point.scale_factor is None else words.get(point.scale_factor)
+    return model.value(point, tuple(words[address] for address in range(point.address, point.end)), exponent_word)
 
 
 def _bounded(value: Decimal | None, least: Decimal | int, most: Decimal | int) -> Decimal | None:

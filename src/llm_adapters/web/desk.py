@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -17,6 +17,13 @@ class WriteSessions(Protocol):
     def __call__(
         self, sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False
     ) -> AsyncIterator[str]: ...
+
+
+@runtime_checkable
+class MeterModels(Protocol):
+    """The meters that can be chosen, and why another cannot."""
+
+    def why_not(self, model_id: str, /) -> str | None: ...
 
 
 @attrs.frozen

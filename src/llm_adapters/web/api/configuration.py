@@ -97,7 +97,7 @@ def _document(phases: tuple[Phase, ...], meter_models: Collection[str]) -> Recor
         Member("system", "system", SYSTEM.shape(System())),
         Member("supply", "supply", SUPPLY),
         Member("clusters", "clusters", clusters(phases)),
-        Member("meters", "meters", meters(meter_models)),
+        Member("meters", "meters", meters(meter_models, phases)),
         Member("stations", "stations", stations),
         Member("strategy", "sharing", STRATEGY.shape(Sharing())),
         Member("access", "access", ACCESS.shape(Access())),

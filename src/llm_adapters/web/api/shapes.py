@@ -31,12 +31,17 @@ from llm_adapters.web.api.exact import (
     word,
     wrong,
 )
+from llm_adapters.web.desk import MeterModels
 from llm_adapters.web.languages import LANGUAGES
 from llm_core import (
     LONGEST,
     LONGEST_TAG,
+    MANUAL,
+    PARITIES,
     PHASES,
     SITE,
+    STATIONS,
+    TRANSPORTS,
     AccessRule,
     Badge,
     BadgeRules,
@@ -146,20 +151,38 @@ _TRANSFORMER: Record[CurrentTransformer] = Record(
 )
 
 
-def meters(models: Collection[str]) -> Shape[tuple[MeterSetup, ...]]:
-    """All meters; each of one of these models (empty: any)."""
+def meters(models: Collection[str], phases: tuple[Phase, ...] = PHASES) -> Shape[tuple[MeterSetup, ...]]:
+    """All meters; each of one of these models (empty: any), or of those that stand for none."""
     record: Record[MeterSetup] = Record(
         Member("node", "node", ID),
-        Member("model", "model", choice(*sorted(models)) if models else ID, required=True),
-        Member("transport", "transport", choice("tcp")),
-        Member("host", "host", text(255, least=1), required=True),
+        Member("model", "model", _model(models), required=True),
+        Member("transport", "transport", choice(*TRANSPORTS)),
+        Member("host", "host", text(255)),
         Member("port", "port", whole(1, 65_535)),
+        Member("serial", "serial", text(255)),
+        Member("baud", "baud", whole(1, 1_000_000)),
+        Member("parity", "parity", choice(*PARITIES)),
+        Member("stop_bits", "stop_bits", choice(1, 2)),
         Member("unit", "unit", whole(0, 255)),
         Member("includes_stations", "includes_stations", BOOLEAN),
         Member("ct", "ct", nullable(_TRANSFORMER.shape(CurrentTransformer(0, 0)))),
         Member("invert", "invert", BOOLEAN),
+        Member("load_a", "load_ma", per_phase(phases)),
     )
-    return listed(record.shape(MeterSetup(SITE, "", "")), MOST_ENTRIES)
+    return listed(record.shape(MeterSetup(SITE, "")), MOST_ENTRIES)
+
+
+def _model(models: Collection[str]) -> Shape[str]:
+    """The id of a meter; one that is refused is refused with the reason where there is one."""
+    known = sorted({*models, MANUAL, STATIONS})
+
+    def fault(name: str) -> str | None:
+        if not models or name in known:
+            return None
+        return models.why_not(name) if isinstance(models, MeterModels) else f"must be one of {', '.join(known)}"
+
+    judged = _judged(ID, fault)
+    return Shape(judged.read, judged.write, {"enum": [*known]} if models else judged.schema)
 
 
 def _time_zone_fault(name: str) -> str | None:
@@ -234,7 +257,9 @@ def settings(meter_models: Collection[str]) -> tuple[Setting, ...]:
     def all_clusters(phases: tuple[Phase, ...]) -> Record[Site]:
         return Record(Member("clusters", "clusters", clusters(phases)))
 
-    all_meters: Record[Site] = Record(Member("meters", "meters", meters(meter_models)))
+    def all_meters(phases: tuple[Phase, ...]) -> Record[Site]:
+        return Record(Member("meters", "meters", meters(meter_models, phases)))
+
     return (
         Setting(
             "supply",
@@ -251,9 +276,9 @@ def settings(meter_models: Collection[str]) -> tuple[Setting, ...]:
         ),
         Setting(
             "meters",
-            lambda body, _: PutMeters(all_meters.read(body, Site()).meters),
-            all_meters.write,
-            all_meters.schema,
+            lambda body, site: PutMeters(all_meters(site.supply.site_phases).read(body, Site()).meters),
+            lambda site: all_meters(site.supply.site_phases).write(site),
+            all_meters(PHASES).schema,
             "/meters",
         ),
         Setting(
