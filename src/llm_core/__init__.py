@@ -151,6 +151,7 @@ from llm_core.quantities import (
     ma_up,
 )
 from llm_core.recovery import recover
+from llm_core.searching import EVERYTHING, SessionFilter, SessionPage, session_filter
 from llm_core.sessions import (
     Session,
     SessionState,
@@ -208,6 +209,7 @@ from llm_core.users import (
     PasswordRule,
     Permission,
     Role,
+    Token,
     User,
     broken_rules,
     may,
@@ -216,6 +218,7 @@ from llm_core.users import (
 
 __all__ = [
     "DEFAULT_CLUSTER",
+    "EVERYTHING",
     "LEAST_LENGTH",
     "LONGEST",
     "LONGEST_TAG",
@@ -329,6 +332,8 @@ __all__ = [
     "Save",
     "Saved",
     "Session",
+    "SessionFilter",
+    "SessionPage",
     "SessionState",
     "SessionView",
     "SetLimit",
@@ -367,6 +372,7 @@ __all__ = [
     "Supply",
     "System",
     "Tick",
+    "Token",
     "TryLater",
     "User",
     "Verdict",
@@ -396,6 +402,7 @@ __all__ = [
     "overview",
     "preview",
     "recover",
+    "session_filter",
     "step",
     "usable_badges",
 ]

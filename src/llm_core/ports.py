@@ -22,10 +22,11 @@ from llm_core.effects import (
     StopRemotely,
 )
 from llm_core.events import Event, MeterSampled, Request
+from llm_core.searching import EVERYTHING, SessionFilter, SessionPage
 from llm_core.sessions import Session
 from llm_core.site import Site
 from llm_core.state import Key, State
-from llm_core.users import Role, User
+from llm_core.users import Role, Token, User
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
@@ -133,11 +134,18 @@ class Store(Protocol):
 class Archive(Protocol):
     """The records that outlive a session: what exports and lists read, in constant memory."""
 
-    def sessions(self, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Session]:
-        """Sessions that started in [from, to), oldest first, open ones included."""
+    def sessions(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter = EVERYTHING
+    ) -> AsyncIterator[Session]:
+        """Sessions that started in [from, to) and are meant, oldest first, open ones included."""
 
-    def audit(self, limit: int) -> AsyncIterator[AuditEntry]:
-        """The newest changes first."""
+    async def session_page(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter, limit: int, skip: int
+    ) -> SessionPage:
+        """The same sessions a page at a time, newest first, with the number and the energy of all of them."""
+
+    def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
+        """The newest changes first: at most `limit` after the first `skip`, and only those that hold `text`."""
 
 
 @attrs.frozen
@@ -185,7 +193,13 @@ class Accounts(Protocol):
 
     async def remove_user(self, name: str, by: str) -> bool: ...
 
-    async def token_role(self, token: str) -> Role | None: ...
+    async def set_role(self, name: str, role: Role, by: str) -> bool:
+        """Ends every session of that user; False when there is none, or nobody else is an administrator."""
+
+    async def token(self, token: str) -> Token | None:
+        """What is known of this token, None for one that was never given out or is revoked."""
+
+    async def tokens(self) -> tuple[Token, ...]: ...
 
     async def create_token(self, role: Role, label: str, by: str) -> str:
         """A new token (`llm_…`), told once; ends the factory state."""

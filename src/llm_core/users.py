@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 import attrs
@@ -36,6 +37,15 @@ class User:
     name: str
     role: Role
     temporary: bool = False
+
+
+@attrs.frozen
+class Token:
+    """An API token as listed: its secret was told once and is known to nobody here."""
+
+    label: str
+    role: Role
+    created_at: datetime
 
 
 def may(role: Role, permission: Permission) -> bool:

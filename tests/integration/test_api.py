@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.web.api import api_routes
 from llm_adapters.web.desk import Desk
 from llm_core import (
+    EVERYTHING,
     Alarm,
     AlarmCode,
     Answer,
@@ -41,6 +43,8 @@ from llm_core import (
     Request,
     Role,
     Session,
+    SessionFilter,
+    SessionPage,
     SessionState,
     StartRequested,
     State,
@@ -49,6 +53,7 @@ from llm_core import (
     Status,
     StatusChanged,
     Tick,
+    Token,
     TryLater,
     User,
     WebSession,
@@ -120,6 +125,7 @@ class People:
     def __init__(self) -> None:
         self.factory = False
         self.added: dict[str, tuple[User, str, str]] = {}
+        self.given: dict[str, Token] = {}
 
     async def is_factory(self) -> bool:
         return self.factory
@@ -136,13 +142,17 @@ class People:
         raise NotImplementedError
 
     async def set_password(self, name: str, password: str, by: str, *, temporary: bool = False) -> None:
-        raise NotImplementedError
+        user = next(user for user in await self.users() if user.name == name)
+        self.added[name] = (attrs.evolve(user, temporary=temporary), password, by)
 
     async def check_password(self, name: str, password: str) -> bool:
-        raise NotImplementedError
+        return (name, password) == ("anna", STRONG)
 
     async def users(self) -> tuple[User, ...]:
-        return (User("admin", Role.ADMINISTRATOR), *(user for user, _, _ in self.added.values()))
+        return (
+            User("admin", Role.ADMINISTRATOR),
+            *(user for user, _, _ in self.added.values() if user.name != "admin"),
+        )
 
     async def add_user(self, user: User, password: str, by: str) -> bool:
         if user.name in {known.name for known in await self.users()}:
@@ -151,16 +161,31 @@ class People:
         return True
 
     async def remove_user(self, name: str, by: str) -> bool:
-        raise NotImplementedError
+        assert by
+        return self.added.pop(name, None) is not None
 
-    async def token_role(self, token: str) -> Role | None:
-        return Role(token.removeprefix("llm_")) if token.removeprefix("llm_") in list(Role) else None
+    async def set_role(self, name: str, role: Role, by: str) -> bool:
+        if name not in self.added:
+            return False  # the only administrator
+        user, password, _ = self.added[name]
+        self.added[name] = (attrs.evolve(user, role=role), password, by)
+        return True
+
+    async def token(self, token: str) -> Token | None:
+        role = token.removeprefix("llm_")
+        return Token(f"{role} script", Role(role), NOON) if role in list(Role) else None
+
+    async def tokens(self) -> tuple[Token, ...]:
+        return tuple(self.given.values())
 
     async def create_token(self, role: Role, label: str, by: str) -> str:
-        raise NotImplementedError
+        assert by
+        self.given[label] = Token(label, role, NOON)
+        return f"llm_secret_of_{label}"
 
     async def revoke_token(self, label: str, by: str) -> bool:
-        raise NotImplementedError
+        assert by
+        return self.given.pop(label, None) is not None
 
 
 class Shelf:
@@ -168,16 +193,25 @@ class Shelf:
 
     def __init__(self) -> None:
         self.kept: list[Session] = []
+        self.changes: list[AuditEntry] = []
         self.asked: tuple[datetime, datetime] | None = None
 
-    async def sessions(self, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Session]:
+    async def sessions(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter = EVERYTHING
+    ) -> AsyncIterator[Session]:
         self.asked = (from_utc, to_utc)
-        for session in self.kept:
+        for session in filter(wanted.admits, self.kept):
             yield session
 
-    async def audit(self, limit: int) -> AsyncIterator[AuditEntry]:
-        entries: tuple[AuditEntry, ...] = ()
-        for entry in entries[:limit]:
+    async def session_page(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter, limit: int, skip: int
+    ) -> SessionPage:
+        found = [session async for session in self.sessions(from_utc, to_utc, wanted)][::-1]
+        return SessionPage(tuple(found[skip : skip + limit]), len(found), sum(s.energy_wh for s in found))
+
+    async def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
+        found = [entry for entry in reversed(self.changes) if text in f"{entry.by} {entry.what}"]
+        for entry in found[skip : skip + limit]:
             yield entry
 
 
@@ -247,6 +281,8 @@ def house(served: House) -> House:
     served.inbox.disk_full = False
     served.people.factory = False
     served.people.added.clear()
+    served.people.given.clear()
+    served.shelf.changes.clear()
     served.shelf.kept.clear()
     served.shelf.asked = None
     served.faults.clear()
@@ -987,7 +1023,8 @@ def test_a_user_is_added_with_a_temporary_password(house: House, admin: httpx.Cl
     sent = {"name": "eva", "role": "advanced", "password": STRONG}
     added = admin.post("/api/v1/users", json=sent)
     assert (added.status_code, added.json()) == (201, {"name": "eva", "role": "advanced", "temporary": True})
-    assert house.people.added["eva"] == (User("eva", Role.ADVANCED, temporary=True), STRONG, "token:administrator")
+    by = "token “administrator script”"
+    assert house.people.added["eva"] == (User("eva", Role.ADVANCED, temporary=True), STRONG, by)
     assert pointers(admin.post("/api/v1/users", json=sent), 409) == ["/name"]
     assert added.json() in admin.get("/api/v1/users").json()
     assert STRONG not in admin.get("/api/v1/users").text
@@ -1032,6 +1069,12 @@ RIGHTS = {
     ("GET", "/sessions"): EVERYBODY,
     ("GET", "/users"): ADMINISTRATORS,
     ("POST", "/users"): MANAGERS,
+    ("PATCH", "/users/{name}"): ADMINISTRATORS,
+    ("DELETE", "/users/{name}"): ADMINISTRATORS,
+    ("GET", "/tokens"): ADMINISTRATORS,
+    ("POST", "/tokens"): ADMINISTRATORS,
+    ("DELETE", "/tokens/{label}"): ADMINISTRATORS,
+    ("GET", "/audit"): ADMINISTRATORS,
     **{
         (method, f"/{name}"): ADMINISTRATORS
         for method in ("GET", "PUT")
@@ -1042,7 +1085,7 @@ RIGHTS = {
 
 
 def status_of(client: httpx.Client, method: str, path: str) -> int:
-    with client.stream(method, f"/api/v1{path.replace('{id}', 'ST1')}", content=b"[]") as answer:
+    with client.stream(method, f"/api/v1{re.sub('{.*?}', 'ST1', path)}", content=b"[]") as answer:
         return answer.status_code
 
 
@@ -1074,8 +1117,25 @@ def test_a_browser_changes_nothing_without_its_token(house: House, method: str, 
         assert status_of(forged, method, path) == 403
     with house.browser("administrator", **{"X-CSRF-Token": "guess"}) as forged:
         assert status_of(forged, method, path) == 403
-    with house.browser("administrator", **{"X-CSRF-Token": CSRF}) as meant:
+    with house.browser("administrator", **{"X-CSRF-Token": CSRF, "X-Confirm-Password": STRONG}) as meant:
         assert status_of(meant, method, path) != 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/supply"),
+        ("POST", "/users"),
+        ("PATCH", "/users/{name}"),
+        ("DELETE", "/users/{name}"),
+        ("POST", "/tokens"),
+        ("DELETE", "/tokens/{label}"),
+    ],
+)
+def test_a_browser_changes_nothing_critical_without_the_password_again(house: House, method: str, path: str) -> None:
+    for given in ({}, {"X-Confirm-Password": "guess"}):
+        with house.browser("administrator", **{"X-CSRF-Token": CSRF, **given}) as signed_in:
+            problem(signed_in.request(method, f"/api/v1{path}", content=b"{}"), 403)
 
 
 def test_a_form_is_no_json(house: House) -> None:

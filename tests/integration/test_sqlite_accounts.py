@@ -308,12 +308,14 @@ def test_a_token_opens_until_it_is_revoked(tmp_path: Path) -> None:
         async with opened(tmp_path) as accounts:
             token = await accounts.create_token(Role.ADVANCED, "script", "console")
             assert token.startswith("llm_")
-            assert await accounts.token_role(token) is Role.ADVANCED
-            assert await accounts.token_role(token[:-1]) is None
-            assert await accounts.token_role("llm_\ud800") is None
+            known = await accounts.token(token)
+            assert known is not None
+            assert (known.label, known.role) == ("script", Role.ADVANCED)
+            assert await accounts.token(token[:-1]) is None
+            assert await accounts.token("llm_\ud800") is None
             assert [(listed.label, listed.role) for listed in await accounts.tokens()] == [("script", Role.ADVANCED)]
             assert await accounts.revoke_token("script", "console")
-            assert await accounts.token_role(token) is None
+            assert await accounts.token(token) is None
             assert not await accounts.revoke_token("script", "console")
 
     run(scenario)
@@ -433,6 +435,8 @@ def test_a_command_beside_the_server_counts_at_once(tmp_path: Path) -> None:
             assert await server.is_factory()
             token = await command.create_token(Role.ADMINISTRATOR, "console", "console")
             assert not await server.is_factory()
-            assert await server.token_role(token) is Role.ADMINISTRATOR
+            known = await server.token(token)
+            assert known is not None
+            assert known.role is Role.ADMINISTRATOR
 
     run(scenario)

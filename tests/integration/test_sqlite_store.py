@@ -630,12 +630,12 @@ def migrated(directory: Path, *more: tuple[str, ...]) -> Path | None:
 def test_a_migration_leaves_a_snapshot_of_what_was(tmp_path: Path) -> None:
     asyncio.run(lived_in(tmp_path, snapshot=False))
     before = migrated(tmp_path, ("DROP TABLE badges",), ("CREATE TABLE hats (size)", "INSERT INTO hats VALUES (58)"))
-    assert before == tmp_path / "llm.db.before-v3"
+    assert before == tmp_path / f"llm.db.before-v{len(MIGRATIONS) + 2}"
     copy, now = sqlite3.connect(before), sqlite3.connect(tmp_path / "llm.db")
     assert copy.execute("SELECT key FROM badges").fetchall() == [("a",)]
-    assert copy.execute("PRAGMA user_version").fetchone() == (1,)
+    assert copy.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert now.execute("SELECT size FROM hats").fetchall() == [(58,)]
-    assert now.execute("PRAGMA user_version").fetchone() == (3,)
+    assert now.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 2,)
     copy.close()
     now.close()
 

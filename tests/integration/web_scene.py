@@ -20,6 +20,7 @@ import uvicorn
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
 from llm_core import (
+    EVERYTHING,
     AccessRule,
     Alarm,
     AlarmCode,
@@ -51,6 +52,8 @@ from llm_core import (
     Role,
     Saved,
     Session,
+    SessionFilter,
+    SessionPage,
     SessionState,
     SetUpDone,
     Site,
@@ -61,6 +64,7 @@ from llm_core import (
     Status,
     Supply,
     System,
+    Token,
     TryLater,
     User,
     Verdict,
@@ -116,19 +120,19 @@ class People:
     passwords: dict[str, str] = attrs.field(factory=dict)
     roles: dict[str, User] = attrs.field(factory=dict)
     sessions: dict[str, WebSession] = attrs.field(factory=dict)
-    tokens: dict[str, Role] = attrs.field(factory=dict)
+    given: dict[str, Role] = attrs.field(factory=dict)
     failures: int = 0
 
     def begin(self, factory: bool) -> None:
         self.factory, self.failures, self.sessions = factory, 0, {}
         if factory:
             self.roles = {"admin": User("admin", Role.ADMINISTRATOR, temporary=True)}
-            self.passwords, self.tokens = {"admin": "1234"}, {}
+            self.passwords, self.given = {"admin": "1234"}, {}
             return
         newcomer = User("newcomer", Role.ADVANCED, temporary=True)
         self.roles = {**{role.value: User(role.value, role) for role in Role}, newcomer.name: newcomer}
         self.passwords = dict.fromkeys(self.roles, PASSWORD)
-        self.tokens = {f"llm_{role.value}": role for role in Role}
+        self.given = {f"llm_{role.value}": role for role in Role}
 
     async def is_factory(self) -> bool:
         return self.factory
@@ -169,8 +173,15 @@ class People:
     async def remove_user(self, name: str, by: str) -> bool:
         raise NotImplementedError
 
-    async def token_role(self, token: str) -> Role | None:
-        return self.tokens.get(token)
+    async def set_role(self, name: str, role: Role, by: str) -> bool:
+        raise NotImplementedError
+
+    async def token(self, token: str) -> Token | None:
+        role = self.given.get(token)
+        return Token("script", role, NOON) if role is not None else None
+
+    async def tokens(self) -> tuple[Token, ...]:
+        raise NotImplementedError
 
     async def create_token(self, role: Role, label: str, by: str) -> str:
         raise NotImplementedError
@@ -185,15 +196,24 @@ class Shelf:
 
     kept: tuple[Session, ...] = ()
 
-    async def sessions(self, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Session]:
-        for session in self.kept:
+    async def sessions(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter = EVERYTHING
+    ) -> AsyncIterator[Session]:
+        for session in filter(wanted.admits, self.kept):
             if from_utc <= session.started_at < to_utc:
                 yield session
 
-    async def audit(self, limit: int) -> AsyncIterator[AuditEntry]:
+    async def session_page(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter, limit: int, skip: int
+    ) -> SessionPage:
+        found = [session async for session in self.sessions(from_utc, to_utc, wanted)][::-1]
+        return SessionPage(tuple(found[skip : skip + limit]), len(found), sum(s.energy_wh for s in found))
+
+    async def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
         entries: tuple[AuditEntry, ...] = ()
-        for entry in entries[:limit]:
-            yield entry
+        for entry in entries[skip : skip + limit]:
+            if text in entry.what:
+                yield entry
 
 
 async def no_csv(sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False) -> AsyncIterator[str]:

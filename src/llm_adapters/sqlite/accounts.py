@@ -27,6 +27,7 @@ from llm_core import (
     PasswordRule,
     Role,
     StoreError,
+    Token,
     TryLater,
     User,
     WebSession,
@@ -48,15 +49,6 @@ class WeakPasswordError(ValueError):
     def __init__(self, broken: tuple[PasswordRule, ...]) -> None:
         super().__init__(f"the password breaks these rules: {', '.join(broken)}")
         self.broken = broken
-
-
-@attrs.frozen
-class Token:
-    """An API token as listed: its secret was told once and is known to nobody here."""
-
-    label: str
-    role: Role
-    created_at: datetime
 
 
 @attrs.frozen
@@ -187,10 +179,7 @@ class SqliteAccounts:
 
         def remove(connection: sqlite3.Connection) -> bool:
             row = _find(connection, name)
-            others = connection.execute(
-                "SELECT count(*) FROM users WHERE role = ? AND name <> ?", (Role.ADMINISTRATOR.value, storable(name))
-            ).fetchone()
-            if row is None or (row.user.role is Role.ADMINISTRATOR and others == (0,)):
+            if row is None or _is_last_administrator(connection, row.user):
                 return False
             connection.execute("DELETE FROM users WHERE name = ?", (storable(name),))
             self._audit(connection, by, f"user {row.user.name}", row.user.role.value, "")
@@ -198,16 +187,32 @@ class SqliteAccounts:
 
         return await self._database.write(remove)
 
-    async def token_role(self, token: str) -> Role | None:
-        """What this token may do, None for one that was never given out or is revoked."""
+    async def set_role(self, name: str, role: Role, by: str) -> bool:
+        """What a user may do from now on; ends their sessions. False when there is no such user, or nobody else would
+        be an administrator."""
+
+        def change(connection: sqlite3.Connection) -> bool:
+            row = _find(connection, name)
+            if row is None or (role is not Role.ADMINISTRATOR and _is_last_administrator(connection, row.user)):
+                return False
+            if role is not row.user.role:
+                connection.execute("UPDATE users SET role = ? WHERE name = ?", (role.value, storable(name)))
+                connection.execute("DELETE FROM web_sessions WHERE user = ?", (storable(name),))
+                self._audit(connection, by, f"role of {row.user.name}", row.user.role.value, role.value)
+            return True
+
+        return await self._database.write(change)
+
+    async def token(self, token: str) -> Token | None:
+        """What is known of this token, None for one that was never given out or is revoked."""
         if not token.startswith(TOKEN_PREFIX):
             return None
         found = await self._database.read(
             lambda connection: connection.execute(
-                "SELECT role FROM tokens WHERE token_hash = ?", (_hash(token),)
+                "SELECT label, role, created_at FROM tokens WHERE token_hash = ?", (_hash(token),)
             ).fetchone()
         )
-        return Role(found[0]) if found else None
+        return _token(found) if found else None
 
     async def tokens(self) -> tuple[Token, ...]:
         """The tokens given out, oldest first."""
@@ -216,7 +221,7 @@ class SqliteAccounts:
                 "SELECT label, role, created_at FROM tokens ORDER BY created_at"
             ).fetchall()
         )
-        return tuple(Token(label, Role(role), datetime.fromisoformat(created_at)) for label, role, created_at in rows)
+        return tuple(map(_token, rows))
 
     async def create_token(self, role: Role, label: str, by: str) -> str:
         """A new token, told once; ends the factory state. Tokens may share a label, and are then revoked together."""
@@ -303,6 +308,18 @@ def _find(connection: sqlite3.Connection, name: str) -> _Row | None:
         return None
     stored_name, role, temporary, password = found
     return _Row(User(stored_name, Role(role), bool(temporary)), password, _is_factory(connection))
+
+
+def _token(row: tuple[str, str, str]) -> Token:
+    label, role, created_at = row
+    return Token(label, Role(role), datetime.fromisoformat(created_at))
+
+
+def _is_last_administrator(connection: sqlite3.Connection, user: User) -> bool:
+    others = connection.execute(
+        "SELECT count(*) FROM users WHERE role = ? AND name <> ?", (Role.ADMINISTRATOR.value, storable(user.name))
+    ).fetchone()
+    return user.role is Role.ADMINISTRATOR and others == (0,)
 
 
 def _is_factory(connection: sqlite3.Connection) -> bool:

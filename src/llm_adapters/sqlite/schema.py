@@ -66,4 +66,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             created_at TEXT NOT NULL
         )""",
     ),
+    (  # sessions are looked for by station, badge and state, newest first
+        "ALTER TABLE sessions ADD COLUMN badge_key TEXT",
+        """UPDATE sessions SET badge_key =
+            lower(replace(replace(replace(id_tag, ':', ''), ' ', ''), char(9), ''))""",
+        "DROP INDEX sessions_by_start",
+        "DROP INDEX sessions_open",
+        "CREATE INDEX sessions_by_start ON sessions (started_at, transaction_id, energy_wh, state)",
+        "CREATE INDEX sessions_by_station ON sessions (station_id, started_at)",
+        "CREATE INDEX sessions_by_badge ON sessions (badge_key, started_at)",
+        "CREATE INDEX sessions_unusual ON sessions (state, started_at) WHERE state <> 'closed'",
+    ),
 )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar, assert_never
 
-import attrs
-
 from llm_adapters.sqlite.columns import ceiling_crc, document_crc, storable, utc_text
 from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.searching import condition, found_page
 from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
+from llm_adapters.sqlite.session_rows import COLUMNS, SELECT, Row, readable, session_of, upsert
 from llm_core import (
+    EVERYTHING,
     AuditEntry,
     Badge,
     BadgeRecord,
@@ -23,7 +24,8 @@ from llm_core import (
     Record,
     RefusedStart,
     Session,
-    SessionState,
+    SessionFilter,
+    SessionPage,
     Site,
     Stored,
     StoreError,
@@ -36,15 +38,8 @@ REFUSED_STARTS_KEPT = 1_000
 RECENT_REFUSALS = 100
 BATCH = 500  # sessions read at once: a few milliseconds in which no commit is held up noticeably
 PROBE_BYTES = 64 * 1024  # as much as a busy commit: a full disk must not pass by reusing one free page
-SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
-SELECT_SESSIONS = f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions"
-UPSERT_SESSION = (
-    f"INSERT INTO sessions ({', '.join(SESSION_COLUMNS)}) VALUES ({', '.join('?' * len(SESSION_COLUMNS))})"
-    f" ON CONFLICT (transaction_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in SESSION_COLUMNS)}"
-)
 LAST_TRANSACTION_ID = """SELECT max(value, (SELECT coalesce(max(transaction_id), 0) FROM sessions))
     FROM facts WHERE name = 'last_transaction_id'"""
-Row = tuple[object, ...]
 log = logging.getLogger(__name__)
 
 
@@ -75,29 +70,44 @@ class SqliteStore:
     async def close(self) -> None:
         await self._database.close()
 
-    async def sessions(self, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Session]:
-        """Sessions that started in [from, to), oldest first, in constant memory."""
-        end = utc_text(to_utc)
-        after: tuple[str, int] = (utc_text(from_utc), 0)  # the place of the last session given out
+    async def sessions(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter = EVERYTHING
+    ) -> AsyncIterator[Session]:
+        """Sessions that started in [from, to) and are meant, oldest first, in constant memory."""
+        after: tuple[str, int] = ("", 0)  # the place of the last session given out
 
         def batch(connection: sqlite3.Connection) -> list[Row]:
+            where = condition(connection, from_utc, to_utc, wanted)
+            if where is None:
+                return []
             return connection.execute(
-                f"{SELECT_SESSIONS} WHERE (started_at, transaction_id) > (?, ?) AND started_at < ?"
+                f"{SELECT} WHERE {where.sql} AND (started_at, transaction_id) > (?, ?)"
                 " ORDER BY started_at, transaction_id LIMIT ?",
-                (*after, end, BATCH),
+                (*where.values, *after, BATCH),
             ).fetchall()
 
         while rows := await self._database.read(batch):
-            for session in _readable(rows, _session):
+            for session in readable(rows, session_of):
                 yield session
-            last = dict(zip(SESSION_COLUMNS, rows[-1], strict=True))
+            last = dict(zip(COLUMNS, rows[-1], strict=True))
             after = (str(last["started_at"]), int(str(last["transaction_id"])))
 
-    async def audit(self, limit: int) -> AsyncIterator[AuditEntry]:
-        """The newest changes first, at most `limit`."""
+    async def session_page(
+        self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter, limit: int, skip: int
+    ) -> SessionPage:
+        """Sessions that started in [from, to) and are meant, newest first, with the number and energy of all."""
+        return await self._database.read(
+            lambda connection: found_page(connection, from_utc, to_utc, wanted, limit, skip)
+        )
+
+    async def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
+        """The newest changes first, at most `limit` after `skip`; only those that hold `text` anywhere."""
         rows = await self._database.read(
             lambda connection: connection.execute(
-                "SELECT at, by, what, old, new FROM audit ORDER BY id DESC LIMIT ?", (limit,)
+                "SELECT at, by, what, old, new FROM audit"
+                " WHERE ?1 = '' OR instr(lower(by || char(10) || what || char(10) || old || char(10) || new), ?1)"
+                " ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+                (storable(text.lower()), limit, skip),
             ).fetchall()
         )
         for at, by, what, old, new in rows:
@@ -106,7 +116,7 @@ class SqliteStore:
     async def refused_starts(self, limit: int) -> tuple[RefusedStart, ...]:
         """Badges that were not let in, the newest first; the last thousand are kept."""
         rows = await self._database.read(lambda connection: _newest_refusals(connection, limit))
-        return tuple(_readable(rows, _refused_start))
+        return tuple(readable(rows, _refused_start))
 
 
 def _save_all(connection: sqlite3.Connection, records: tuple[Record, ...]) -> None:
@@ -122,7 +132,7 @@ def _save_all(connection: sqlite3.Connection, records: tuple[Record, ...]) -> No
 def _save(connection: sqlite3.Connection, record: Record) -> None:
     match record:
         case Session():
-            connection.execute(UPSERT_SESSION, _session_row(record))
+            upsert(connection, record)
             _never_again(connection, record.transaction_id)
         case Ceiling(station_id, connector, limit_ma):
             station = storable(station_id)
@@ -177,22 +187,22 @@ def _instants(record: Record) -> Iterator[datetime]:
 
 
 def _load(connection: sqlite3.Connection) -> Stored:
-    ended = f"{SELECT_SESSIONS} WHERE state <> 'open' ORDER BY transaction_id DESC LIMIT {RECENT_SESSIONS}"
-    open_ones = f"{SELECT_SESSIONS} WHERE state = 'open' ORDER BY transaction_id"
+    ended = f"{SELECT} WHERE state <> 'open' ORDER BY transaction_id DESC LIMIT {RECENT_SESSIONS}"
+    open_ones = f"{SELECT} WHERE state = 'open' ORDER BY transaction_id"
     badges = connection.execute("SELECT document FROM badges ORDER BY key").fetchall()
     latest = connection.execute("SELECT value FROM facts WHERE name = 'latest_utc' AND value IS NOT NULL").fetchall()
     (last_id,) = connection.execute(LAST_TRANSACTION_ID).fetchone()
     ceilings, doubtful = _ceilings(connection)
     return Stored(
         site=_site(connection),
-        badges=tuple(_readable(badges, lambda row: from_json(str(row[0]), Badge))),
-        open_sessions=tuple(_readable(connection.execute(open_ones).fetchall(), _session)),
-        recent_sessions=tuple(_readable(reversed(connection.execute(ended).fetchall()), _session)),
+        badges=tuple(readable(badges, lambda row: from_json(str(row[0]), Badge))),
+        open_sessions=tuple(readable(connection.execute(open_ones).fetchall(), session_of)),
+        recent_sessions=tuple(readable(reversed(connection.execute(ended).fetchall()), session_of)),
         ceilings=ceilings,
         doubtful=doubtful,
         last_transaction_id=last_id,
-        latest_utc=next(_readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
-        refusals=tuple(_readable(reversed(_newest_refusals(connection, RECENT_REFUSALS)), _refused_start)),
+        latest_utc=next(readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
+        refusals=tuple(readable(reversed(_newest_refusals(connection, RECENT_REFUSALS)), _refused_start)),
     )
 
 
@@ -228,38 +238,3 @@ def _ceilings(connection: sqlite3.Connection) -> tuple[dict[Key, int], frozenset
         else:
             doubtful.add((station_id, connector))
     return believed, frozenset(doubtful)
-
-
-def _readable(rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[T]:
-    for row in rows:
-        try:
-            yield read(row)
-        except (ValueError, TypeError) as error:
-            log.error("A stored row cannot be read and is left out: %s", error)
-
-
-def _session_row(session: Session) -> Row:
-    return tuple(_column(value) for value in attrs.astuple(session))
-
-
-def _column(value: object) -> object:
-    match value:
-        case datetime():
-            return utc_text(value)
-        case SessionState():
-            return value.value
-        case str():
-            return storable(value)
-        case _:
-            return value
-
-
-def _session(row: Row) -> Session:
-    columns = dict(zip(SESSION_COLUMNS, row, strict=True))
-    columns["started_at"] = datetime.fromisoformat(str(columns["started_at"]))
-    for name in ("stopped_at", "register_at"):
-        if columns[name] is not None:
-            columns[name] = datetime.fromisoformat(str(columns[name]))
-    columns["state"] = SessionState(str(columns["state"]))
-    columns["flagged"] = bool(columns["flagged"])
-    return Session(**columns)  # type: ignore[arg-type]

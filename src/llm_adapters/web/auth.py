@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from typing import Literal
+from urllib.parse import unquote
 
 import attrs
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from llm_core import Permission, Role, WebSession, may
 COOKIE = "llm_session"
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"
+CONFIRM_HEADER = "X-Confirm-Password"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -37,8 +39,8 @@ async def identify(request: Request, desk: Desk) -> Principal | None:
     """Who sends this request, or None. A bearer token that is sent decides, good or not; else the session cookie."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme:
-        role = await desk.accounts.token_role(token.strip()) if scheme.lower() == "bearer" else None
-        return Principal(f"token:{role}", role, "token") if role is not None else None
+        known = await desk.accounts.token(token.strip()) if scheme.lower() == "bearer" else None
+        return Principal(f"token “{known.label}”", known.role, "token") if known is not None else None
     cookie = request.cookies.get(COOKIE)
     session = await desk.accounts.web_session(cookie) if cookie else None
     if session is None:
@@ -77,6 +79,15 @@ async def refuse_forged(request: Request, principal: Principal) -> None:
         sent = field if isinstance(field, str) else None
     if sent is None or not hmac.compare_digest(sent.encode(), principal.csrf.encode()):
         raise HTTPException(403, "This change did not come from a page of this controller. Reload the page.")
+
+
+async def refuse_unconfirmed(request: Request, desk: Desk, principal: Principal) -> None:
+    """Raise `HTTPException` 403 when a browser session asks for a critical change without the password again."""
+    if principal.via == "token":
+        return
+    given = unquote(request.headers.get(CONFIRM_HEADER, ""))
+    if not given or not await desk.accounts.check_password(principal.name, given[:1024]):
+        raise HTTPException(403, f"Enter your password again (header {CONFIRM_HEADER}, percent-encoded).")
 
 
 def sign_browser_in(response: Response, session: WebSession, *, secure: bool) -> None:

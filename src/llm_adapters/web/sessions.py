@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -16,7 +15,7 @@ from llm_adapters.web.desk import Desk
 from llm_adapters.web.pages import guarded, page, words_for
 from llm_adapters.web.rows import PAGE_SIZES, Listing, Part
 from llm_adapters.web.words import Words
-from llm_core import Permission, Session, State
+from llm_core import EVERYTHING, Permission, Session, State
 
 LONGEST_RANGE = timedelta(days=366)
 USUAL_DAYS = 31
@@ -84,19 +83,16 @@ def _range(request: Request, words: Words, today: date) -> Range:
 
 
 async def _newest(desk: Desk, days: Range, zone: ZoneInfo, listing: Listing) -> tuple[Part[Session], int]:
-    """The page asked for, newest first, and the energy of the whole range; keeps no more than it must."""
-    kept: deque[Session] = deque(maxlen=listing.page * listing.size)
-    total, energy_wh = 0, 0
+    """The page asked for, newest first, and the energy of the whole range."""
     begin = datetime.combine(days.first, time(), zone)
     end = datetime.combine(days.last + timedelta(days=1), time(), zone)
-    async for session in desk.archive.sessions(begin, end):
-        kept.append(session)
-        total += 1
-        energy_wh += session.energy_wh
-    pages = max(1, -(-total // listing.size))
-    number = min(listing.page, pages)
-    newest = list(reversed(kept))[(number - 1) * listing.size : number * listing.size]
-    return Part(tuple(newest), number, pages, total), energy_wh
+    size, number = listing.size, listing.page
+    found = await desk.archive.session_page(begin, end, EVERYTHING, size, (number - 1) * size)
+    pages = max(1, -(-found.total // size))
+    if number > pages:
+        number = pages
+        found = await desk.archive.session_page(begin, end, EVERYTHING, size, (number - 1) * size)
+    return Part(found.sessions, number, pages, found.total), found.energy_wh
 
 
 def _row(state: State, session: Session, words: Words) -> SessionRow:

@@ -12,6 +12,8 @@ from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.shapes import Setting, settings
 from llm_core import Permission
 
+CRITICAL = ("supply",)  # the protection and the derated current
+
 
 def operations(meter_models: Collection[str]) -> Iterator[Operation]:
     for setting in settings(meter_models):
@@ -37,4 +39,5 @@ def _operations(setting: Setting) -> Iterator[Operation]:
         replace,
         takes=schema,
         gives=schema,
+        critical=setting.name in CRITICAL,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from llm_adapters.web.api.exact import Json
 from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.problems import MEDIA_TYPE
+from llm_adapters.web.auth import CONFIRM_HEADER
 
 _PARAMETER = re.compile(r"{(\w+)}")
 _PROBLEM: dict[str, Json] = {
@@ -73,9 +74,10 @@ def _operation(operation: Operation) -> Json:
     if operation.success != 204:
         done["content"] = {operation.gives_type: {"schema": operation.gives if operation.gives is not None else {}}}
     problem: Json = {"description": "Why not.", "content": {MEDIA_TYPE: {"schema": _REFERENCE}}}
+    again = f" A page session sends the password again in {CONFIRM_HEADER}." if operation.critical else ""
     described: dict[str, Json] = {
         "summary": operation.summary,
-        "description": f"Needs the permission {operation.permission}.",
+        "description": f"Needs the permission {operation.permission}.{again}",
         "parameters": [*_path_parameters(operation), *_query_parameters(operation)],
         "responses": {str(operation.success): done, "default": problem},
     }

@@ -30,3 +30,4 @@ class Operation:
     takes_type: str = "application/json"
     gives_type: str = "application/json"
     most_bytes: int = MIB
+    critical: bool = False  # a browser is asked for the password again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import attrs
@@ -11,6 +12,7 @@ from llm_core import Fault
 
 DEFAULT_DAYS = 31
 _YEARS = range(2000, 3000)
+_ISO_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 
 @attrs.frozen
@@ -50,6 +52,16 @@ def read_period(first: str | None, last: str | None, today: date) -> Period:
             Fault("/to", f"is more than one year after the first day; the last possible is {_a_year_after(from_day)}")
         )
     return Period(from_day, to_day)
+
+
+def read_month(text: str, *, alone: bool = True) -> Period:
+    """A month at the site like `2026-01`, which goes with no other days. Raises `Wrong`."""
+    if not alone:
+        raise Wrong(Fault("/month", "goes without from and to"))
+    if _ISO_MONTH.fullmatch(text) is None or int(text[:4]) not in _YEARS or not 1 <= int(text[5:]) <= 12:
+        raise Wrong(Fault("/month", f"must be a month like 2026-01, from {_YEARS[0]} on"))
+    first = date(int(text[:4]), int(text[5:]), 1)
+    return Period(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
 
 
 def _day(text: str | None) -> date | None:

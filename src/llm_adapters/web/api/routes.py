@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from llm_adapters.web.api import badges, configuring, enrolling, live, orders, sessions, stations, users
+from llm_adapters.web.api import audit, badges, configuring, enrolling, live, orders, sessions, stations, users
 from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call, limited
 from llm_adapters.web.api.metrics import MEDIA_TYPE, metrics_text
 from llm_adapters.web.api.openapi import document
 from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.problems import HANDLERS, problem
-from llm_adapters.web.auth import require
+from llm_adapters.web.auth import refuse_unconfirmed, require
 from llm_adapters.web.desk import Desk
 from llm_core import Dashboard, Permission
 
@@ -53,6 +53,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *enrolling.OPERATIONS,
         *sessions.OPERATIONS,
         *users.OPERATIONS,
+        *audit.OPERATIONS,
     )
     return tuple(sorted(rows, key=lambda row: "{" in row.path))
 
@@ -64,6 +65,8 @@ def _route(path: str, rows: Iterable[Operation], desk: Desk) -> Route:
         row = by_method["GET" if request.method == "HEAD" else request.method]
         sent = limited(request, row.most_bytes)
         principal = await require(sent, desk, row.permission)
+        if row.critical:
+            await refuse_unconfirmed(sent, desk, principal)
         response = await row.answer(Call(sent, desk, principal))
         if request.method == "HEAD":
             return Response(status_code=response.status_code, headers=response.headers)

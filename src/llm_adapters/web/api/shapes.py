@@ -366,6 +366,30 @@ class NewUser:
     password: str = attrs.field(default="", repr=False)
 
 
+@attrs.frozen
+class ChangedUser:
+    """What is to be changed of a user; a new password is temporary again."""
+
+    role: Role | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+
+
+CHANGED_USER: Record[ChangedUser] = Record(
+    Member("role", "role", word(Role)), Member("password", "password", text(LONGEST, least=1))
+)
+
+
+@attrs.frozen
+class NewToken:
+    """A token to be: what it may do and what it is for."""
+
+    role: Role = Role.STANDARD
+    label: str = ""
+
+
+NEW_TOKEN: Record[NewToken] = Record(
+    Member("role", "role", word(Role), required=True), Member("label", "label", text(64, least=1), required=True)
+)
 NEW_USER: Record[NewUser] = Record(
     Member(
         "name",
