@@ -25,6 +25,7 @@ from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
 from llm_app import configuring
 from llm_app.clock import SystemClock
+from llm_app.doors import TlsFiles
 from llm_app.faults import Failure, WrongInput
 from llm_app.wiring import Address, Options, locked, serving
 from llm_core import (
@@ -66,7 +67,18 @@ RULES = {
     PasswordRule.LENGTH: "at least 8 characters",
     PasswordRule.SYMBOL: "a symbol",
 }
-CONFIG_KEYS = {"http": str, "ocpp": str, "log": str, "allowed_hosts": list}
+CONFIG_KEYS = {
+    "http": str,
+    "https": bool,
+    "ocpp": str,
+    "ocpp_tls": str,
+    "tls_cert": str,
+    "tls_key": str,
+    "tls_client_ca": str,
+    "log": str,
+    "allowed_hosts": list,
+}
+KINDS = {str: "a text", bool: "true or false", list: "a list of names"}
 
 
 def main() -> None:
@@ -120,18 +132,23 @@ def server(
     data: Data,
     http: Annotated[str | None, typer.Option(help="HOST:PORT of pages and API. [default: 0.0.0.0:8080]")] = None,
     ocpp: Annotated[str | None, typer.Option(help="HOST:PORT for stations. [default: 0.0.0.0:9000]")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with http, ocpp, log, allowed_hosts.")] = None,
+    ocpp_tls: Annotated[str | None, typer.Option(help="HOST:PORT for stations over TLS. [default: none]")] = None,
+    config: Annotated[Path | None, typer.Option(help=f"A TOML file with {', '.join(CONFIG_KEYS)}.")] = None,
 ) -> None:
     """Run the controller until it is told to stop."""
     settings = _settings(config)
-    for name, given in (("http", http), ("ocpp", ocpp)):
+    for name, given in (("http", http), ("ocpp", ocpp), ("ocpp_tls", ocpp_tls)):
         if given is not None and name in settings:
             raise WrongInput(f"{name} is given twice: on the command line and in {config}")
+    encrypted = ocpp_tls or settings.get("ocpp_tls")
     options = Options(
         data=data,
         http=_address(http or str(settings.get("http", "0.0.0.0:8080")), "--http"),
         ocpp=_address(ocpp or str(settings.get("ocpp", "0.0.0.0:9000")), "--ocpp"),
         allowed_hosts=frozenset(str(name) for name in settings.get("allowed_hosts", [])),
+        ocpp_tls=_address(str(encrypted), "--ocpp-tls") if encrypted is not None else None,
+        tls=_own_certificates(settings, config),
+        https=bool(settings.get("https", False)),
     )
     _log(str(settings.get("log", "info")))
     asyncio.run(_serve(options))
@@ -139,7 +156,11 @@ def server(
 
 async def _serve(options: Options) -> None:
     async with serving(options) as running:
-        sys.stdout.write(f"Pages on http://{running.http}, stations on ws://{running.ocpp}/ocpp/<station id>\n")
+        scheme = "https" if options.https else "http"
+        encrypted = f" and wss://{running.ocpp_tls}/ocpp/<station id>" if running.ocpp_tls is not None else ""
+        sys.stdout.write(
+            f"Pages on {scheme}://{running.http}, stations on ws://{running.ocpp}/ocpp/<station id>{encrypted}\n"
+        )
         sys.stdout.flush()
         await until_stopped()
 
@@ -178,13 +199,24 @@ def _settings(path: Path | None) -> dict[str, Any]:
         raise WrongInput(f"{path} is not valid TOML: {error}") from error
     faults = [f"{path}: unknown key “{key}”" for key in settings if key not in CONFIG_KEYS]
     faults += [
-        f"{path}: “{key}” must be a {'list of names' if kind is list else 'text'}"
+        f"{path}: “{key}” must be {KINDS[kind]}"
         for key, kind in CONFIG_KEYS.items()
         if key in settings and not isinstance(settings[key], kind)
     ]
     if faults:
         raise WrongInput("\n".join(faults))
     return settings
+
+
+def _own_certificates(settings: dict[str, Any], config: Path | None) -> TlsFiles | None:
+    """The installer's files, beside the TOML file where they are not named from the root; both or none."""
+    names = ("tls_cert", "tls_key", "tls_client_ca")
+    if config is None or not any(name in settings for name in names):
+        return None
+    if not ("tls_cert" in settings and "tls_key" in settings):
+        raise WrongInput(f"{config}: tls_cert and tls_key belong together")
+    client_ca = config.parent / str(settings["tls_client_ca"]) if "tls_client_ca" in settings else None
+    return TlsFiles(config.parent / str(settings["tls_cert"]), config.parent / str(settings["tls_key"]), client_ca)
 
 
 def _address(text: str, option: str) -> Address:

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import attrs
-import uvicorn
 
 from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.files.sessions_csv import write_sessions
@@ -26,11 +26,21 @@ from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database, snapshot_daily
+from llm_adapters.sqlite.station_keys import SqliteStationKeys
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
 from llm_app.clock import SystemClock, set_machine_clock
 from llm_app.controller import Controller
+from llm_app.doors import (
+    TlsFiles,
+    allow_many_files,
+    ask_for_certificates,
+    page_crowd,
+    tls_context,
+    tls_files,
+    web_server,
+)
 from llm_app.faults import Failure
 from llm_app.journalling import Journal
 from llm_app.metering import Meters
@@ -68,6 +78,9 @@ class Options:
     http: Address
     ocpp: Address
     allowed_hosts: frozenset[str] = frozenset()
+    ocpp_tls: Address | None = None
+    tls: TlsFiles | None = None  # None: certificates of our own
+    https: bool = False
 
 
 @attrs.frozen
@@ -78,6 +91,17 @@ class Running:
     ocpp: Address
     controller: Controller
     accounts: SqliteAccounts
+    ocpp_tls: Address | None = None
+    tls: ssl.SSLContext | None = None
+
+
+@attrs.frozen
+class Shelves:
+    """What lies in the database."""
+
+    store: SqliteStore
+    accounts: SqliteAccounts
+    keys: SqliteStationKeys
 
 
 @contextlib.contextmanager
@@ -114,6 +138,7 @@ def bound(address: Address, purpose: str) -> socket.socket:
 async def serving(options: Options) -> AsyncIterator[Running]:
     """The complete server while the context is open; leaving it writes what is left and closes everything."""
     clock = SystemClock()
+    allow_many_files()
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(options.data))
         http = stack.enter_context(bound(options.http, "pages"))
@@ -122,10 +147,10 @@ async def serving(options: Options) -> AsyncIterator[Running]:
         except StoreError as error:
             raise Failure(f"cannot open the database in {options.data}: {error}") from error
         try:
-            store, accounts = SqliteStore(database), SqliteAccounts(database)
+            shelves = Shelves(SqliteStore(database), SqliteAccounts(database), await SqliteStationKeys.open(database))
             snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
             try:
-                async with _running(options, clock, store, accounts, http) as running:
+                async with _running(options, clock, shelves, http) as running:
                     yield running
             finally:
                 await _cancelled([snapshots])
@@ -135,27 +160,26 @@ async def serving(options: Options) -> AsyncIterator[Running]:
 
 @contextlib.asynccontextmanager
 async def _running(
-    options: Options,
-    clock: SystemClock,
-    store: SqliteStore,
-    accounts: SqliteAccounts,
-    http: socket.socket,
+    options: Options, clock: SystemClock, shelves: Shelves, http: socket.socket
 ) -> AsyncIterator[Running]:
-    state = await _recovered(clock, store, accounts)
+    tls = await _tls(options)
+    state = await _recovered(clock, shelves.store, shelves.accounts)
     journal = Journal(options.data, version("local-load-manager"))
-    controller = Controller(state, clock, store, journal)
-    stations = StationServer(controller, clock)
+    controller = Controller(state, clock, shelves.store, journal)
+    stations = StationServer(controller, clock, keys=shelves.keys)
     controller.command_with(stations.perform)
     meters = Meters(controller, clock, Catalogue(options.data))
     watchdog = Watchdog(controller)
-    async with _listening(stations, options.ocpp) as ocpp:
-        running = Running(_address(http), ocpp, controller, accounts)
-        web = _web_server(_desk(options, running, store, clock, stations, meters))
-        pages = asyncio.create_task(web.serve(sockets=[http]), name="pages")
+    async with _listening(stations, options, tls, controller) as (ocpp, ocpp_tls):
+        running = Running(_address(http), ocpp, controller, shelves.accounts, ocpp_tls, tls)
+        crowd = page_crowd()
+        desk = _desk(options, running, shelves, stations, clock, meters)
+        web = web_server(create_app(desk), crowd, tls if options.https else None, GRACE_S)
+        pages = asyncio.create_task(web.serve(sockets=[crowd.door(http)]), name="pages")
         others = [
             asyncio.create_task(controller.run(), name="controller"),
             asyncio.create_task(meters.run(), name="meters"),
-            asyncio.create_task(_watch_factory(controller, accounts), name="factory"),
+            asyncio.create_task(_watch_factory(controller, shelves.accounts), name="factory"),
         ]
         watchdog.start()
         try:
@@ -172,14 +196,42 @@ async def _running(
                 journal.close()
 
 
+async def _tls(options: Options) -> ssl.SSLContext | None:
+    """TLS for whoever uses it; None where nobody does."""
+    if options.ocpp_tls is None and not options.https:
+        return None
+    names = _names(options)
+    return tls_context(await asyncio.to_thread(tls_files, options.data, options.tls, names))
+
+
 @contextlib.asynccontextmanager
-async def _listening(stations: StationServer, address: Address) -> AsyncIterator[Address]:
+async def _listening(
+    stations: StationServer, options: Options, tls: ssl.SSLContext | None, controller: Controller
+) -> AsyncIterator[tuple[Address, Address | None]]:
+    """Stations may call: the address of the plain port and of the one with TLS."""
     async with contextlib.AsyncExitStack() as stack:
-        try:
-            port = await stack.enter_async_context(stations.listen(address.host, address.port))
-        except OSError as error:
-            raise Failure(f"cannot listen on {address} for stations: {error.strerror}") from error
-        yield Address(address.host, port)
+        plain = await _listens(stack, stations, options.ocpp, None)
+        encrypted = None
+        if options.ocpp_tls is not None and tls is not None:
+            ask_for_certificates(tls, controller.state.site)
+            controller.watch(lambda before, after: _follow(tls, before, after))
+            encrypted = await _listens(stack, stations, options.ocpp_tls, tls)
+        yield plain, encrypted
+
+
+async def _listens(
+    stack: contextlib.AsyncExitStack, stations: StationServer, address: Address, tls: ssl.SSLContext | None
+) -> Address:
+    try:
+        port = await stack.enter_async_context(stations.listen(address.host, address.port, tls=tls))
+    except OSError as error:
+        raise Failure(f"cannot listen on {address} for stations: {error.strerror}") from error
+    return Address(address.host, port)
+
+
+def _follow(tls: ssl.SSLContext, before: State, after: State) -> None:
+    if before.site.stations is not after.site.stations:
+        ask_for_certificates(tls, after.site)
 
 
 @contextlib.asynccontextmanager
@@ -239,25 +291,34 @@ def _address(listener: socket.socket) -> Address:
 
 
 def _desk(
-    options: Options, running: Running, store: SqliteStore, clock: SystemClock, stations: StationServer, meters: Meters
+    options: Options, running: Running, shelves: Shelves, stations: StationServer, clock: SystemClock, meters: Meters
 ) -> Desk:
     host = _own_address() if running.ocpp.host in ("0.0.0.0", "::") else running.ocpp.host
-    names = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower(), host, *_own_addresses()}
+    encrypted = running.ocpp_tls
     return Desk(
         inbox=running.controller,
         accounts=running.accounts,
-        archive=store,
+        archive=shelves.store,
+        station_keys=shelves.keys,
+        hand_key=stations.hand_key,
         clock=clock,
         station_url=f"ws://{Address(host, running.ocpp.port)}/ocpp/",
+        station_tls_url=f"wss://{Address(host, encrypted.port)}/ocpp/" if encrypted is not None else None,
         version=version("local-load-manager"),
-        allowed_hosts=frozenset(names) | options.allowed_hosts,
         stations=stations,
+        allowed_hosts=_names(options) | {host},
         healthy=running.controller.why_unhealthy,
         meter_models=meters.catalogue,
         write_sessions=write_sessions,
         parse_badges=parse_badges,
         set_clock=set_machine_clock,
     )
+
+
+def _names(options: Options) -> frozenset[str]:
+    """What this machine is called and reached by."""
+    own = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower(), *_own_addresses()}
+    return frozenset(own) | options.allowed_hosts
 
 
 def _own_address() -> str:
@@ -276,28 +337,6 @@ def _own_addresses() -> set[str]:
     except OSError:
         found = []
     return {_own_address(), *(str(info[4][0]) for info in found)}
-
-
-class _WebServer(uvicorn.Server):
-    """uvicorn without its own signal handling, which would end the process before the rest is closed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _web_server(desk: Desk) -> _WebServer:
-    config = uvicorn.Config(
-        create_app(desk),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-        ws="none",
-        limit_concurrency=500,
-    )
-    return _WebServer(config)
 
 
 class Watchdog:

@@ -75,6 +75,25 @@ class StationDisconnected:
     station_id: str
 
 
+class TurnedAwayFor(StrEnum):
+    """Why somebody who calls himself a station was not let in."""
+
+    NO_KEY = "no_key"
+    WRONG_KEY = "wrong_key"
+    NOT_ENCRYPTED = "not_encrypted"
+    NO_CERTIFICATE = "no_certificate"
+    ID_IN_USE = "id_in_use"  # another address answers to this id
+
+
+@attrs.frozen
+class StationTurnedAway:
+    """Somebody at `address` used the id of a station and was refused; the station itself keeps its link."""
+
+    station_id: str
+    address: str
+    reason: TurnedAwayFor
+
+
 @attrs.frozen
 class StationBooted:
     """The station started: what it held may be gone, and what it holds is unknown. Answer: `BootAnswer`."""
@@ -318,6 +337,7 @@ Event = (
     | MeterSampled
     | StationConnected
     | StationDisconnected
+    | StationTurnedAway
     | StationBooted
     | CapabilitiesFound
     | StationClockRead

@@ -102,6 +102,35 @@ class StationCalls(Protocol):
         """Have the station do `action` (OCPP 1.6's words, as those of the payload); returns within `deadline_s`."""
 
 
+class StationKeys(Protocol):
+    """The keys by which stations prove who they are. Hashed at rest, told to nobody, in no event (ADR 5)."""
+
+    def has_key(self, station_id: str) -> bool: ...
+
+    async def matches(self, station_id: str, key: bytes) -> bool:
+        """Whether this is the station's key, as bytes or hex-coded; False for a station without one."""
+
+    async def set_key(self, station_id: str, key: bytes | None, by: str) -> None:
+        """Replace the key (None: remove it). On the disk when it returns, else `StoreError`."""
+
+
+class KeyHandover(StrEnum):
+    """What became of a new key on its way into a station that is connected."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"  # it has to be typed in at the station
+    OFFLINE = "offline"
+
+
+class ModelMemory(Protocol):
+    """What was learned of stations of one model and firmware, kept over restarts; adapters say what and how."""
+
+    def recall(self, model: str) -> str | None: ...
+
+    def remember(self, model: str, document: str) -> None:
+        """Keep it; returns at once. Written soon, and promised to nobody."""
+
+
 @attrs.frozen
 class Stored:
     """What a store gives back at start-up. `ceilings` of stations that ever connected; a row that cannot be

@@ -21,6 +21,7 @@ from llm_core.events import (
     MeterValuesReceived,
     StationBooted,
     StationConnected,
+    StationTurnedAway,
     Status,
     StatusChanged,
 )
@@ -28,7 +29,7 @@ from llm_core.ledger import Inherited, Ledger
 from llm_core.quantities import PHASES, Now, PerPhase, Phase
 from llm_core.sessions import believed, meter_session
 from llm_core.site import Station
-from llm_core.state import ConnectorState, Key, Reading, State, StationState
+from llm_core.state import ConnectorState, Key, Reading, State, StationState, TurnedAway
 
 HEARTBEAT_S = 60
 PENDING_S = 30
@@ -99,6 +100,15 @@ def disconnected(state: State, station_id: str, now: Now) -> State:
         return attrs.evolve(state, stations=stations, strangers=strangers, connectors=connectors)
     state = with_station(state, station_id, attrs.evolve(known, online=False, since_ms=now.monotonic_ms))
     return _each(state, station_id, _lost)
+
+
+def turned_away(state: State, event: StationTurnedAway, now: Now) -> State:
+    """Somebody was refused under this id: said on its page, and nothing else changes."""
+    known = state.stations.get(event.station_id)
+    if known is None:
+        return state
+    refused = TurnedAway(now.utc, event.address, event.reason)
+    return with_station(state, event.station_id, attrs.evolve(known, turned_away=refused))
 
 
 def _lost(connector: ConnectorState) -> ConnectorState:

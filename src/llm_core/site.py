@@ -111,6 +111,7 @@ class Station:
     out_of_service: bool = False
     badges: frozenset[str] | None = None  # None: all badges
     connectors: int = 1  # grows by itself when the station reports more
+    security_profile: int = 0  # OCPP: 0 none, 1 key, 2 key over TLS, 3 certificates
 
     @property
     def node(self) -> str:
@@ -336,6 +337,8 @@ def _station_faults(site: Site) -> Iterator[Fault]:
             yield Fault(f"{at}/feed_a", "is below the minimum of one connector")
         if station.connectors < 1:
             yield Fault(f"{at}/connectors", "must be at least 1")
+        if not 0 <= station.security_profile <= 3:
+            yield Fault(f"{at}/security_profile", "must be 0, 1, 2 or 3")
 
 
 def _meter_faults(site: Site) -> Iterator[Fault]:

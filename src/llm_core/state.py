@@ -9,7 +9,7 @@ import attrs
 
 from llm_core.authorisation import Badge, find_badge
 from llm_core.effects import Alarm, AlarmCode, RefusedStart
-from llm_core.events import Capabilities, Status
+from llm_core.events import Capabilities, Status, TurnedAwayFor
 from llm_core.ledger import Ledger
 from llm_core.problem import Grant
 from llm_core.quantities import PerPhase, Phase
@@ -67,6 +67,15 @@ class ConnectorState:
 
 
 @attrs.frozen
+class TurnedAway:
+    """Who was refused under the id of a station last, and why."""
+
+    at: datetime
+    address: str
+    reason: TurnedAwayFor
+
+
+@attrs.frozen
 class StationState:
     """All that is known of a station that is configured or has connected."""
 
@@ -84,6 +93,7 @@ class StationState:
     clock_ahead_ms: int | None = None  # unknown since its boot
     connectors: tuple[int, ...] = ()
     reset_ms: int | None = None  # when it was last told to restart, by a person
+    turned_away: TurnedAway | None = None
 
 
 @attrs.frozen

@@ -35,6 +35,7 @@ from llm_core.events import (
     StationClockRead,
     StationConnected,
     StationDisconnected,
+    StationTurnedAway,
     StatusChanged,
     StopRequested,
     StorageFailed,
@@ -53,6 +54,7 @@ from llm_core.presence import (
     found_capable,
     metered,
     status_changed,
+    turned_away,
 )
 from llm_core.quantities import Now
 from llm_core.state import State
@@ -91,6 +93,8 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*connected(state, event, now))
         case StationDisconnected():
             return Step(disconnected(state, event.station_id, now))
+        case StationTurnedAway():
+            return Step(turned_away(state, event, now))
         case StationBooted():
             return Step(*booted(state, event))
         case CapabilitiesFound():

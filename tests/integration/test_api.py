@@ -19,6 +19,7 @@ import attrs
 import httpx
 import pytest
 import uvicorn
+from memory_keys import MemoryKeys
 from starlette.applications import Starlette
 
 from llm_adapters.files.badges_csv import parse_badges
@@ -50,11 +51,13 @@ from llm_core import (
     State,
     StationBooted,
     StationConnected,
+    StationTurnedAway,
     Status,
     StatusChanged,
     Tick,
     Token,
     TryLater,
+    TurnedAwayFor,
     User,
     WebSession,
     WrongPassword,
@@ -226,6 +229,7 @@ class House:
     shelf: Shelf
     faults: list[str]
     wall: Wall
+    keys: MemoryKeys
 
     def client(self, role: Role | None = Role.ADMINISTRATOR) -> httpx.Client:
         headers = {"Authorization": f"Bearer llm_{role}"} if role is not None else {}
@@ -238,12 +242,14 @@ class House:
 @pytest.fixture(scope="module")
 def served() -> Iterator[House]:
     clock, people, shelf, faults, wall = Clock(), People(), Shelf(), list[str](), Wall()
-    inbox = CoreInbox(clock)
+    inbox, keys = CoreInbox(clock), MemoryKeys()
     desk = Desk(
         inbox=inbox,
         accounts=people,
         archive=shelf,
         clock=clock,
+        station_keys=keys,
+        hand_key=keys.hand,
         station_url="ws://127.0.0.1:9000/ocpp/",
         version="1.2.3",
         allowed_hosts=frozenset({"127.0.0.1"}),
@@ -267,7 +273,7 @@ def served() -> Iterator[House]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield House(f"http://127.0.0.1:{listener.getsockname()[1]}", clock, inbox, people, shelf, faults, wall)
+    yield House(f"http://127.0.0.1:{listener.getsockname()[1]}", clock, inbox, people, shelf, faults, wall, keys)
     server.should_exit = True
     thread.join(10)
     listener.close()
@@ -288,6 +294,8 @@ def house(served: House) -> House:
     served.faults.clear()
     served.wall.asked.clear()
     served.wall.outcome = CallOutcome("Accepted", {"status": "Accepted"})
+    served.keys.keys.clear()
+    served.keys.handed.clear()
     return served
 
 
@@ -829,6 +837,42 @@ def test_a_patch_changes_what_it_names_and_nothing_else(admin: httpx.Client) -> 
     assert pointers(admin.patch("/api/v1/stations/ST1", json={"id": "ST2"})) == ["/id"]
     assert pointers(admin.patch("/api/v1/stations/ST1", json={"max_a": 3})) == ["/min_a"]
     assert admin.patch("/api/v1/stations/ST1", json={"badges": "all"}).json()["badges"] == "all"
+
+
+def test_a_password_is_set_kept_and_removed_and_never_read_back(house: House, admin: httpx.Client) -> None:
+    admin.put("/api/v1/supply", json=SUPPLY)
+    key = "correct-horse-1234"
+    added = admin.post("/api/v1/stations", json={"id": "ST1", "security_profile": 1, "password": key})
+    assert (added.json()["password"], added.json()["password_set"]) == (None, True)
+    assert added.json()["password_handover"] == "taken"
+    assert key not in added.text + admin.get("/api/v1/stations/ST1").text
+    assert house.keys.handed == [("ST1", key.encode())]
+    kept = admin.patch("/api/v1/stations/ST1", json={"password": None, "name": "Bay"}).json()
+    assert (kept["password_set"], kept["security_profile"]) == (True, 1)
+    assert "password_handover" not in kept
+    assert pointers(admin.patch("/api/v1/stations/ST1", json={"password": ""})) == ["/security_profile"]
+    assert pointers(admin.patch("/api/v1/stations/ST1", json={"password": "short"})) == ["/password"]
+    assert pointers(admin.patch("/api/v1/stations/ST1", json={"password": 16 * "é" + 9 * "é"})) == ["/password"]
+    assert pointers(admin.patch("/api/v1/stations/ST1", json={"max_a": 3, "password": "f" * 16})) == ["/min_a"]
+    assert house.keys.keys == {"ST1": key.encode()}  # a change that is refused changes nothing
+    admin.patch("/api/v1/stations/ST1", json={"password": "0A" * 20})
+    assert house.keys.handed[-1] == ("ST1", b"\n" * 20)
+    removed = admin.patch("/api/v1/stations/ST1", json={"password": "", "security_profile": 0}).json()
+    assert removed["password_set"] is False
+    assert pointers(admin.patch("/api/v1/stations/ST1", json={"security_profile": 2})) == ["/security_profile"]
+    assert admin.patch("/api/v1/stations/ST1", json={"security_profile": 3}).is_success
+    admin.patch("/api/v1/stations/ST1", json={"password": key})
+    assert admin.delete("/api/v1/stations/ST1").status_code == 204
+    assert house.keys.keys == {}
+
+
+def test_who_was_refused_under_the_id_of_a_station_is_shown(house: House, admin: httpx.Client) -> None:
+    admin.put("/api/v1/supply", json=SUPPLY)
+    admin.post("/api/v1/stations", json={"id": "ST1"})
+    assert admin.get("/api/v1/stations/ST1").json()["turned_away"] is None
+    house.inbox.post(StationTurnedAway("ST1", "10.9.9.9", TurnedAwayFor.WRONG_KEY))
+    shown = admin.get("/api/v1/stations/ST1").json()["turned_away"]
+    assert (shown["address"], shown["reason"]) == ("10.9.9.9", "wrong_key")
 
 
 def test_a_station_known_ahead_waits_offline_and_can_be_removed(admin: httpx.Client) -> None:

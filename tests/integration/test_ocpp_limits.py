@@ -29,6 +29,8 @@ from llm_core import (
     StationClockRead,
     StationConnected,
     StationDisconnected,
+    StationTurnedAway,
+    TurnedAwayFor,
 )
 
 Payload = dict[str, Any]
@@ -416,7 +418,7 @@ def test_from_another_address_a_station_that_answers_is_not_displaced() -> None:
             stranger = Script()
             assert await server.attach(stranger, "CP", "10.9.9.9", "/CP") == "its id is in use"
             assert stranger.is_closed
-            assert server.contested == {"CP": "10.9.9.9"}
+            assert inbox.all(StationTurnedAway) == [StationTurnedAway("CP", "10.9.9.9", TurnedAwayFor.ID_IN_USE)]
             assert len(inbox.all(StationConnected)) == 1
             assert inbox.all(StationDisconnected) == []
 

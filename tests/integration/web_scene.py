@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import attrs
 import uvicorn
+from memory_keys import MemoryKeys
 
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
@@ -480,6 +481,8 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         accounts=people,
         archive=Shelf(ended_sessions()),
         clock=Clock(),
+        station_keys=MemoryKeys(),
+        hand_key=MemoryKeys().hand,
         station_url="ws://192.168.10.2:9000/ocpp/",
         version="0.1.0",
         allowed_hosts=frozenset({"127.0.0.1", "localhost"}),

@@ -38,11 +38,14 @@ from llm_core import (
     StationConnected,
     StationDisconnected,
     StationState,
+    StationTurnedAway,
     Status,
     StatusChanged,
     StorageFailed,
     StorageHealed,
     Supply,
+    TurnedAway,
+    TurnedAwayFor,
     open_session,
     step,
 )
@@ -445,3 +448,11 @@ def test_a_limit_that_nobody_answered_may_be_held() -> None:
     state = after(commanded(8_000), LimitUnanswered("A", 1, 1))
     assert (state.connectors[KEY].offered_ma, held_ma(state)) == (8_000, 8_000)
     assert state.connectors[KEY].ledger.refusals == 1
+
+
+def test_who_was_refused_under_an_id_is_remembered_and_the_station_keeps_all_it_has() -> None:
+    state = after(State(site=Site(stations=(A,))), StationConnected("A", "10.0.0.1", "/A"))
+    refused = after(state, StationTurnedAway("A", "10.9.9.9", TurnedAwayFor.WRONG_KEY), seconds=5)
+    told = TurnedAway(now(5).utc, "10.9.9.9", TurnedAwayFor.WRONG_KEY)
+    assert refused.stations == {"A": attrs.evolve(state.stations["A"], turned_away=told)}
+    assert after(state, StationTurnedAway("nobody", "10.9.9.9", TurnedAwayFor.NO_KEY)).stations == state.stations

@@ -100,6 +100,7 @@ def test_the_configuration_of_a_new_controller_passes() -> None:
         (with_station(start_alone_ma=1), "/stations/0/start_alone_a"),
         (with_station(feed_ma=5_999), "/stations/0/feed_a"),
         (with_station(connectors=0), "/stations/0/connectors"),
+        (with_station(security_profile=4), "/stations/0/security_profile"),
         (Site(meters=(attrs.evolve(METER, node="nowhere"),)), "/meters/0/node"),
         (Site(meters=(METER, METER)), "/meters/1/node"),
         (Site(meters=(attrs.evolve(METER, host=""),)), "/meters/0/host"),

@@ -39,6 +39,7 @@ from llm_core import (
     Inbox,
     InviteBoot,
     Json,
+    KeyHandover,
     NotStored,
     Request,
     SetLimit,
@@ -164,6 +165,19 @@ class Conversation:
                 return await place(in_turn, action, payload)
         except TimeoutError:
             return CallOutcome(failure=CallFailure.TIMEOUT, detail=f"{action}: no answer within {deadline_s} s")
+
+    async def hand_key(self, key: bytes) -> KeyHandover:
+        """Have the station use `key` from its next connection on, hex-coded as OCPP-J 1.6 §6.2.2 asks for."""
+        try:
+            answer = await self._call("ChangeConfiguration", {"key": "AuthorizationKey", "value": key.hex()})
+        except LinkLost:
+            return KeyHandover.OFFLINE
+        except CallFailed as failure:
+            _log.warning("%s: the new password was not taken: %s", self.station_id, failure)
+            return KeyHandover.REFUSED
+        status = messages.text(answer.get("status"))
+        _log.info("%s: asked to use its new password: %s", self.station_id, status)
+        return KeyHandover.TAKEN if status in ("Accepted", "RebootRequired") else KeyHandover.REFUSED
 
     # -- what the station says ---------------------------------------------------------------------------------------
 

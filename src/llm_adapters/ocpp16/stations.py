@@ -5,10 +5,10 @@ Theory of operation
     that a crowd of silent or hostile peers runs into before the stations do.
 
     A station that calls again takes the place of its old link: at once from the same address, since only a dead link
-    makes a station call twice. From another address anybody could be calling (without a key, nobody can tell two
-    stations with one id apart), so the old link is asked for a sign of life first, and if it gives one, the newcomer
-    is refused and shown in `contested`. What a replaced link still says or closes no longer counts.
-Source: OCPP-J 1.6 §3 (connection), §5.3 (reconnecting).
+    makes a station call twice. From another address the old link is asked for a sign of life first. If it gives one,
+    a newcomer who has proven to be the station takes its place all the same, and any other is refused: without a key
+    nobody can tell two stations with one id apart. What a replaced link still says or closes no longer counts.
+Source: OCPP-J 1.6 §3 (connection), §5.3 (reconnecting), §6 (security).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import socket
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,7 +28,9 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from llm_adapters.ocpp16 import calls, identity
+from llm_adapters.ocpp16.admission import Admitted, Caller, NoKeys, certified_names, judge
 from llm_adapters.ocpp16.conversation import Conversation
+from llm_adapters.ocpp16.crowd import Crowd
 from llm_adapters.ocpp16.frames import MAX_FRAME_BYTES, MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
 from llm_adapters.ocpp16.limits import refused
 from llm_adapters.ocpp16.memory import Memory
@@ -41,11 +43,15 @@ from llm_core import (
     Inbox,
     InviteBoot,
     Json,
+    KeyHandover,
     SetLimit,
     StationCommand,
     StationConnected,
     StationDisconnected,
+    StationKeys,
+    StationTurnedAway,
     StopRemotely,
+    TurnedAwayFor,
 )
 
 _log = logging.getLogger("llm.ocpp")
@@ -55,7 +61,8 @@ _wire_log.setLevel(logging.CRITICAL)  # what strangers do to a handshake is no n
 PROBE_S = 2.0
 CLOSE_S = 1.0
 LONGEST_PATH = 256
-MOST_CONTESTED = 100
+TOLD_AGAIN_S = 10.0  # a refusal for the same reason is told once in so long
+BACKLOG = 512
 _POLICY = 1008
 _TRY_LATER = 1013
 
@@ -64,7 +71,7 @@ _TRY_LATER = 1013
 class Caps:
     """How many may be connected: sockets in all and from one address, and stations that nobody has adopted.
 
-    `handshake_s` is how long a socket may take until it is one of them.
+    `handshake_s` is how long a socket may take until it is a station.
     """
 
     total: int = 1_024
@@ -76,20 +83,18 @@ class Caps:
 class StationServer:
     """Every station below; implements `Stations` and `StationCalls`."""
 
-    def __init__(self, inbox: Inbox, clock: Clock, caps: Caps | None = None) -> None:
+    def __init__(
+        self, inbox: Inbox, clock: Clock, caps: Caps | None = None, *, keys: StationKeys | None = None
+    ) -> None:
         self._inbox = inbox
         self._clock = clock
         self._caps = caps or Caps()
+        self._keys = keys or NoKeys()
         self._conversations: dict[str, Conversation] = {}
         self._memories: dict[str, Memory] = {}
         self._probed: set[str] = set()
-        self._contested: dict[str, str] = {}
-        self._sockets: Counter[str] = Counter()
-
-    @property
-    def contested(self) -> dict[str, str]:
-        """Stations whose id a second one used meanwhile, and the address it last called from."""
-        return dict(self._contested)
+        self._told: dict[str, tuple[TurnedAwayFor, float]] = {}
+        self._crowd = Crowd(self._caps.total, self._caps.per_address, self._caps.handshake_s)
 
     def perform(self, command: StationCommand) -> None:
         """Queue a command for its station; returns at once. A limit for a station without a link is refused."""
@@ -110,13 +115,21 @@ class StationServer:
         conversation = self._conversations.get(station_id)
         return calls.OFFLINE if conversation is None else await conversation.call(action, payload, deadline_s)
 
-    async def attach(self, link: Link, station_id: str, address: str, path: str) -> str:
-        """Serve one link of a station from beginning to end; returns why it ended."""
+    async def hand_key(self, station_id: str, key: bytes) -> KeyHandover:
+        """Have a station that is connected use `key` from its next connection on."""
+        conversation = self._conversations.get(station_id)
+        return KeyHandover.OFFLINE if conversation is None else await conversation.hand_key(key)
+
+    async def attach(self, link: Link, station_id: str, address: str, path: str, *, proven: bool = False) -> str:
+        """Serve one link of a station from beginning to end; returns why it ended.
+
+        `proven`: whoever calls has shown that it is the station.
+        """
         if not self._has_room(station_id):
             await link.close(_TRY_LATER, "too many unknown stations")
             return "too many unknown stations"
-        if not await self._may_replace(station_id, address):
-            self._contest(station_id, address)
+        if not await self._may_replace(station_id, address, proven=proven):
+            self._turned_away(station_id, address, TurnedAwayFor.ID_IN_USE)
             await link.close(_POLICY, "this id is in use")
             return "its id is in use"
         self._part(self._conversations.get(station_id))
@@ -137,11 +150,12 @@ class StationServer:
     @asynccontextmanager
     async def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
         """Accept stations while the context lasts; gives the port, which the system chooses for port 0."""
+        listener = await asyncio.to_thread(_listener, host, port)
         async with serve(
             self._welcome,
-            host,
-            port,
+            sock=self._crowd.door(listener),
             ssl=tls,
+            ssl_handshake_timeout=self._caps.handshake_s if tls is not None else None,
             compression=None,
             ping_interval=None,  # the session pings, and takes any message for a sign of life
             open_timeout=self._caps.handshake_s,
@@ -152,7 +166,7 @@ class StationServer:
             select_subprotocol=_select_subprotocol,
             server_header=None,
             logger=_wire_log,
-            create_connection=self._counted_connection(),
+            create_connection=StationConnection,
         ) as server:
             yield next(iter(server.sockets)).getsockname()[1]
 
@@ -172,11 +186,14 @@ class StationServer:
         pending = sum(not self._is_known(connected) for connected in self._conversations)
         return pending < self._caps.pending
 
-    async def _may_replace(self, station_id: str, address: str) -> bool:
-        """Whether a link from `address` may take the station's place: one newcomer is judged at a time."""
+    async def _may_replace(self, station_id: str, address: str, *, proven: bool) -> bool:
+        """Whether a link from `address` may take the station's place: one that proved nothing is judged at a time."""
         while True:
             present = self._conversations.get(station_id)
             if present is None or present.address == address:
+                return True
+            if proven:
+                await present.answers(PROBE_S)
                 return True
             if station_id in self._probed:
                 return False
@@ -189,12 +206,17 @@ class StationServer:
             if self._conversations.get(station_id) is present:
                 return True
 
-    def _contest(self, station_id: str, address: str) -> None:
-        _log.warning("%s: a second station with this id calls from %s and is refused", station_id, address)
-        self._contested.pop(station_id, None)
-        self._contested[station_id] = address
-        while len(self._contested) > MOST_CONTESTED:
-            del self._contested[next(iter(self._contested))]
+    def _turned_away(self, station_id: str, address: str, reason: TurnedAwayFor) -> None:
+        """Say it in the log and on the page of the station; somebody who goes on trying is no news."""
+        if station_id not in self._inbox.state.stations and station_id not in self._conversations:
+            return
+        now = asyncio.get_running_loop().time()
+        self._told = {who: what for who, what in self._told.items() if now - what[1] < TOLD_AGAIN_S}
+        if self._told.get(station_id, (None, now))[0] is reason:
+            return
+        self._told[station_id] = (reason, now)
+        _log.warning("%s: somebody at %s used this id and was refused: %s", station_id, address, reason.value)
+        self._inbox.post(StationTurnedAway(station_id, address, reason))
 
     def _converse(self, link: Link, station_id: str, address: str) -> Conversation:
         memory = self._memories.setdefault(station_id, Memory.of(station_id))
@@ -216,12 +238,14 @@ class StationServer:
     # -- WebSockets --------------------------------------------------------------------------------------------------
 
     async def _welcome(self, connection: ServerConnection) -> None:
+        self._crowd.prove(connection.transport)
         path = connection.request.path if connection.request is not None else ""
         station_id = identity.station_id(path)
         if station_id is not None:
-            await self.attach(connection, station_id, _address(connection.transport), path)
+            proven = isinstance(connection, StationConnection) and connection.proven
+            await self.attach(connection, station_id, _address(connection.transport), path, proven=proven)
 
-    def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse before the upgrade what need not be upgraded."""
         station_id = identity.station_id(request.path)
         if station_id is None:
@@ -229,36 +253,52 @@ class StationServer:
         offered = request.headers.get_all("Sec-WebSocket-Protocol")
         if isinstance(identity.choose_subprotocol(offered), identity.Refused):
             return connection.respond(http.HTTPStatus.BAD_REQUEST, "This is an OCPP 1.6J central system.\n")
+        station = self._inbox.state.site.station(station_id)
+        if station is not None:
+            judgement = await judge(_caller(station_id, connection, request), station.security_profile, self._keys)
+            if not isinstance(judgement, Admitted):
+                self._turned_away(station_id, _address(connection.transport), judgement)
+                response = connection.respond(http.HTTPStatus.UNAUTHORIZED, f"{judgement.value}\n")
+                response.headers["WWW-Authenticate"] = 'Basic realm="OCPP"'
+                return response
+            if isinstance(connection, StationConnection):
+                connection.proven = judgement.proven
         if not self._has_room(station_id):
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "Too many unknown stations.\n")
         if "Upgrade" in request.headers and "Connection" not in request.headers:
             request.headers["Connection"] = "Upgrade"  # some stations leave it out
         return None
 
-    def _counted_connection(self) -> type[ServerConnection]:
-        """Connections that count from the first packet on, so that silent ones run into the caps as well."""
-        sockets, caps = self._sockets, self._caps
 
-        class Counted(ServerConnection):
-            _counted_as: str | None = None
+class StationConnection(ServerConnection):
+    """A WebSocket whose station may have proven who it is."""
 
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                super().connection_made(transport)
-                address = _address(transport)
-                if sockets.total() >= caps.total or sockets[address] >= caps.per_address:
-                    self.transport.abort()
-                    return
-                self._counted_as = address
-                sockets[address] += 1
+    proven: bool = False
 
-            def connection_lost(self, exc: Exception | None) -> None:
-                super().connection_lost(exc)
-                if self._counted_as is not None:
-                    sockets.subtract((self._counted_as,))
-                    if not sockets[self._counted_as]:
-                        del sockets[self._counted_as]
 
-        return Counted
+def _caller(station_id: str, connection: ServerConnection, request: Request) -> Caller:
+    given = request.headers.get_all("Authorization")
+    tls: ssl.SSLObject | None = connection.transport.get_extra_info("ssl_object")
+    return Caller(
+        station_id,
+        given[0] if len(given) == 1 else None,
+        encrypted=tls is not None,
+        names=certified_names(tls.getpeercert() if tls is not None else None),
+    )
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A listening socket; `OSError` where there can be none."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _select_subprotocol(_connection: ServerConnection, offered: Any) -> Subprotocol | None:

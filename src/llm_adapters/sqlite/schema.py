@@ -77,4 +77,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX sessions_by_badge ON sessions (badge_key, started_at)",
         "CREATE INDEX sessions_unusual ON sessions (state, started_at) WHERE state <> 'closed'",
     ),
+    (
+        "CREATE TABLE station_keys (station_id TEXT PRIMARY KEY, hash TEXT NOT NULL)",
+        "CREATE TABLE station_models (model TEXT PRIMARY KEY, document TEXT NOT NULL)",
+    ),
 )

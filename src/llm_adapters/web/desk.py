@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from llm_core import Accounts, Archive, Badge, Clock, Inbox, NotSaved, Session, State, StationCalls
+from llm_core import (
+    Accounts,
+    Archive,
+    Badge,
+    Clock,
+    Inbox,
+    KeyHandover,
+    NotSaved,
+    Session,
+    State,
+    StationCalls,
+    StationKeys,
+)
 
 
 class WriteSessions(Protocol):
@@ -30,8 +42,9 @@ class MeterModels(Protocol):
 class Desk:
     """The one value that routes get: where facts go, what is known, who may come in, and a few fixed facts.
 
-    `station_url` is what an installer types into a station. `allowed_hosts` are the names and addresses this
-    controller answers to, without a port. `healthy` tells why the controller is not (None: it is).
+    `station_url` is what an installer types into a station, `station_tls_url` into one of security profile 2 or 3
+    (None: there is no such port). `hand_key` gives a station that is connected its new key. `allowed_hosts` are the
+    names and addresses this controller answers to, without a port. `healthy` tells why it is not (None: it is).
 
     The rest comes from other rooms, which the pages do not know: the ids of the meters that can be chosen, the
     writer of session files, the reader of badge files, which is given the present badges, and what sets the
@@ -47,7 +60,10 @@ class Desk:
     allowed_hosts: frozenset[str]
     stations: StationCalls
     healthy: Callable[[], str | None]
+    station_keys: StationKeys
+    hand_key: Callable[[str, bytes], Awaitable[KeyHandover]]
     meter_models: Collection[str]
     write_sessions: WriteSessions
     parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
     set_clock: Callable[[datetime], bool]
+    station_tls_url: str | None = None

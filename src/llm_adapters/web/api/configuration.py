@@ -14,7 +14,7 @@ from llm_adapters.web.api.shapes import (
     ACCESS,
     BADGE,
     MOST_ENTRIES,
-    STATION,
+    STATION_IN_FILE,
     STRATEGY,
     SUPPLY,
     SYSTEM,
@@ -92,7 +92,7 @@ def read_configuration(document: object, base: Configuration, meter_models: Coll
 
 def _document(phases: tuple[Phase, ...], meter_models: Collection[str]) -> Record[Configuration]:
     site = Site(supply=Supply(phases=len(phases)))
-    stations = listed(STATION.shape(new_station("", site)), MOST_ENTRIES)
+    stations = listed(STATION_IN_FILE.shape(new_station("", site)), MOST_ENTRIES)
     return Record(
         Member("system", "system", SYSTEM.shape(System())),
         Member("supply", "supply", SUPPLY),

@@ -75,6 +75,7 @@ from llm_core import (
 NAME = text(100)
 ID = text(64, least=1)
 MOST_ENTRIES = 10_000
+LEAST_KEY, LONGEST_KEY = 16, 40  # bytes: OCPP-J 1.6 §6.2 asks for 16 to 20, the security white paper for up to 40
 
 
 def _judged(shape: Shape[str], judge: Callable[[str], str | None]) -> Shape[str]:
@@ -302,13 +303,31 @@ def settings(meter_models: Collection[str]) -> tuple[Setting, ...]:
 
 def _read_no_password(value: object) -> None:
     if value not in (None, ""):
-        raise wrong("stations with a password are not supported by this version")
+        raise wrong("is set by the API or on the station's page: a file holds no secret")
+
+
+def _read_password(value: object) -> bytes | None:
+    """A new key; empty to remove it; None to keep what there is."""
+    password = nullable(text(LONGEST_KEY * 2)).read(value)
+    if password is None or password == "":
+        return None if password is None else b""
+    key = password.encode()
+    if not LEAST_KEY <= len(bytes.fromhex(password) if is_hex(password) else key) <= LONGEST_KEY:
+        raise wrong(f"must have {LEAST_KEY} to {LONGEST_KEY} characters, or be the hex digits of so many bytes")
+    return key
+
+
+def is_hex(password: str) -> bool:
+    """Whether it is a key of 16 bytes or more in hex digits, as OCPP hands keys over."""
+    return len(password) % 2 == 0 and len(password) >= 2 * LEAST_KEY and set(password) <= set("0123456789abcdefABCDEF")
 
 
 _NO_PASSWORD: Shape[None] = Shape(_read_no_password, lambda _: None, {"enum": [None, ""]})
-_PROFILE_0: Shape[object] = Shape(choice(0).read, lambda _: 0, {"const": 0})
+_PASSWORD: Shape[bytes | None] = Shape(
+    _read_password, lambda _: None, {"anyOf": [{"type": "string", "maxLength": LONGEST_KEY * 2}, {"type": "null"}]}
+)
 
-STATION: Record[Station] = Record(
+_STATION = (
     Member("id", "id", _judged(ID, lambda name: "must not contain /" if "/" in name else None), required=True),
     Member("name", "name", NAME),
     Member("cluster", "cluster", nullable(ID)),
@@ -321,9 +340,15 @@ STATION: Record[Station] = Record(
     Member("feed_a", "feed_ma", nullable(AMPS)),
     Member("out_of_service", "out_of_service", BOOLEAN),
     Member("badges", "badges", all_or_chosen(ID, MOST_ENTRIES)),
-    Member("security_profile", None, _PROFILE_0),
-    Member("password", None, _NO_PASSWORD),
+    Member("security_profile", "security_profile", choice(0, 1, 2, 3)),
 )
+STATION: Record[Station] = Record(*_STATION, Member("password", None, _PASSWORD))
+STATION_IN_FILE: Record[Station] = Record(*_STATION, Member("password", None, _NO_PASSWORD))
+
+
+def password_of(body: object) -> bytes | None:
+    """The password in the body of a station that was read already; empty to remove it, None to keep what there is."""
+    return _read_password(body.get("password")) if isinstance(body, dict) else None
 
 
 def new_station(station_id: str, site: Site) -> Station:

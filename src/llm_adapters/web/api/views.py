@@ -21,7 +21,9 @@ from llm_core import (
     SessionView,
     Site,
     State,
+    StationKeys,
     StationView,
+    TurnedAway,
     decays,
     overview,
 )
@@ -160,21 +162,23 @@ def session_json(session: Session, state: State) -> dict[str, Json]:
     }
 
 
-def station_json(station_id: str, state: State, now_ms: int, *, configuration: bool) -> dict[str, Json] | None:
-    """A station's state, and its configuration for whom it is meant; None when nobody knows it."""
+def station_json(station_id: str, state: State, now_ms: int, keys: StationKeys | None) -> dict[str, Json] | None:
+    """A station's state, and with `keys` its configuration; None when nobody knows it."""
     seen = next((station for station in overview(state, now_ms).stations if station.id == station_id), None)
-    return _station(seen, state, configuration=configuration) if seen is not None else None
+    return _station(seen, state, keys) if seen is not None else None
 
 
-def stations_json(state: State, now_ms: int, *, configuration: bool) -> list[Json]:
+def stations_json(state: State, now_ms: int, keys: StationKeys | None) -> list[Json]:
     seen: Overview = overview(state, now_ms)
-    return [_station(station, state, configuration=configuration) for station in seen.stations]
+    return [_station(station, state, keys) for station in seen.stations]
 
 
-def _station(station: StationView, state: State, *, configuration: bool) -> dict[str, Json]:
+def _station(station: StationView, state: State, keys: StationKeys | None) -> dict[str, Json]:
     known = state.stations.get(station.id)
-    configured = state.site.station(station.id) if configuration else None
-    settings: dict[str, Json] = {**STATION.write(configured), "password_set": False} if configured is not None else {}
+    configured = state.site.station(station.id)
+    settings: dict[str, Json] = {}
+    if configured is not None and keys is not None:
+        settings = {**STATION.write(configured), "password_set": keys.has_key(station.id)}
     return {
         **settings,
         "id": station.id,
@@ -187,8 +191,16 @@ def _station(station: StationView, state: State, *, configuration: bool) -> dict
         "firmware": station.firmware,
         "serial": known.serial if known is not None else "",
         "address": station.address,
+        "path": station.path,
+        "turned_away": _turned_away(known.turned_away) if known is not None else None,
         "connectors": [_connector(connector, state) for connector in station.connectors],
     }
+
+
+def _turned_away(refused: TurnedAway | None) -> Json:
+    if refused is None:
+        return None
+    return {"at": stamp(refused.at), "address": refused.address, "reason": refused.reason}
 
 
 def decisions_json(state: State, now_ms: int) -> dict[str, Json]:

@@ -1,0 +1,1 @@
+"""Certificates of our own, for a network that no public authority reaches."""
