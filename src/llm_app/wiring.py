@@ -167,6 +167,7 @@ async def _running(
     journal = Journal(options.data, version("local-load-manager"))
     controller = Controller(state, clock, shelves.store, journal)
     stations = StationServer(controller, clock, keys=shelves.keys)
+    stations.vendors.register_installed()
     controller.command_with(stations.perform)
     meters = Meters(controller, clock, Catalogue(options.data))
     watchdog = Watchdog(controller)

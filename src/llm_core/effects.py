@@ -12,7 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
-from llm_core.orders import OrderGranted, OrderRefused
+from llm_core.orders import OrderGranted, OrderRefused, ReservationRecord, StationReport
 from llm_core.problem import Fault
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -119,7 +119,7 @@ class RefusedStart:
     transaction_id: int | None = None  # given away with the refusal of a start, so never to be used again
 
 
-Record = Session | Ceiling | Site | BadgeRecord | AuditEntry | RefusedStart
+Record = Session | Ceiling | Site | BadgeRecord | AuditEntry | RefusedStart | ReservationRecord | StationReport
 
 
 @attrs.frozen

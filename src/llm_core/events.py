@@ -12,7 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge
-from llm_core.orders import OrderEnded, StationOrdered
+from llm_core.orders import ConfigurationRead, OrderEnded, StationOrdered, StationReported
 from llm_core.site import (
     AccessRule,
     BadgeRules,
@@ -355,6 +355,8 @@ Event = (
     | OrderEnded
     | BadgeScanStarted
     | BadgeScanStopped
+    | StationReported
+    | ConfigurationRead
     | SetUpDone
     | ClockStepped
     | StorageFailed

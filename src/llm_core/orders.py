@@ -1,4 +1,4 @@
-"""What people ask of a station, beside charging: the words of it, and what is told about it.
+"""What people ask of a station, beside charging: the words of it, and what stations tell of it afterwards.
 
 The core judges whether an order may be given (`StationOrdered`), an adapter gives it, and tells how it ended
 (`OrderEnded`). So the audit trail has each with its outcome, and control knows of what changes the station.
@@ -6,6 +6,7 @@ The core judges whether an order may be given (`StationOrdered`), an adapter giv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -20,10 +21,23 @@ class Order(StrEnum):
     REMOTE_START = "remote-start"
     REMOTE_STOP = "remote-stop"
     AVAILABILITY = "availability"
+    RESERVE = "reserve"
+    CANCEL_RESERVATION = "cancel-reservation"
     CLEAR_CACHE = "clear-cache"
     GET_CONFIGURATION = "get-configuration"
     CHANGE_CONFIGURATION = "change-configuration"
+    PHASE_ROTATION = "phase-rotation"
+    COMPOSITE_SCHEDULE = "composite-schedule"
     TRIGGER = "trigger"
+    EXTENDED_TRIGGER = "extended-trigger"
+    DIAGNOSTICS = "diagnostics"
+    LOG = "log"
+    FIRMWARE = "firmware"
+    SIGNED_FIRMWARE = "signed-firmware"
+    LOCAL_LIST_VERSION = "local-list-version"
+    CERTIFICATES = "certificates"
+    INSTALL_CERTIFICATE = "install-certificate"
+    DELETE_CERTIFICATE = "delete-certificate"
     DATA_TRANSFER = "data-transfer"
 
 
@@ -38,13 +52,36 @@ class OrderFault(StrEnum):
     BADGE_REFUSED = "badge_refused"
     OCCUPIED = "occupied"
     NO_SESSION = "no_session"
+    RESERVED = "reserved"
+    NO_RESERVATION = "no_reservation"
+    IN_THE_PAST = "in_the_past"
+
+
+@attrs.frozen
+class Reservation:
+    """A connector is kept for one badge until it comes or the time is over."""
+
+    number: int
+    station_id: str
+    connector: int  # 0: any one of the station's
+    id_tag: str
+    until: datetime
+
+
+@attrs.frozen
+class ReservationRecord:
+    """A reservation as stored; `reservation` None removes the one of this number."""
+
+    number: int
+    reservation: Reservation | None
 
 
 @attrs.frozen
 class StationOrdered:
     """Somebody wants a station to do something. Answer: `OrderGranted` or `OrderRefused`.
 
-    `at` is when a reservation ends; `detail` is for the audit trail and holds no secret.
+    `until` is when a reservation ends, `number` which one is meant; `detail` is for the audit trail and holds no
+    secret.
     """
 
     by: str
@@ -53,9 +90,30 @@ class StationOrdered:
     connector: int | None = None
     id_tag: str | None = None
     transaction_id: int | None = None
-    at: datetime | None = None
+    until: datetime | None = None
+    number: int | None = None
     detail: str = ""
     request: int = 0
+
+
+@attrs.frozen
+class OrderGranted:
+    """The order as it is to be given: the tag as it was first entered, the transaction that is meant.
+
+    `number` is new for each order, and that of the reservation where one is made or ended.
+    """
+
+    connector: int | None = None
+    id_tag: str | None = None
+    transaction_id: int | None = None
+    number: int = 0
+    until: datetime | None = None
+
+
+@attrs.frozen
+class OrderRefused:
+    fault: OrderFault
+    detail: str = ""
 
 
 @attrs.frozen
@@ -67,20 +125,44 @@ class OrderEnded:
     order: Order
     done: bool
     outcome: str
-    connector: int | None = None
+    granted: OrderGranted = OrderGranted()
+    detail: str = ""
+
+
+class ReportKind(StrEnum):
+    """What a station reports on beside charging."""
+
+    FIRMWARE = "firmware"
+    DIAGNOSTICS = "diagnostics"
+    LOG = "log"
+    SECURITY = "security"
+
+
+@attrs.frozen
+class StationReported:
+    """A station tells how an update or upload goes, or what it noticed; `status` in its own word."""
+
+    station_id: str
+    kind: ReportKind
+    status: str
+    detail: str = ""
+    at: datetime | None = None
+
+
+@attrs.frozen
+class StationReport:
+    """What a station reported, as kept; `at` is its own stamp where that can be believed."""
+
+    at: datetime
+    station_id: str
+    kind: ReportKind
+    status: str
     detail: str = ""
 
 
 @attrs.frozen
-class OrderGranted:
-    """The order as it is to be given: the tag as it was first entered, the transaction that is meant."""
+class ConfigurationRead:
+    """Configuration keys as a station told them: key to value, nothing secret among them."""
 
-    connector: int | None = None
-    id_tag: str | None = None
-    transaction_id: int | None = None
-
-
-@attrs.frozen
-class OrderRefused:
-    fault: OrderFault
-    detail: str = ""
+    station_id: str
+    values: Mapping[str, str]

@@ -22,6 +22,7 @@ from llm_core.effects import (
     StopRemotely,
 )
 from llm_core.events import Event, MeterSampled, Request
+from llm_core.orders import Reservation, StationReport
 from llm_core.searching import EVERYTHING, SessionFilter, SessionPage
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -145,6 +146,8 @@ class Stored:
     last_transaction_id: int = 0
     latest_utc: datetime | None = None
     refusals: tuple[RefusedStart, ...] = ()  # the last ones, newest last
+    reservations: tuple[Reservation, ...] = ()
+    reports: tuple[StationReport, ...] = ()  # oldest first
 
 
 class Store(Protocol):

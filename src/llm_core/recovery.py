@@ -7,6 +7,7 @@ import attrs
 from llm_core.authorisation import normalise
 from llm_core.effects import Effect, Save
 from llm_core.ledger import Inherited, Ledger
+from llm_core.orders import StationReport
 from llm_core.ports import Stored
 from llm_core.quantities import Now
 from llm_core.sessions import Session, interrupt_session, overtake_session
@@ -46,6 +47,8 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
         next_transaction_id=max(stored.last_transaction_id, *given, 0) + 1,
         latest_utc=stored.latest_utc,
         refusals=stored.refusals,
+        reservations={reservation.number: reservation for reservation in stored.reservations},
+        reports=_reports(stored),
         noted_ms=now.monotonic_ms,
     )
     return state, tuple(Save(session) for session in ended)
@@ -58,6 +61,13 @@ def _recovered(station: Station, ceiling_ma: int | None, now: Now) -> ConnectorS
     then_ma = min(ceiling_ma, max(fallback_ma, station.start_alone_ma))
     inherited = Inherited(ceiling_ma, then_ma, now.monotonic_ms + SETTLED_MS)
     return ConnectorState(Ledger(inherited), ceiling_ma=ceiling_ma)
+
+
+def _reports(stored: Stored) -> dict[str, tuple[StationReport, ...]]:
+    by_station: dict[str, tuple[StationReport, ...]] = {}
+    for report in stored.reports:
+        by_station[report.station_id] = (*by_station.get(report.station_id, ()), report)
+    return by_station
 
 
 def _resume(connectors: dict[Key, ConnectorState], sessions: tuple[Session, ...], now: Now) -> list[Session]:

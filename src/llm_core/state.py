@@ -11,6 +11,7 @@ from llm_core.authorisation import Badge, find_badge
 from llm_core.effects import Alarm, AlarmCode, RefusedStart
 from llm_core.events import Capabilities, Status, TurnedAwayFor
 from llm_core.ledger import Ledger
+from llm_core.orders import Reservation, StationReport
 from llm_core.problem import Grant
 from llm_core.quantities import PerPhase, Phase
 from llm_core.sessions import Session
@@ -92,6 +93,7 @@ class StationState:
     capabilities: Capabilities = Capabilities()
     clock_ahead_ms: int | None = None  # unknown since its boot
     connectors: tuple[int, ...] = ()
+    configuration: Mapping[str, str] = attrs.field(factory=dict)  # its keys, as far as they were read
     reset_ms: int | None = None  # when it was last told to restart, by a person
     turned_away: TurnedAway | None = None
 
@@ -187,10 +189,13 @@ class State:
     recent: Mapping[int, Session] = attrs.field(factory=dict)  # ended sessions, newest last, bounded
     refusals: tuple[RefusedStart, ...] = ()
     badge_scan: BadgeScan | None = None
+    reservations: Mapping[int, Reservation] = attrs.field(factory=dict)
+    reports: Mapping[str, tuple[StationReport, ...]] = attrs.field(factory=dict)  # of adopted stations, newest last
     nodes: Mapping[str, NodeView] = attrs.field(factory=dict)
     alarms: Mapping[tuple[AlarmCode, str], Alarm] = attrs.field(factory=dict)
     next_seq: int = 1
     next_transaction_id: int = 1
+    next_order: int = 1
     latest_utc: datetime | None = None  # the latest instant ever recorded
     window: int = 0  # the number of the present rotation window
     ticked_ms: int | None = None

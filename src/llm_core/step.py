@@ -43,7 +43,7 @@ from llm_core.events import (
     Tick,
 )
 from llm_core.ordering import order_ended, ordered
-from llm_core.orders import OrderEnded, StationOrdered
+from llm_core.orders import ConfigurationRead, OrderEnded, StationOrdered, StationReported
 from llm_core.presence import (
     answered,
     booted,
@@ -57,6 +57,7 @@ from llm_core.presence import (
     turned_away,
 )
 from llm_core.quantities import Now
+from llm_core.reporting import configuration_read, reported
 from llm_core.state import State
 from llm_core.transactions import presented, started, stopped
 
@@ -125,6 +126,10 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*scan_started(state, event, now))
         case BadgeScanStopped():
             return Step(*scan_stopped(state, event, now))
+        case StationReported():
+            return Step(*reported(state, event, now))
+        case ConfigurationRead():
+            return Step(configuration_read(state, event))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))
         case ClockStepped():

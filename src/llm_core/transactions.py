@@ -29,6 +29,7 @@ from llm_core.enrolling import scanned
 from llm_core.events import BadgePresented, StartRequested, Status, StopRequested
 from llm_core.presence import MOST_CONNECTORS, stranger_ledger
 from llm_core.quantities import Now
+from llm_core.reservations import reserved_for_another, used_reservation
 from llm_core.sessions import (
     AHEAD,
     Session,
@@ -58,6 +59,8 @@ def presented(state: State, event: BadgePresented, now: Now) -> Result:
     verdict = _verdict(state, event.station_id, event.id_tag, now)
     if verdict is Verdict.ACCEPTED and _charges(state, event.id_tag, but=event.station_id):
         verdict = Verdict.CONCURRENT
+    if verdict is Verdict.ACCEPTED and _is_kept_out(state, event, now):
+        verdict = Verdict.BLOCKED
     reply = Reply(event.request, Authorised(verdict))
     if verdict is Verdict.ACCEPTED:
         return state, (*found, reply, *_stopping(state, event))
@@ -81,7 +84,8 @@ def started(state: State, event: StartRequested, now: Now) -> Result:
         return _refused(state, event, refusal), (*found, Save(refusal), reply)
     state, met = _met(state, (event.station_id, event.connector))
     state, saves = _opened(state, _session_of(event, transaction_id, now), now)
-    return state, (*found, *met, *saves, reply)
+    state, over = used_reservation(state, event.station_id, event.connector, event.id_tag)
+    return state, (*found, *met, *saves, *over, reply)
 
 
 def _held(event: StartRequested) -> tuple[str, str]:
@@ -129,6 +133,8 @@ def _start_verdict(state: State, event: StartRequested, now: Now) -> Verdict:
         return verdict
     if not _has_connector(state, event):
         return Verdict.INVALID
+    if _is_taken(state, event, now):
+        return Verdict.BLOCKED
     return Verdict.CONCURRENT if _charges(state, event.id_tag, but=(event.station_id, event.connector)) else verdict
 
 
@@ -143,6 +149,22 @@ def _charges(state: State, id_tag: str, but: str | Key) -> bool:
         for key, connector in state.connectors.items()
         if but not in (key, key[0])
     )
+
+
+def _is_taken(state: State, event: StartRequested, now: Now) -> bool:
+    """The connector is reserved for another badge. A start out of a queue was let in before anybody could know."""
+    if event.at is not None and now.utc - event.at > LIVE:
+        return False
+    return reserved_for_another(state, event.station_id, event.connector, event.id_tag, now) is not None
+
+
+def _is_kept_out(state: State, event: BadgePresented, now: Now) -> bool:
+    """Every place there is reserved for somebody else; whoever charges there may still end it."""
+    order = state.site.badge_rules.byte_order
+    here = [connector.session for key, connector in state.connectors.items() if key[0] == event.station_id]
+    if any(session is not None and may_stop(event.id_tag, session.id_tag, state.badges, order) for session in here):
+        return False
+    return reserved_for_another(state, event.station_id, None, event.id_tag, now) is not None
 
 
 def _stop_verdict(state: State, event: StopRequested, now: Now) -> Verdict | None:

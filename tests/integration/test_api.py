@@ -43,6 +43,7 @@ from llm_core import (
     Reply,
     Request,
     Role,
+    Save,
     Session,
     SessionFilter,
     SessionPage,
@@ -91,6 +92,7 @@ class CoreInbox:
         self.clock = clock
         self.state = State(factory=False)
         self.disk_full = False
+        self.audited: list[AuditEntry] = []
 
     def post(self, event: Event) -> None:
         self.state = self._step(event)[0]
@@ -103,6 +105,7 @@ class CoreInbox:
 
     def _step(self, event: Event) -> tuple[State, Answer]:
         outcome = step(self.state, event, Now(self.clock.monotonic_ms(), self.clock.utc(), 7200))
+        self.audited += [e.record for e in outcome.effects if isinstance(e, Save) and isinstance(e.record, AuditEntry)]
         answers = [effect.answer for effect in outcome.effects if isinstance(effect, Reply)]
         return outcome.state, answers[0] if answers else NotStored("no answer")
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from test_api import House, admin, busy, house, pointers, problem, served
 
-from llm_adapters.web.api.orders import COMMANDS
-from llm_core import CallFailure, CallOutcome, Role
+from llm_adapters.web.api.commands import COMMANDS
+from llm_core import CallFailure, CallOutcome, Role, StationConnected
 
 __all__ = ["admin", "house", "served"]  # fixtures
 
@@ -123,3 +123,59 @@ def test_while_the_disk_fails_an_order_that_would_not_be_audited_is_not_given(
     house.inbox.disk_full = True
     problem(admin.post(f"{AT}/reset"), 503)
     assert house.wall.asked == []
+
+
+def test_a_reservation_is_made_kept_and_cancelled(house: House, admin: httpx.Client) -> None:
+    busy(house, admin)
+    assert admin.post("/api/v1/stations", json={"id": "ST2"}).status_code == 201
+    house.inbox.post(StationConnected("ST2"))
+    at = "/api/v1/stations/ST2/commands"
+    body = {"badge_id": "a1b2c3", "until": "2026-07-01T13:00:00+02:00", "connector": 1}
+    assert admin.post(f"{at}/reserve", json=body).json()["done"]
+    (reservation,) = house.inbox.state.reservations.values()
+    assert house.wall.asked[-1][2] == {
+        "connectorId": 1,
+        "expiryDate": "2026-07-01T11:00:00Z",
+        "idTag": "A1:B2:C3",
+        "reservationId": reservation.number,
+    }
+    assert admin.post("/api/v1/badges", json={"badge_id": "FF00"}).is_success
+    problem(admin.post(f"{at}/reserve", json=body | {"badge_id": "FF00"}), 409)
+    assert admin.post(f"{at}/cancel-reservation", json={}).json()["done"]
+    assert house.wall.asked[-1][2] == {"reservationId": reservation.number}
+    assert house.inbox.state.reservations == {}
+    problem(admin.post(f"{at}/cancel-reservation", json={}), 409)
+
+
+@pytest.mark.parametrize(
+    ("command", "body", "pointed"),
+    [
+        ("reserve", {"badge_id": "a1b2c3", "until": "2026-06-01T13:00:00Z", "connector": 1}, ["/until"]),
+        ("reserve", {"badge_id": "a1b2c3", "until": "2026-08-01T13:00:00"}, ["/until"]),
+        ("reserve", {"badge_id": "a1b2c3"}, ["/until"]),
+        ("firmware", {"location": "firmware.bin"}, ["/location"]),
+        ("firmware", {}, ["/location"]),
+        ("install-certificate", {"type": "manufacturer", "certificate": "secret"}, ["/certificate"]),
+        (
+            "install-certificate",
+            {"type": "any", "certificate": "-----BEGIN CERTIFICATE" + 6_000 * "x"},
+            ["/type", "/certificate"],
+        ),
+        ("trigger", {"message": "Everything"}, ["/message"]),
+    ],
+)
+def test_what_no_station_could_do_is_refused_where_it_stands(
+    command: str, body: dict[str, Any], pointed: list[str], house: House, admin: httpx.Client
+) -> None:
+    busy(house, admin)
+    assert pointers(admin.post(f"{AT}/{command}", json=body)) == pointed
+    assert house.wall.asked == []
+
+
+def test_every_order_is_audited_with_its_outcome(house: House, admin: httpx.Client) -> None:
+    busy(house, admin)
+    assert admin.post(f"{AT}/reset", json={"type": "hard"}).is_success
+    assert house.inbox.audited[-1].what == "reset"
+    assert (house.inbox.audited[-1].old, house.inbox.audited[-1].new) == ("ST1 hard", "Accepted")
+    problem(admin.post("/api/v1/stations/NEW1/commands/reset"), 409)
+    assert house.inbox.audited[-1].new == "not sent: not_adopted"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -21,6 +21,8 @@ from llm_core import (
     OrderGranted,
     OrderRefused,
     Reply,
+    Reservation,
+    ReservationRecord,
     Save,
     Site,
     State,
@@ -51,13 +53,17 @@ def house(rule: AccessRule = AccessRule.BADGE, *, charging: tuple[int, ...] = ()
     )
 
 
-def asked(state: State, **order: object) -> OrderGranted | OrderRefused:
+def asked(state: State, *, keep_number: bool = False, **order: object) -> OrderGranted | OrderRefused:
     event = attrs.evolve(StationOrdered("ann", "A", Order.RESET, request=3), **order)  # type: ignore[arg-type]
     effects = step(state, event, NOW).effects
     (answer,) = [effect.answer for effect in effects if isinstance(effect, Reply) and effect.request == 3]
     assert isinstance(answer, OrderGranted | OrderRefused)
-    entries = [effect.record for effect in effects if isinstance(effect, Save)]
+    saved = [effect.record for effect in effects if isinstance(effect, Save)]
+    entries = [record for record in saved if isinstance(record, AuditEntry)]
     assert len(entries) == isinstance(answer, OrderRefused), "what is refused is audited at once, the rest later"
+    if isinstance(answer, OrderGranted):
+        assert answer.number > 0
+        return answer if keep_number else attrs.evolve(answer, number=0)
     return answer
 
 
@@ -118,7 +124,9 @@ def test_a_stop_finds_the_session_that_is_meant() -> None:
 
 @pytest.mark.parametrize(("connector", "place"), [(None, "A soft"), (1, "A/1 soft")])
 def test_who_ordered_what_and_how_it_ended_is_kept(connector: int | None, place: str) -> None:
-    ended = OrderEnded("ann", "A", Order.RESET, done=False, outcome="Rejected", connector=connector, detail="soft")
+    ended = OrderEnded(
+        "ann", "A", Order.RESET, done=False, outcome="Rejected", granted=OrderGranted(connector), detail="soft"
+    )
     after, effects = attrs.astuple(step(house(), ended, NOW), recurse=False)
     assert effects == (Save(AuditEntry(NOW.utc, "ann", "reset", place, "Rejected")),)
     assert after.stations["A"].reset_ms is None
@@ -129,3 +137,83 @@ def test_a_station_that_was_told_to_restart_is_known_to() -> None:
     assert step(house(), ended, NOW).state.stations["A"].reset_ms == NOW.monotonic_ms
     assert step(house(), attrs.evolve(ended, station_id="X"), NOW).effects
     assert step(house(), attrs.evolve(ended, order=Order.UNLOCK), NOW).state.stations["A"].reset_ms is None
+
+
+def test_no_two_orders_have_the_same_number() -> None:
+    event = StationOrdered("ann", "A", Order.LOG, request=3)
+    first = step(house(), event, NOW)
+    second = step(first.state, event, NOW)
+    numbers = [
+        effect.answer.number
+        for after in (first, second)
+        for effect in after.effects
+        if isinstance(effect, Reply) and isinstance(effect.answer, OrderGranted)
+    ]
+    assert numbers[1] == numbers[0] + 1
+    later = Now(9_000, NOW.utc + timedelta(days=1))
+    assert asked(house(), keep_number=True, order=Order.LOG) == OrderGranted(number=numbers[0])
+    (answer,) = [effect.answer for effect in step(house(), event, later).effects if isinstance(effect, Reply)]
+    assert isinstance(answer, OrderGranted)
+    assert answer.number > numbers[1], "a controller that starts again begins above what it gave out"
+
+
+UNTIL = NOW.utc + timedelta(hours=1)
+RESERVE: dict[str, object] = {"order": Order.RESERVE, "until": UNTIL, "id_tag": "A1B2"}
+
+
+def reserved(state: State, number: int, connector: int, tag: str = "A1:B2", until: datetime = UNTIL) -> State:
+    kept = {**state.reservations, number: Reservation(number, "A", connector, tag, until)}
+    return attrs.evolve(state, reservations=kept)
+
+
+def test_a_connector_is_reserved_for_a_badge_that_may_charge_there() -> None:
+    assert asked(house(), **RESERVE) == OrderGranted(1, "A1:B2", until=UNTIL)
+    assert asked(house(), **RESERVE | {"connector": 0}) == OrderGranted(0, "A1:B2", until=UNTIL)
+    assert asked(house(), **RESERVE | {"until": NOW.utc}) == OrderRefused(OrderFault.IN_THE_PAST)
+    assert asked(house(), **RESERVE | {"until": None}) == OrderRefused(OrderFault.IN_THE_PAST)
+    assert asked(house(), **RESERVE | {"id_tag": None}) == OrderRefused(OrderFault.BADGE_NEEDED)
+    assert asked(house(), **RESERVE | {"id_tag": "dead"}) == OrderRefused(OrderFault.BADGE_REFUSED, "Blocked")
+    assert asked(house(charging=(1,)), **RESERVE) == OrderRefused(OrderFault.OCCUPIED)
+    assert asked(house(connectors=2), **RESERVE) == OrderRefused(OrderFault.CONNECTOR_NEEDED)
+    assert asked(reserved(house(), 5, 1, "other"), **RESERVE) == OrderRefused(OrderFault.RESERVED)
+
+
+def test_a_remote_start_respects_a_reservation() -> None:
+    start: dict[str, object] = {"order": Order.REMOTE_START, "id_tag": "A1B2"}
+    assert asked(reserved(house(), 5, 1, "other"), **start) == OrderRefused(OrderFault.RESERVED)
+    assert asked(reserved(house(), 5, 1), **start) == OrderGranted(None, "A1:B2")
+
+
+def test_what_a_station_accepted_to_reserve_is_kept_until_it_is_cancelled() -> None:
+    granted = OrderGranted(1, "A1:B2", number=77, until=UNTIL)
+    ended = OrderEnded("ann", "A", Order.RESERVE, done=True, outcome="Accepted", granted=granted)
+    after = step(house(), ended, NOW)
+    kept = Reservation(77, "A", 1, "A1:B2", UNTIL)
+    assert after.state.reservations == {77: kept}
+    assert Save(ReservationRecord(77, kept)) in after.effects
+    assert asked(after.state, keep_number=True, order=Order.CANCEL_RESERVATION) == OrderGranted(1, "A1:B2", number=77)
+    over = OrderEnded(
+        "ann", "A", Order.CANCEL_RESERVATION, done=True, outcome="Accepted", granted=OrderGranted(number=77)
+    )
+    assert step(after.state, over, NOW).state.reservations == {}
+    refused = attrs.evolve(over, done=False, outcome="Rejected")
+    assert step(after.state, refused, NOW).state.reservations == {77: kept}
+    nameless = attrs.evolve(ended, granted=OrderGranted(1))
+    assert step(house(), nameless, NOW).state.reservations == {}
+
+
+def test_a_reservation_is_cancelled_by_number_or_place() -> None:
+    cancel = {"order": Order.CANCEL_RESERVATION}
+    two = reserved(reserved(house(connectors=2), 5, 1), 6, 2)
+    assert asked(house(), **cancel) == OrderRefused(OrderFault.NO_RESERVATION)
+    assert asked(two, **cancel) == OrderRefused(OrderFault.CONNECTOR_NEEDED)
+    assert asked(two, keep_number=True, **cancel, number=6) == OrderGranted(2, "A1:B2", number=6)
+    assert asked(two, keep_number=True, **cancel, connector=1) == OrderGranted(1, "A1:B2", number=5)
+
+
+def test_a_reservation_whose_time_is_over_is_forgotten() -> None:
+    stale = reserved(house(), 5, 1, "other", NOW.utc)
+    assert asked(stale, **RESERVE) == OrderGranted(1, "A1:B2", until=UNTIL)
+    after = step(stale, StationOrdered("ann", "A", Order.RESET, request=3), NOW)
+    assert after.state.reservations == {}
+    assert Save(ReservationRecord(5, None)) in after.effects

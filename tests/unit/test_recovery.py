@@ -10,12 +10,15 @@ from llm_core import (
     Badge,
     PerPhase,
     RefusedStart,
+    ReportKind,
+    Reservation,
     Save,
     Session,
     SessionState,
     Site,
     State,
     Station,
+    StationReport,
     StationState,
     Stored,
     Supply,
@@ -160,3 +163,12 @@ def test_badges_are_found_in_any_spelling_and_the_latest_instant_is_remembered()
 def test_a_refused_attempt_can_still_be_enrolled_after_a_restart() -> None:
     refused = RefusedStart(NOON, "A", "04a1", Verdict.INVALID)
     assert recovered(Stored(SITE, refusals=(refused,)))[0].refusals == (refused,)
+
+
+def test_reservations_and_what_stations_reported_outlive_a_restart() -> None:
+    reservation = Reservation(7, "A", 1, "a1b2", now(3_600).utc)
+    told = [StationReport(now(n).utc, "AB"[n % 2], ReportKind.SECURITY, f"Event{n}") for n in range(3)]
+    stored = Stored(site=Site(stations=(Station("A"),)), reservations=(reservation,), reports=tuple(told))
+    state, _ = recover(stored, now(), factory=False)
+    assert state.reservations == {7: reservation}
+    assert state.reports == {"A": (told[0], told[2]), "B": (told[1],)}

@@ -33,6 +33,7 @@ KEYS = (
     "ChargingScheduleMaxPeriods",
     "MaxChargingProfilesInstalled",
     "NumberOfConnectors",
+    "ConnectorPhaseRotation",
     "MeterValueSampleInterval",
     "MeterValuesSampledData",
 )
@@ -45,6 +46,7 @@ class Configuration:
     """A station's configuration keys; a key is found in any spelling of its case."""
 
     values: Mapping[str, str]
+    spelled: Mapping[str, str] = attrs.field(factory=dict)  # as the station spells them
 
     def text(self, key: str) -> str:
         return self.values.get(key.lower(), "")
@@ -67,13 +69,12 @@ def read_configuration(answer: Payload) -> Configuration:
     """The keys in a GetConfiguration.conf, however incomplete its entries are."""
     listed = answer.get("configurationKey")
     entries = listed if isinstance(listed, list) else [listed]
-    return Configuration(
-        {
-            text(entry.get("key")).lower(): str(entry.get("value") or "")
-            for entry in entries
-            if isinstance(entry, dict) and text(entry.get("key"))
-        }
-    )
+    told = {
+        text(entry.get("key")): str(entry.get("value") or "")
+        for entry in entries
+        if isinstance(entry, dict) and text(entry.get("key"))
+    }
+    return Configuration({key.lower(): value for key, value in told.items()}, told)
 
 
 def dialect_of(configuration: Configuration, known: Dialect) -> Dialect:

@@ -16,6 +16,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
+from functools import partial
 from typing import TypeAlias, assert_never
 
 from llm_adapters.ocpp16 import messages
@@ -24,9 +25,11 @@ from llm_adapters.ocpp16.calls import place
 from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.limits import LimitWriter
 from llm_adapters.ocpp16.memory import Memory, tell_capabilities
+from llm_adapters.ocpp16.notices import NOTICES, parse_configuration, parse_notice
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
 from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
+from llm_adapters.ocpp16.vendors import VendorHooks
 from llm_core import (
     Answer,
     AskReading,
@@ -36,6 +39,7 @@ from llm_core import (
     CallOutcome,
     ClearLimit,
     Clock,
+    ConfigurationRead,
     Inbox,
     InviteBoot,
     Json,
@@ -57,13 +61,6 @@ _log = logging.getLogger("llm.ocpp")
 BOOT_WITHIN_S = 10.0
 CALL_S = 10.0
 CLOCK_STEP_MS = 1_000
-ACKNOWLEDGED = (
-    "DiagnosticsStatusNotification",
-    "FirmwareStatusNotification",
-    "LogStatusNotification",
-    "SecurityEventNotification",
-    "SignedFirmwareStatusNotification",
-)
 _Act: TypeAlias = Callable[[Payload], Awaitable[Payload]]
 
 
@@ -75,13 +72,21 @@ class Conversation:
     """Serves one link until it ends; `address` is where the station calls from."""
 
     def __init__(
-        self, link: Link, memory: Memory, address: str, inbox: Inbox, clock: Clock, bounds: Bounds | None = None
+        self,
+        link: Link,
+        memory: Memory,
+        address: str,
+        inbox: Inbox,
+        clock: Clock,
+        bounds: Bounds | None = None,
+        vendors: VendorHooks | None = None,
     ) -> None:
         self.address = address
         self._link = link
         self._memory = memory
         self._inbox = inbox
         self._clock = clock
+        self._vendors = vendors or VendorHooks()
         self._session = Session(link, self._handle, bounds)
         self._turn = asyncio.Lock()
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
@@ -98,7 +103,7 @@ class Conversation:
             "StartTransaction": self._start_transaction,
             "StatusNotification": self._status,
             "StopTransaction": self._stop_transaction,
-            **dict.fromkeys(ACKNOWLEDGED, self._acknowledge),
+            **{action: partial(self._notice, action) for action in NOTICES},
         }
 
     @property
@@ -162,9 +167,17 @@ class Conversation:
 
         try:
             async with asyncio.timeout(deadline_s):
-                return await place(in_turn, action, payload)
+                outcome = await place(in_turn, action, payload)
         except TimeoutError:
             return CallOutcome(failure=CallFailure.TIMEOUT, detail=f"{action}: no answer within {deadline_s} s")
+        if action == "GetConfiguration" and outcome.failure is None:
+            self._tell_configuration(dict(outcome.payload))
+        return outcome
+
+    def _tell_configuration(self, answer: Payload) -> None:
+        told = parse_configuration(self.station_id, answer)
+        if told is not None:
+            self._inbox.post(told)
 
     async def hand_key(self, key: bytes) -> KeyHandover:
         """Have the station use `key` from its next connection on, hex-coded as OCPP-J 1.6 §6.2.2 asks for."""
@@ -232,10 +245,13 @@ class Conversation:
             case other:
                 raise TypeError(f"{type(other).__name__} answers no StopTransaction")
 
-    async def _data_transfer(self, _payload: Payload) -> Payload:
-        return {"status": "UnknownVendorId"}
+    async def _data_transfer(self, payload: Payload) -> Payload:
+        return await self._vendors.answer(self.station_id, payload)
 
-    async def _acknowledge(self, _payload: Payload) -> Payload:
+    async def _notice(self, action: str, payload: Payload) -> Payload:
+        report = parse_notice(self.station_id, action, payload)
+        if report is not None:
+            self._inbox.post(report)
         return {}
 
     async def _ask(self, event: Request) -> Answer:
@@ -305,6 +321,8 @@ class Conversation:
         memory = self._memory
         with contextlib.suppress(LinkLost):
             configuration = await configuration_of(self._call)
+            if configuration.spelled:
+                self._inbox.post(ConfigurationRead(self.station_id, configuration.spelled))
             memory.speaks(dialect_of(configuration, memory.dialect))
             memory.unit_known = bool(configuration.units)
             memory.max_level = configuration.max_level

@@ -35,6 +35,7 @@ from llm_adapters.ocpp16.frames import MAX_FRAME_BYTES, MAX_FRAME_BYTES_BEFORE_A
 from llm_adapters.ocpp16.limits import refused
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.rpc import Bounds, Link
+from llm_adapters.ocpp16.vendors import VendorHooks
 from llm_core import (
     AskReading,
     CallOutcome,
@@ -90,6 +91,7 @@ class StationServer:
         self._clock = clock
         self._caps = caps or Caps()
         self._keys = keys or NoKeys()
+        self.vendors = VendorHooks()
         self._conversations: dict[str, Conversation] = {}
         self._memories: dict[str, Memory] = {}
         self._probed: set[str] = set()
@@ -221,7 +223,8 @@ class StationServer:
     def _converse(self, link: Link, station_id: str, address: str) -> Conversation:
         memory = self._memories.setdefault(station_id, Memory.of(station_id))
         size = MAX_FRAME_BYTES if self._is_known(station_id) else MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
-        conversation = Conversation(link, memory, address, self._inbox, self._clock, Bounds(frame_bytes=size))
+        bounds = Bounds(frame_bytes=size)
+        conversation = Conversation(link, memory, address, self._inbox, self._clock, bounds, self.vendors)
         self._conversations[station_id] = conversation
         return conversation
 

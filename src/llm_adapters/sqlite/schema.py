@@ -81,4 +81,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE station_keys (station_id TEXT PRIMARY KEY, hash TEXT NOT NULL)",
         "CREATE TABLE station_models (model TEXT PRIMARY KEY, document TEXT NOT NULL)",
     ),
+    (
+        "CREATE TABLE reservations (number INTEGER PRIMARY KEY, document TEXT NOT NULL)",
+        """CREATE TABLE station_reports (
+            id INTEGER PRIMARY KEY,
+            at TEXT NOT NULL, station_id TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL, detail TEXT NOT NULL
+        )""",
+    ),
 )

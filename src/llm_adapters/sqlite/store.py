@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar, assert_never
 
+from llm_adapters.sqlite import station_records
 from llm_adapters.sqlite.columns import ceiling_crc, document_crc, storable, utc_text
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.searching import condition, found_page
@@ -23,10 +24,12 @@ from llm_core import (
     Key,
     Record,
     RefusedStart,
+    ReservationRecord,
     Session,
     SessionFilter,
     SessionPage,
     Site,
+    StationReport,
     Stored,
     StoreError,
     Verdict,
@@ -156,6 +159,10 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
                 (utc_text(at), storable(station_id), storable(id_tag), verdict.value, transaction_id),
             ).lastrowid
             connection.execute("DELETE FROM refused_starts WHERE id <= ?", ((added or 0) - REFUSED_STARTS_KEPT,))
+        case ReservationRecord():
+            station_records.save_reservation(connection, record)
+        case StationReport():
+            station_records.save_report(connection, record)
         case _:
             assert_never(record)
 
@@ -180,7 +187,7 @@ def _instants(record: Record) -> Iterator[datetime]:
                 yield stopped_at
         case AuditEntry(at=at) | RefusedStart(at=at):
             yield at
-        case Ceiling() | Site() | BadgeRecord():
+        case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport():
             return
         case _:
             assert_never(record)
@@ -203,6 +210,8 @@ def _load(connection: sqlite3.Connection) -> Stored:
         last_transaction_id=last_id,
         latest_utc=next(readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
         refusals=tuple(readable(reversed(_newest_refusals(connection, RECENT_REFUSALS)), _refused_start)),
+        reservations=tuple(station_records.reservations(connection)),
+        reports=station_records.reports(connection),
     )
 
 

@@ -1,0 +1,52 @@
+"""What is kept of stations beside sessions and limits: reservations, and what they reported."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime
+
+from llm_adapters.sqlite.columns import storable, utc_text
+from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
+from llm_core import ReportKind, Reservation, ReservationRecord, StationReport
+
+REPORTS_KEPT = 5_000
+REPORTS_LOADED = 500
+log = logging.getLogger(__name__)
+
+
+def save_reservation(connection: sqlite3.Connection, record: ReservationRecord) -> None:
+    if record.reservation is None:
+        connection.execute("DELETE FROM reservations WHERE number = ?", (record.number,))
+    else:
+        document = to_json(record.reservation)
+        connection.execute("INSERT OR REPLACE INTO reservations VALUES (?, ?)", (record.number, document))
+
+
+def save_report(connection: sqlite3.Connection, report: StationReport) -> None:
+    texts = (storable(report.station_id), report.kind.value, storable(report.status), storable(report.detail))
+    added = connection.execute(
+        "INSERT INTO station_reports (at, station_id, kind, status, detail) VALUES (?, ?, ?, ?, ?)",
+        (utc_text(report.at), *texts),
+    ).lastrowid
+    connection.execute("DELETE FROM station_reports WHERE id <= ?", ((added or 0) - REPORTS_KEPT,))
+
+
+def reservations(connection: sqlite3.Connection) -> Iterator[Reservation]:
+    for (document,) in connection.execute("SELECT document FROM reservations ORDER BY number"):
+        try:
+            yield from_json(str(document), Reservation)
+        except UnreadableError as error:
+            log.error("A stored reservation cannot be read and is left out: %s", error)
+
+
+def reports(connection: sqlite3.Connection) -> tuple[StationReport, ...]:
+    """The newest, in the order in which they came."""
+    rows = connection.execute(
+        "SELECT at, station_id, kind, status, detail FROM station_reports ORDER BY id DESC LIMIT ?", (REPORTS_LOADED,)
+    ).fetchall()
+    return tuple(
+        StationReport(datetime.fromisoformat(at), station_id, ReportKind(kind), status, detail)
+        for at, station_id, kind, status, detail in reversed(rows)
+    )
