@@ -94,6 +94,9 @@ def _site(state: State, now_ms: int) -> Iterator[Code]:
         yield AlarmCode.STORAGE_FAILING, ""
     if state.intervened_ms is not None and now_ms - state.intervened_ms < GUARD_MS:
         yield AlarmCode.GUARD_INTERVENED, ""
+    for known in state.limits.values():
+        if known.silent:
+            yield AlarmCode.LIMIT_SENDER_SILENT, known.record.limit.node
     for view in state.nodes.values():
         if view.over_since_ms is not None and now_ms - view.over_since_ms >= EXCEEDED_MS:
             yield AlarmCode.LIMIT_EXCEEDED, view.node

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from llm_core.events import MeterSampled
+from llm_core.external import NO_CAPS, NodeCap
 from llm_core.problem import LimitNode
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, Station, on_phases
@@ -64,6 +65,7 @@ class Room:
 
     raise_ma: PerPhase
     keep_ma: PerPhase
+    external: tuple[Phase, ...] = ()  # where a limit from outside leaves less than there is
 
 
 def counted_phases(connector: ConnectorState, station: Station, *, online: bool) -> tuple[Phase, ...]:
@@ -280,31 +282,64 @@ def _high(phase: MeterPhase, apparent_ma: int, reported_ms: int | None, now_ms: 
 
 
 def rooms(
-    site: Site, meters: Mapping[str, MeterState], seen: tuple[Seen, ...], strangers: PerPhase, now_ms: int
+    site: Site,
+    meters: Mapping[str, MeterState],
+    seen: tuple[Seen, ...],
+    strangers: PerPhase,
+    now_ms: int,
+    caps: Mapping[str, NodeCap] = NO_CAPS,
 ) -> dict[str, Room]:
-    """Per node, what its stations may take; a node without a meter of its own carries stations only."""
+    """Per node, what its stations may take; a node without a meter of its own carries stations only.
+
+    `caps` are the limits from outside. Where nobody measures the building, it counts as it was taken to be at the worst
+    when the safe limit was set: what a limit of the total takes off the node's own comes off the safe limit as well.
+    """
     tree = site.limit_tree()
     highs = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
-    setups = {setup.node: setup for setup in site.read_meters}
     result: dict[str, Room] = {}
     for node in tree:
-        setup, assumed = setups.get(node.id), site.assumed(node.id)
-        if node.id == SITE and site.supply.mode is Mode.STATIC:
-            limit = node.limit_ma - strangers
-            result[node.id] = Room(limit, limit)
-        elif assumed is not None:
-            limit = node.limit_ma - assumed.load_ma
-            result[node.id] = Room(limit, limit)
-        elif setup is not None:
-            drawn = highs[node.id] if setup.includes_stations else [0, 0, 0]
-            safe = site.supply.fallback_ma if node.id == SITE else ZERO
-            result[node.id] = _metered(node.limit_ma, meters[node.id], drawn, safe, now_ms)
-        elif node.id == SITE:  # dynamic, but nobody set up a meter: the safe limit holds
-            safe = node.limit_ma.smaller(site.supply.fallback_ma)
-            result[node.id] = Room(safe, safe)
-        else:
-            result[node.id] = Room(node.limit_ma, node.limit_ma)
+        result[node.id] = room = _room(site, node, ZERO, meters, highs[node.id], strangers, now_ms)
+        cap = caps.get(node.id)
+        if cap is not None:
+            own = site.supply.derated_ma if node.id == SITE else node.limit_ma
+            less = (own - cap.total_ma).larger(ZERO)
+            left = _room(site, node, less, meters, highs[node.id], strangers, now_ms)
+            result[node.id] = _capped(room, left, cap.stations_ma - (strangers if node.id == SITE else ZERO))
     return result
+
+
+def _room(
+    site: Site,
+    node: LimitNode,
+    less: PerPhase,
+    meters: Mapping[str, MeterState],
+    highs: list[int],
+    strangers: PerPhase,
+    now_ms: int,
+) -> Room:
+    """What the stations of a node may take when its limit is `less` by so much."""
+    limit = node.limit_ma - less
+    if node.id == SITE and site.supply.mode is Mode.STATIC:
+        return Room(limit - strangers, limit - strangers)
+    assumed = site.assumed(node.id)
+    if assumed is not None:
+        return Room(limit - assumed.load_ma, limit - assumed.load_ma)
+    setup = next((setup for setup in site.read_meters if setup.node == node.id), None)
+    safe = (site.supply.fallback_ma - less).larger(ZERO) if node.id == SITE else ZERO
+    if setup is not None:
+        drawn = highs if setup.includes_stations else [0, 0, 0]
+        return _metered(limit, meters[node.id], drawn, safe, now_ms)
+    if node.id == SITE:  # dynamic, but nobody set up a meter: the safe limit holds
+        safe = limit.smaller(safe)
+        return Room(safe, safe)
+    return Room(limit, limit)
+
+
+def _capped(room: Room, left: Room, stations: PerPhase) -> Room:
+    """What is left below limits from outside, and where that is less than the node's own limit leaves."""
+    raise_ma, keep_ma = left.raise_ma.smaller(stations), left.keep_ma.smaller(stations)
+    external = tuple(p for p in PHASES if raise_ma[p] < room.raise_ma[p] or keep_ma[p] < room.keep_ma[p])
+    return Room(raise_ma, keep_ma, external)
 
 
 def _metered(limit: PerPhase, meter: MeterState, drawn: list[int], safe: PerPhase, now_ms: int) -> Room:

@@ -12,6 +12,7 @@ import attrs
 from llm_core import ledger as books
 from llm_core.alarms import alarms_of
 from llm_core.budget import Room, Seen, aged, interval, rooms, sum_per_node, survey
+from llm_core.curtailment import caps_in_force, curtailed
 from llm_core.demand import wants
 from llm_core.dispatch import Command, dispatch
 from llm_core.effects import (
@@ -26,6 +27,7 @@ from llm_core.effects import (
     SetLimit,
     StopRemotely,
 )
+from llm_core.external import NO_CAP, NodeCap
 from llm_core.guard import guard
 from llm_core.plan import Plan, plan
 from llm_core.problem import GrantReason
@@ -47,17 +49,19 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     now_ms = now.monotonic_ms
     state, ended = abandoned(state, now)
     state = _clocked(_turned(state, now), now_ms)
+    state, witnessed = curtailed(state, now)
+    caps = caps_in_force(state)
     seen = survey(state, now_ms)
     meters = interval(state, aged(state, now_ms), seen, now_ms)
     state = attrs.evolve(state, meters=meters)
-    left = rooms(state.site, meters, seen, _strangers(state), now_ms)
+    left = rooms(state.site, meters, seen, _strangers(state), now_ms, caps)
     planned = plan(state, seen, left, now_ms)
     wished = dispatch(state, seen, left, planned.grants, now_ms)
     passed = guard(state, wished, now_ms)
     state, effects = _entered(state, seen, planned, passed.commands, now_ms)
     state = attrs.evolve(
         state,
-        nodes=_node_views(state, seen, left, meters, now_ms),
+        nodes=_node_views(state, seen, left, meters, caps, now_ms),
         ticked_ms=now_ms,
         next_seq=state.next_seq + len(wished),
         intervened_ms=now_ms if passed.violations else state.intervened_ms,
@@ -66,7 +70,7 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     state, stops = _stopped(state, now_ms)
     state, notes = _noted(state, now_ms)
     state, changes = _alarmed(state, now)
-    return state, (*ended, *effects, *asks, *stops, *notes, *changes)
+    return state, (*ended, *witnessed, *effects, *asks, *stops, *notes, *changes)
 
 
 # Time
@@ -156,7 +160,7 @@ def _commanded(connector: ConnectorState, command: Command, spread: int, window:
     if command.limit_ma == connector.offered_ma:
         return entered
     lowering_ms = connector.lowering_ms if connector.lowering_ms is not None else now_ms
-    waits = connector.grant is not None and connector.grant.reason is GrantReason.WAITING
+    waits = connector.grant is not None and connector.grant.reason in (GrantReason.WAITING, GrantReason.EXTERNAL_LIMIT)
     return attrs.evolve(
         entered,
         offered_ma=command.limit_ma,
@@ -234,7 +238,12 @@ def _strangers(state: State) -> PerPhase:
 
 
 def _node_views(
-    state: State, seen: tuple[Seen, ...], left: Mapping[str, Room], meters: Mapping[str, MeterState], now_ms: int
+    state: State,
+    seen: tuple[Seen, ...],
+    left: Mapping[str, Room],
+    meters: Mapping[str, MeterState],
+    caps: Mapping[str, NodeCap],
+    now_ms: int,
 ) -> dict[str, NodeView]:
     tree = state.site.limit_tree()
     drawn = sum_per_node(tree, ((entry.station.node, _drawn(entry)) for entry in seen))
@@ -244,14 +253,22 @@ def _node_views(
     for node in tree:
         stations = PerPhase(*drawn[node.id])
         total = _total(state, node.id, stations, PerPhase(*at_most[node.id]), meters)
-        free = (left[node.id].keep_ma - PerPhase(*worst[node.id])).larger(ZERO)
+        cap = caps.get(node.id, NO_CAP)
+        limit = node.limit_ma.smaller(cap.total_ma)
+        if total is None:
+            limit = limit.smaller(cap.stations_ma)
         used = total if total is not None else stations
+        over = any(used[p] > limit[p] or stations[p] > cap.stations_ma[p] for p in state.site.supply.site_phases)
         before = state.nodes.get(node.id)
-        over_since_ms = None
-        if any(used[phase] > node.limit_ma[phase] for phase in state.site.supply.site_phases):
-            over_since_ms = before.over_since_ms if before is not None and before.over_since_ms is not None else now_ms
+        since_ms = before.over_since_ms if before is not None and before.over_since_ms is not None else now_ms
         views[node.id] = NodeView(
-            node.id, node.limit_ma, total, stations, PerPhase(*worst[node.id]), free, over_since_ms
+            node.id,
+            limit,
+            total,
+            stations,
+            PerPhase(*worst[node.id]),
+            (left[node.id].keep_ma - PerPhase(*worst[node.id])).larger(ZERO),
+            since_ms if over else None,
         )
     return views
 

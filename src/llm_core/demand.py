@@ -6,11 +6,14 @@ finished, whether it obeys. What is not known counts as the worst.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
+from llm_core.external import CapSource
 from llm_core.problem import Demand
 from llm_core.quantities import ZERO, PerPhase, Phase
-from llm_core.site import Station
+from llm_core.site import MOST_MA, Station
 from llm_core.state import ConnectorState, Key, Reading
 
 CLEAR_MA = 5_000  # a phase above this is in use…
@@ -52,8 +55,16 @@ def forgotten(connector: ConnectorState) -> ConnectorState:
         obeys_since_ms=None,
         stop_asked_ms=None,
         served_ms=0,
+        caps_ma=_lasting(connector),
         paused_window=None,
     )
+
+
+def _lasting(connector: ConnectorState) -> Mapping[CapSource, int]:
+    """The caps that outlast a car: what its driver wished goes with it."""
+    if CapSource.DRIVER not in connector.caps_ma:
+        return connector.caps_ma
+    return {source: ma for source, ma in connector.caps_ma.items() if source is not CapSource.DRIVER}
 
 
 def wants(connector: ConnectorState, now_ms: int) -> bool:
@@ -86,7 +97,9 @@ def least_of(station: Station, step_ma: int, spread: int) -> int:
 def demand_of(key: Key, connector: ConnectorState, station: Station, step_ma: int, spread: int) -> Demand:
     """What the connector may be given, as the allocation wants it; priority and rank decide among equals."""
     least_ma = least_of(station, step_ma, spread)
-    most_ma = station.max_ma if connector.cap_ma is None else min(station.max_ma, connector.cap_ma)
+    most_ma = min(station.max_ma, allowed_ma(connector))
+    if connector.cap_ma is not None:
+        most_ma = min(most_ma, connector.cap_ma)
     since_ms = connector.session_ms if connector.session is not None else connector.preparing_ms or 0
     return Demand(
         id=demand_id(key),
@@ -99,6 +112,11 @@ def demand_of(key: Key, connector: ConnectorState, station: Station, step_ma: in
         rank=connector.rank,
         since=since_ms,
     )
+
+
+def allowed_ma(connector: ConnectorState) -> int:
+    """What others let the connector have: the smallest of its caps."""
+    return min(connector.caps_ma.values(), default=MOST_MA)
 
 
 def demand_id(key: Key) -> str:

@@ -24,8 +24,10 @@ from functools import cached_property
 import attrs
 
 from llm_core.budget import Room, Seen, decays, is_repeating, sum_per_node
+from llm_core.curtailment import caps_in_force
 from llm_core.demand import least_of, wants
 from llm_core.effects import ClearLimit, Purpose, SetLimit
+from llm_core.external import NodeCap
 from llm_core.ledger import LIVE, Held, Ledger
 from llm_core.plan import Tree
 from llm_core.problem import Grant
@@ -283,11 +285,30 @@ class _Books:
         self._alone_limit = {node.id: list(node.limit_ma) for node in self.tree}
         if state.site.supply.mode is Mode.DYNAMIC:
             self._alone_limit[SITE] = list(self.tree[0].limit_ma.smaller(state.site.supply.fallback_ma))
+        for node_id, cap in caps_in_force(state).items():
+            self._alone_limit[node_id] = self._alone_below(node_id, cap)
         self.alone_fits = all(
             total <= limit
             for node_id, totals in self._alone.items()
             for total, limit in zip(totals, self._alone_limit[node_id], strict=True)
         )
+
+    def _alone_below(self, node_id: str, cap: NodeCap) -> list[int]:
+        """What may be left alone below limits from outside: they hold without us too, as far as we choose what is left.
+
+        What is configured to be left alone is not ours to choose.
+        """
+        supply = self._state.site.supply
+        own = supply.derated_ma if node_id == SITE else next(n.limit_ma for n in self.tree if n.id == node_id)
+        fixed = (
+            (e.station.node, on_phases(_reserved_alone_ma(e.station), e.station.phase_rotation)) for e in self._seen
+        )
+        fixed_ma = sum_per_node(self.tree, (*fixed, *_unseen(self._state, self._seen)))[node_id]
+        limits_ma = []
+        for i, phase in enumerate(PHASES):
+            below_ma = self._alone_limit[node_id][i] - max(own[phase] - cap.total_ma[phase], 0)
+            limits_ma.append(max(min(below_ma, cap.stations_ma[phase]), fixed_ma[i]))
+        return limits_ma
 
     @cached_property
     def may_raise(self) -> bool:

@@ -12,6 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
+from llm_core.external import LimitRecord
 from llm_core.orders import OrderGranted, OrderRefused, ReservationRecord, StationReport
 from llm_core.problem import Fault
 from llm_core.sessions import Session
@@ -119,7 +120,9 @@ class RefusedStart:
     transaction_id: int | None = None  # given away with the refusal of a start, so never to be used again
 
 
-Record = Session | Ceiling | Site | BadgeRecord | AuditEntry | RefusedStart | ReservationRecord | StationReport
+Record = (
+    Session | Ceiling | Site | BadgeRecord | AuditEntry | RefusedStart | ReservationRecord | StationReport | LimitRecord
+)
 
 
 @attrs.frozen
@@ -160,7 +163,7 @@ class Stopped:
 
 @attrs.frozen
 class Saved:
-    pass
+    id: str = ""  # of what was new and is numbered by us
 
 
 @attrs.frozen
@@ -199,6 +202,7 @@ class AlarmCode(StrEnum):
     STORAGE_FAILING = "storage_failing"
     CLOCK_WRONG = "clock_wrong"
     CAR_ASLEEP = "car_asleep"
+    LIMIT_SENDER_SILENT = "limit_sender_silent"
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge
+from llm_core.external import CapSource, ExternalLimit
 from llm_core.orders import ConfigurationRead, OrderEnded, StationOrdered, StationReported
 from llm_core.site import (
     AccessRule,
@@ -309,6 +310,42 @@ class BadgeScanStopped:
 
 
 @attrs.frozen
+class LimitPut:
+    """Somebody limits a node from outside; a limit with an `id` replaces that one. Answer: `Saved` with its id."""
+
+    by: str
+    limit: ExternalLimit
+    request: int = 0
+
+
+@attrs.frozen
+class LimitHeard:
+    """The sender of a limit is alive. Answer: `Saved`, or `NotSaved` where there is no such limit."""
+
+    limit_id: str
+    request: int = 0
+
+
+@attrs.frozen
+class LimitWithdrawn:
+    """Somebody takes a limit back. Answer: `Saved`, or `NotSaved` where there is no such limit."""
+
+    by: str
+    limit_id: str
+    request: int = 0
+
+
+@attrs.frozen
+class ConnectorCapped:
+    """The CPO or the driver lets a connector have at most `limit_ma` per phase (None: whatever there is)."""
+
+    station_id: str
+    connector: int
+    source: CapSource
+    limit_ma: int | None
+
+
+@attrs.frozen
 class SetUpDone:
     """The factory state is over: somebody has set a password of their own, stations may be given current."""
 
@@ -357,6 +394,10 @@ Event = (
     | BadgeScanStopped
     | StationReported
     | ConfigurationRead
+    | LimitPut
+    | LimitHeard
+    | LimitWithdrawn
+    | ConnectorCapped
     | SetUpDone
     | ClockStepped
     | StorageFailed
@@ -372,4 +413,7 @@ Request = (
     | StationOrdered
     | BadgeScanStarted
     | BadgeScanStopped
+    | LimitPut
+    | LimitHeard
+    | LimitWithdrawn
 )

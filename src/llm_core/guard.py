@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from llm_core.effects import ClearLimit, Purpose, SetLimit
+from llm_core.external import VOLTS, AppliesTo
 from llm_core.ledger import Held, Slot
 from llm_core.quantities import PHASES, Phase
 from llm_core.site import SITE, Mode, Station
@@ -137,9 +138,13 @@ def _overloads(
     }
     limits = {node.id: node.limit_ma for node in state.site.limit_tree()}
     for node_id, phase in sorted(places):
-        total_ma = totals[node_id, phase] + _building(state, node_id, phase)
-        if total_ma > _limit(state, node_id, limits[node_id][phase], phase):
+        stations_ma = totals[node_id, phase]
+        total_ma = stations_ma + _building(state, node_id, phase)
+        allowed_ma, most_ma = _outside(state, node_id, phase)
+        if total_ma > _limit(state, node_id, limits[node_id][phase], phase, most_ma):
             yield f"I1: {node_id} {phase}: {total_ma} mA"
+        if allowed_ma is not None and stations_ma + _strange(state, node_id, phase) > allowed_ma:
+            yield f"I1: {node_id} {phase}: {stations_ma} mA of the stations, {allowed_ma} mA allowed from outside"
 
 
 def _most_told(commands: Iterable[SetLimit]) -> dict[Key, int]:
@@ -203,15 +208,43 @@ def _building(state: State, node_id: str, phase: Phase) -> int:
     return 0 if known is None or known.lost or known.current_ma is None else known.high_ma
 
 
-def _limit(state: State, node_id: str, limit_ma: int, phase: Phase) -> int:
-    """The node's limit; the safe fallback at a site that should be metered and is not to be trusted."""
-    if node_id != SITE or state.site.supply.mode is Mode.STATIC or state.site.assumed(SITE) is not None:
-        return limit_ma
+def _limit(state: State, node_id: str, limit_ma: int, phase: Phase, most_ma: int | None) -> int:
+    """The node's limit; the safe fallback at a site that should be metered and is not to be trusted.
+
+    `most_ma` is what others let flow there in all. Where nobody measures the building, it takes what the fallback, or
+    a limit of the stations alone, was chosen to leave to it.
+    """
+    supply = state.site.supply
+    own_ma = supply.derated_ma[phase] if node_id == SITE else limit_ma
+    less_ma = 0 if most_ma is None else max(own_ma - most_ma, 0)
+    if node_id != SITE or supply.mode is Mode.STATIC or state.site.assumed(SITE) is not None:
+        return limit_ma - less_ma
     meter = state.meters.get(SITE) if _is_metered(state, SITE) else None
     known = meter.phases.get(phase) if meter is not None else None
     if known is None or known.lost or known.current_ma is None:
-        return min(limit_ma, state.site.supply.fallback_ma[phase])
-    return limit_ma
+        return min(limit_ma - less_ma, max(supply.fallback_ma[phase] - less_ma, 0))
+    return limit_ma - less_ma
+
+
+def _outside(state: State, node_id: str, phase: Phase) -> tuple[int | None, int | None]:
+    """What limits from outside that hold now allow the stations of a node, and all that flows there."""
+    stations_ma: list[int] = []
+    total_ma: list[int] = []
+    for known in state.limits.values():
+        limit = known.record.limit
+        if not known.holds or limit.node != node_id:
+            continue
+        values = total_ma if limit.applies_to is AppliesTo.TOTAL else stations_ma
+        if limit.limit_ma is not None:
+            values.append(limit.limit_ma[phase])
+        if limit.limit_w is not None:
+            values.append(limit.limit_w * 1000 // len(state.site.supply.site_phases) // VOLTS)
+    return min(stations_ma, default=None), min(total_ma, default=None)
+
+
+def _strange(state: State, node_id: str, phase: Phase) -> int:
+    """What stations that were never adopted draw: they are stations all the same."""
+    return sum(reading.current_ma[phase] for reading in state.strangers.values()) if node_id == SITE else 0
 
 
 # I6

@@ -6,12 +6,14 @@ The plan is a wish: whether and when a target may be sent is `dispatch`'s matter
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 import attrs
 
 from llm_core.allocation import allocate
 from llm_core.budget import Room, Seen, allowed, sum_per_node
-from llm_core.demand import demand_id, demand_of, is_finished, least_of, wants
+from llm_core.demand import allowed_ma, demand_id, demand_of, is_finished, least_of, wants
+from llm_core.external import CapSource, narrowest
 from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Problem
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
@@ -21,6 +23,8 @@ from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bound
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
 UNBALANCE = "unbalance"
+CAPPED_BY = {CapSource.CPO: GrantReason.CPO_LIMIT, CapSource.DRIVER: GrantReason.EXTERNAL_LIMIT}
+KEPT_REASONS = (GrantReason.SHARED_LIMIT, GrantReason.EXTERNAL_LIMIT)
 
 Tree = tuple[LimitNode, ...]
 
@@ -40,7 +44,7 @@ def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms
     if state.factory:
         refusal = {entry.key: _none(entry, GrantReason.NOT_AUTHORISED) for entry in wanting}
         return Plan(refusal, state.allowances)
-    shared = [entry for entry in wanting if not is_apart(entry, now_ms)]
+    shared = [entry for entry in wanting if not is_apart(entry, now_ms) and not _is_denied(state, entry)]
     taken = _reserved(tree, seen, shared)
     told = _with_told(tree, taken, shared)
     pressure = pressures(tree, rooms, told)
@@ -60,6 +64,12 @@ def is_apart(entry: Seen, now_ms: int) -> bool:
     connector = entry.connector
     late = connector.lowering_ms is not None and now_ms - connector.lowering_ms > LATE_MS
     return connector.disobeys_ms is not None or late
+
+
+def _is_denied(state: State, entry: Seen) -> bool:
+    """Whether others let the connector have less than any car charges with."""
+    caps_ma = entry.connector.caps_ma
+    return bool(caps_ma) and allowed_ma(entry.connector) < _least(state, entry)
 
 
 def _none(entry: Seen, reason: GrantReason) -> Grant:
@@ -187,10 +197,15 @@ def _calm(
         if small and key in uncut and not starting:
             grants[key] = grant = attrs.evolve(grant, limit_ma=told[key].offered_ma)
         held = key in demands and grant.reason is GrantReason.OWN_MAXIMUM and demands[key].max_ma == grant.limit_ma
-        if held and lowered_ma == 0 and before is not None and before.reason is GrantReason.SHARED_LIMIT:
+        if held and lowered_ma == 0 and _was_shared(before):
             same = before.limit_ma == grant.limit_ma
             grants[key] = before if same else attrs.evolve(before, limit_ma=grant.limit_ma)
     return grants
+
+
+def _was_shared(before: Grant | None) -> TypeGuard[Grant]:
+    """Whether a node stopped the grant that was told last, by its own limit or by one from outside."""
+    return before is not None and before.limited_by is not None and before.reason in KEPT_REASONS
 
 
 def _chains(tree: Tree) -> dict[str, tuple[str, ...]]:
@@ -238,8 +253,12 @@ def _overdrawn(
 
 def _apart(state: State, entry: Seen, over_ma: Mapping[str, list[int]], tree: Tree) -> Grant:
     """One that disobeys is told its minimum if that fits beside what it draws, else 0. One whose decrease is late
-    keeps its target, unless what others leave asks for a lower one still."""
+    keeps its target, unless what others leave asks for a lower one still. One that others let have too little gets 0.
+    """
     connector = entry.connector
+    source = narrowest(connector.caps_ma)
+    if source is not None and _is_denied(state, entry):
+        return _none(entry, CAPPED_BY[source])
     step_ma = state.stations[entry.key[0]].capabilities.step_ma
     least_ma = _least(state, entry)
     chain = _chain(tree, entry.station.node)
@@ -250,6 +269,7 @@ def _apart(state: State, entry: Seen, over_ma: Mapping[str, list[int]], tree: Tr
         return Grant(demand_id(entry.key), told_ma, GrantReason.DISOBEYS, None)
     reason = connector.grant.reason if connector.grant is not None else GrantReason.WAITING
     fit_ma = max(entry.held_ma - max(most_over_ma, 0), 0) // step_ma * step_ma
+    fit_ma = min(fit_ma, allowed_ma(connector) // step_ma * step_ma)
     fit_ma = fit_ma if fit_ma >= least_ma else 0
     return Grant(demand_id(entry.key), min(connector.offered_ma, fit_ma), reason, None)
 
@@ -266,8 +286,8 @@ def _chain(tree: Tree, start: str) -> set[str]:
 
 def _explained(state: State, rooms: Mapping[str, Room], entry: Seen, grant: Grant) -> Grant:
     """The reason in live operation: the car itself, the lost meter, or a rise that is still to come."""
-    if grant.reason is GrantReason.OWN_MAXIMUM and entry.connector.cap_ma is not None:
-        return attrs.evolve(grant, reason=GrantReason.VEHICLE)
+    if grant.reason is GrantReason.OWN_MAXIMUM:
+        return attrs.evolve(grant, reason=_own_reason(state, entry, grant))
     binding = grant.limited_by
     if binding is None or binding.node == UNBALANCE:
         return grant
@@ -278,6 +298,22 @@ def _explained(state: State, rooms: Mapping[str, Room], entry: Seen, grant: Gran
     is_dynamic = state.site.supply.mode is Mode.DYNAMIC
     if is_dynamic and binding.node == SITE and (known is None or known.lost or known.current_ma is None):
         return attrs.evolve(grant, reason=GrantReason.METER_LOST)
+    if binding.phase in rooms[binding.node].external:
+        return attrs.evolve(grant, reason=GrantReason.EXTERNAL_LIMIT)
+    if grant.reason is GrantReason.EXTERNAL_LIMIT:  # a reason of before, when it was one
+        grant = attrs.evolve(grant, reason=GrantReason.SHARED_LIMIT)
     if rooms[binding.node].raise_ma[binding.phase] < 0 and grant.limit_ma > 0:
         return attrs.evolve(grant, reason=GrantReason.HOLDING)
     return grant
+
+
+def _own_reason(state: State, entry: Seen, grant: Grant) -> GrantReason:
+    """Whose maximum it is: the car's, one that others set, or the station's own."""
+    connector = entry.connector
+    source, most_ma = narrowest(connector.caps_ma), allowed_ma(connector)
+    if connector.cap_ma is not None and connector.cap_ma <= most_ma:
+        return GrantReason.VEHICLE
+    step_ma = state.stations[entry.key[0]].capabilities.step_ma
+    if source is not None and most_ma < entry.station.max_ma and most_ma - grant.limit_ma < step_ma:
+        return CAPPED_BY[source]
+    return GrantReason.OWN_MAXIMUM

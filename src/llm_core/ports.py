@@ -22,6 +22,7 @@ from llm_core.effects import (
     StopRemotely,
 )
 from llm_core.events import Event, MeterSampled, Request
+from llm_core.external import LimitRecord
 from llm_core.orders import Reservation, StationReport
 from llm_core.searching import EVERYTHING, SessionFilter, SessionPage
 from llm_core.sessions import Session
@@ -141,6 +142,7 @@ class Stored:
     badges: tuple[Badge, ...] = ()
     open_sessions: tuple[Session, ...] = ()
     recent_sessions: tuple[Session, ...] = ()
+    limits: tuple[LimitRecord, ...] = ()  # of each external limit its newest record, the latest last
     ceilings: Mapping[Key, int] = attrs.field(factory=dict)
     doubtful: frozenset[Key] = frozenset()
     last_transaction_id: int = 0

@@ -25,6 +25,7 @@ from llm_core.events import (
     Status,
     StatusChanged,
 )
+from llm_core.external import doubted
 from llm_core.ledger import Inherited, Ledger
 from llm_core.quantities import PHASES, Now, PerPhase, Phase
 from llm_core.sessions import believed, meter_session
@@ -185,7 +186,8 @@ def clock_stepped(state: State, by_ms: int, now: Now) -> State:
         key: known if known.clock_ahead_ms is None else attrs.evolve(known, clock_ahead_ms=known.clock_ahead_ms - by_ms)
         for key, known in state.stations.items()
     }
-    return attrs.evolve(state, stations=stations, leases_from_ms=now.monotonic_ms)
+    doubt = doubted(state.clock_doubt, by_ms, now.monotonic_ms)
+    return attrs.evolve(state, stations=stations, leases_from_ms=now.monotonic_ms, clock_doubt=doubt)
 
 
 def found_capable(state: State, event: CapabilitiesFound) -> State:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from llm_core.authorisation import normalise
+from llm_core.curtailment import ENDED_KEPT, is_gone
 from llm_core.effects import Effect, Save
 from llm_core.ledger import Inherited, Ledger
 from llm_core.orders import StationReport
@@ -12,7 +13,7 @@ from llm_core.ports import Stored
 from llm_core.quantities import Now
 from llm_core.sessions import Session, interrupt_session, overtake_session
 from llm_core.site import MAX_LEASE_S, Site, Station
-from llm_core.state import ConnectorState, Key, State, StationState
+from llm_core.state import ConnectorState, Key, LimitState, State, StationState
 
 SETTLED_MS = (MAX_LEASE_S + 30) * 1000  # by then every station that falls back has done so
 
@@ -45,6 +46,8 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
         badges={normalise(badge.badge_id): badge for badge in stored.badges},
         recent={session.transaction_id: session for session in recent},
         next_transaction_id=max(stored.last_transaction_id, *given, 0) + 1,
+        limits=_limits(stored, now),
+        next_limit=max((int(record.limit.id) for record in stored.limits), default=0) + 1,
         latest_utc=stored.latest_utc,
         refusals=stored.refusals,
         reservations={reservation.number: reservation for reservation in stored.reservations},
@@ -52,6 +55,13 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
         noted_ms=now.monotonic_ms,
     )
     return state, tuple(Save(session) for session in ended)
+
+
+def _limits(stored: Stored, now: Now) -> dict[str, LimitState]:
+    """Limits from outside go on; a sender that keeps one alive is taken to have been heard just now."""
+    known = {record.limit.id: LimitState(record, now.monotonic_ms) for record in stored.limits}
+    gone = [limit_id for limit_id, limit in known.items() if is_gone(limit)]
+    return {limit_id: limit for limit_id, limit in known.items() if limit_id not in gone[:-ENDED_KEPT]}
 
 
 def _recovered(station: Station, ceiling_ma: int | None, now: Now) -> ConnectorState:

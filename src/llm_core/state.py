@@ -10,6 +10,7 @@ import attrs
 from llm_core.authorisation import Badge, find_badge
 from llm_core.effects import Alarm, AlarmCode, RefusedStart
 from llm_core.events import Capabilities, Status, TurnedAwayFor
+from llm_core.external import CapSource, ClockDoubt, LimitRecord
 from llm_core.ledger import Ledger
 from llm_core.orders import Reservation, StationReport
 from llm_core.problem import Grant
@@ -53,6 +54,7 @@ class ConnectorState:
     phases_since_ms: int = 0
     below_since_ms: int | None = None  # since when the car draws less than offered
     cap_ma: int | None = None  # what the car showed it can use
+    caps_ma: Mapping[CapSource, int] = attrs.field(factory=dict)  # what others let it have
     idle_since_ms: int | None = None  # since when it draws nothing although offered
     served_ms: int = 0  # time it was given current while it wanted some, for the turns
     rank: int = 0  # its place in the present rotation window
@@ -174,6 +176,17 @@ class BadgeScan:
 
 
 @attrs.frozen
+class LimitState:
+    """An external limit, and whether it holds now."""
+
+    record: LimitRecord
+    heard_ms: int  # when its sender was last heard
+    holds: bool = False
+    began_ms: int | None = None  # since when it holds without a break
+    silent: bool = False  # its sender did not keep it alive
+
+
+@attrs.frozen
 class State:
     """Everything that `step` knows; restored by `recover`, changed by `step` alone."""
 
@@ -191,6 +204,9 @@ class State:
     badge_scan: BadgeScan | None = None
     reservations: Mapping[int, Reservation] = attrs.field(factory=dict)
     reports: Mapping[str, tuple[StationReport, ...]] = attrs.field(factory=dict)  # of adopted stations, newest last
+    limits: Mapping[str, LimitState] = attrs.field(factory=dict)  # from outside, ended ones too (the last hundred)
+    next_limit: int = 1
+    clock_doubt: ClockDoubt | None = None  # how far our clock may be off since it was set
     nodes: Mapping[str, NodeView] = attrs.field(factory=dict)
     alarms: Mapping[tuple[AlarmCode, str], Alarm] = attrs.field(factory=dict)
     next_seq: int = 1

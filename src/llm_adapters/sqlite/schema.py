@@ -88,4 +88,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             at TEXT NOT NULL, station_id TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL, detail TEXT NOT NULL
         )""",
     ),
+    (
+        """CREATE TABLE external_limits (
+            id TEXT NOT NULL,
+            set_at TEXT NOT NULL,
+            ended INTEGER NOT NULL CHECK (ended IN (0, 1)),
+            document TEXT NOT NULL,
+            PRIMARY KEY (id, set_at)
+        )""",
+        "CREATE INDEX external_limits_ended ON external_limits (set_at) WHERE ended",
+    ),
 )

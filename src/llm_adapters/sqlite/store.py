@@ -22,6 +22,7 @@ from llm_core import (
     BadgeRecord,
     Ceiling,
     Key,
+    LimitRecord,
     Record,
     RefusedStart,
     ReservationRecord,
@@ -39,6 +40,7 @@ T = TypeVar("T")
 RECENT_SESSIONS = 1_000
 REFUSED_STARTS_KEPT = 1_000
 RECENT_REFUSALS = 100
+ENDED_LIMITS_KEPT = 10_000  # evidence for the grid operator: years of it
 BATCH = 500  # sessions read at once: a few milliseconds in which no commit is held up noticeably
 PROBE_BYTES = 64 * 1024  # as much as a busy commit: a full disk must not pass by reusing one free page
 LAST_TRANSACTION_ID = """SELECT max(value, (SELECT coalesce(max(transaction_id), 0) FROM sessions))
@@ -163,6 +165,16 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
             station_records.save_reservation(connection, record)
         case StationReport():
             station_records.save_report(connection, record)
+        case LimitRecord():
+            connection.execute(
+                "INSERT OR REPLACE INTO external_limits VALUES (?, ?, ?, ?)",
+                (storable(record.limit.id), utc_text(record.set_at), record.ended is not None, to_json(record)),
+            )
+            connection.execute(
+                "DELETE FROM external_limits WHERE rowid IN (SELECT rowid FROM external_limits WHERE ended"
+                " ORDER BY set_at DESC LIMIT -1 OFFSET ?)",
+                (ENDED_LIMITS_KEPT,),
+            )
         case _:
             assert_never(record)
 
@@ -187,6 +199,8 @@ def _instants(record: Record) -> Iterator[datetime]:
                 yield stopped_at
         case AuditEntry(at=at) | RefusedStart(at=at):
             yield at
+        case LimitRecord(set_at=set_at, began_at=began_at, ended_at=ended_at):  # its own times may lie ahead
+            yield from (at for at in (set_at, began_at, ended_at) if at is not None)
         case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport():
             return
         case _:
@@ -197,6 +211,9 @@ def _load(connection: sqlite3.Connection) -> Stored:
     ended = f"{SELECT} WHERE state <> 'open' ORDER BY transaction_id DESC LIMIT {RECENT_SESSIONS}"
     open_ones = f"{SELECT} WHERE state = 'open' ORDER BY transaction_id"
     badges = connection.execute("SELECT document FROM badges ORDER BY key").fetchall()
+    limits = connection.execute(  # of each the newest record
+        "SELECT document, max(set_at) FROM external_limits GROUP BY id ORDER BY max(set_at)"
+    ).fetchall()
     latest = connection.execute("SELECT value FROM facts WHERE name = 'latest_utc' AND value IS NOT NULL").fetchall()
     (last_id,) = connection.execute(LAST_TRANSACTION_ID).fetchone()
     ceilings, doubtful = _ceilings(connection)
@@ -205,6 +222,7 @@ def _load(connection: sqlite3.Connection) -> Stored:
         badges=tuple(readable(badges, lambda row: from_json(str(row[0]), Badge))),
         open_sessions=tuple(readable(connection.execute(open_ones).fetchall(), session_of)),
         recent_sessions=tuple(readable(reversed(connection.execute(ended).fetchall()), session_of)),
+        limits=tuple(readable(limits, lambda row: from_json(str(row[0]), LimitRecord))),
         ceilings=ceilings,
         doubtful=doubtful,
         last_transaction_id=last_id,
