@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
 import attrs
 
@@ -35,6 +36,21 @@ Result = tuple[State, tuple[Effect, ...]]
 
 
 # Asked for
+
+
+def limited(state: State, event: LimitPut | LimitHeard | LimitWithdrawn | ConnectorCapped, now: Now) -> Result:
+    """What somebody outside asks for, done or refused."""
+    match event:
+        case LimitPut():
+            return limit_put(state, event, now)
+        case LimitHeard():
+            return limit_heard(state, event, now)
+        case LimitWithdrawn():
+            return limit_withdrawn(state, event, now)
+        case ConnectorCapped():
+            return capped(state, event), ()
+        case _:
+            assert_never(event)
 
 
 def limit_put(state: State, event: LimitPut, now: Now) -> Result:

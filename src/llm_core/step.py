@@ -12,7 +12,7 @@ import attrs
 from llm_core.budget import sampled
 from llm_core.configuration import badges_edited, site_edited
 from llm_core.control import tick
-from llm_core.curtailment import capped, limit_heard, limit_put, limit_withdrawn
+from llm_core.curtailment import limited
 from llm_core.effects import Effect, Note, Save
 from llm_core.enrolling import scan_started, scan_stopped
 from llm_core.events import (
@@ -135,14 +135,8 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*reported(state, event, now))
         case ConfigurationRead():
             return Step(configuration_read(state, event))
-        case LimitPut():
-            return Step(*limit_put(state, event, now))
-        case LimitHeard():
-            return Step(*limit_heard(state, event, now))
-        case LimitWithdrawn():
-            return Step(*limit_withdrawn(state, event, now))
-        case ConnectorCapped():
-            return Step(capped(state, event))
+        case LimitPut() | LimitHeard() | LimitWithdrawn() | ConnectorCapped():
+            return Step(*limited(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))
         case ClockStepped():
