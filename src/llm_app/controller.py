@@ -18,12 +18,14 @@ from llm_app.journalling import Journal
 from llm_core import (
     Alarm,
     Answer,
+    AskCpo,
     AskReading,
     Ceiling,
     ClearAlarm,
     ClearLimit,
     Clock,
     ClockStepped,
+    CpoVerdict,
     Effect,
     Event,
     InviteBoot,
@@ -48,7 +50,9 @@ from llm_core import (
     StorageHealed,
     Store,
     StoreError,
+    TellCpo,
     Tick,
+    UplinkCommand,
     step,
 )
 
@@ -75,6 +79,7 @@ class Controller:
         self._store = store
         self._journal = journal
         self._perform: Callable[[StationCommand], None] = _nobody
+        self._perform_above: Callable[[UplinkCommand], None] = _nobody_above
         self._watchers: list[Watcher] = []
         self._inbox: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -117,6 +122,10 @@ class Controller:
     def command_with(self, perform: Callable[[StationCommand], None]) -> None:
         """Send commands to the stations by `perform` (the port `Stations`), from the next step on."""
         self._perform = perform
+
+    def tell_cpo_with(self, perform: Callable[[UplinkCommand], None]) -> None:
+        """Ask and tell the CPO by `perform` (the port `Uplinks`), from the next step on."""
+        self._perform_above = perform
 
     def why_unhealthy(self) -> str | None:
         """Why the controller does not do its work, or None when it ticks and stores."""
@@ -220,6 +229,8 @@ class Controller:
                     future.set_result(effect.answer)
             case SetLimit() | ClearLimit() | StopRemotely() | AskReading() | InviteBoot():
                 self._perform(effect)
+            case AskCpo() | TellCpo():
+                self._perform_above(effect)
             case Note():
                 self._remember(effect.record)
             case RaiseAlarm():
@@ -275,6 +286,8 @@ class Controller:
                 key: object = ("session", record.transaction_id)
             case Ceiling():
                 key = ("ceiling", record.station_id, record.connector)
+            case CpoVerdict():
+                key = ("verdict", record.id_tag)
             case _:
                 key = record
         if len(self._notes) < MOST_NOTES or key in self._notes:
@@ -301,6 +314,10 @@ class Controller:
 
 def _nobody(command: StationCommand) -> None:
     log.error("a command before there were stations: %s", command)
+
+
+def _nobody_above(_command: UplinkCommand) -> None:
+    """Without a way up the core's own deadline answers in the CPO's place."""
 
 
 def _words(alarm: Alarm) -> str:

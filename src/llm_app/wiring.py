@@ -28,6 +28,7 @@ from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database, snapshot_daily
 from llm_adapters.sqlite.station_keys import SqliteStationKeys
 from llm_adapters.sqlite.store import SqliteStore
+from llm_adapters.sqlite.uplink import SqliteUplink
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
 from llm_app.clock import SystemClock, set_machine_clock
@@ -102,6 +103,7 @@ class Shelves:
     store: SqliteStore
     accounts: SqliteAccounts
     keys: SqliteStationKeys
+    cpo: SqliteUplink
 
 
 @contextlib.contextmanager
@@ -147,7 +149,8 @@ async def serving(options: Options) -> AsyncIterator[Running]:
         except StoreError as error:
             raise Failure(f"cannot open the database in {options.data}: {error}") from error
         try:
-            shelves = Shelves(SqliteStore(database), SqliteAccounts(database), await SqliteStationKeys.open(database))
+            keys = await SqliteStationKeys.open(database)
+            shelves = Shelves(SqliteStore(database), SqliteAccounts(database), keys, SqliteUplink(database))
             snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
             try:
                 async with _running(options, clock, shelves, http) as running:
@@ -309,6 +312,7 @@ def _desk(
         stations=stations,
         allowed_hosts=_names(options) | {host},
         healthy=running.controller.why_unhealthy,
+        uplink=shelves.cpo,
         meter_models=meters.catalogue,
         write_sessions=write_sessions,
         parse_badges=parse_badges,

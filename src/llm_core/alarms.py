@@ -10,6 +10,7 @@ from llm_core.quantities import Now
 from llm_core.sessions import AHEAD, OLDEST_STAMP
 from llm_core.site import SITE, Mode
 from llm_core.state import MeterState, State
+from llm_core.uplink import AWAY, UplinkState
 
 OFFLINE_MS = 60_000
 GUARD_MS = 300_000  # an intervention stays in sight for five minutes
@@ -30,6 +31,7 @@ def alarms_of(state: State, now: Now) -> dict[Code, Alarm]:
             *_stations(state, now.monotonic_ms),
             *_connectors(state),
             *_clocks(state, now),
+            *_cpo(state, now.monotonic_ms),
             *_site(state, now.monotonic_ms),
         )
     }
@@ -87,6 +89,20 @@ def _connectors(state: State) -> Iterator[Code]:
     for key, reading in state.strangers.items():
         if max(reading.current_ma) >= STRANGER_MA:
             yield AlarmCode.STRANGER_DRAWS, key[0]
+
+
+def _cpo(state: State, now_ms: int) -> Iterator[Code]:
+    """Where the CPO does not answer although the station is there, and where it wants nothing to do with it."""
+    for entry in state.site.uplink.stations:
+        status, known = state.uplink.get(entry.station_id), state.stations.get(entry.station_id)
+        if status is not None and status.refused:
+            yield AlarmCode.CPO_REFUSES, entry.station_id
+        if not state.site.uplink.enabled or known is None or not known.online or status is None:
+            continue
+        if status.state is UplinkState.REFUSED and not status.refused:
+            yield AlarmCode.CPO_REFUSES, entry.station_id
+        if status.state in AWAY and now_ms - status.since_ms >= OFFLINE_MS:
+            yield AlarmCode.CPO_OFFLINE, entry.station_id
 
 
 def _site(state: State, now_ms: int) -> Iterator[Code]:

@@ -27,6 +27,7 @@ from llm_core.events import (
     PutStations,
     PutSupply,
     PutSystem,
+    PutUplink,
     RemoveStation,
     SiteEdit,
     SiteEdited,
@@ -36,7 +37,7 @@ from llm_core.presence import introduced, promised_maximum, with_station
 from llm_core.problem import Fault
 from llm_core.quantities import Now
 from llm_core.sessions import interrupt_session
-from llm_core.site import Site, SiteError, Station, check
+from llm_core.site import AccessRule, Site, SiteError, Station, check
 from llm_core.state import State, StationState
 
 Result = tuple[State, tuple[Effect, ...]]
@@ -77,11 +78,18 @@ def edited(site: Site, edit: SiteEdit) -> Site:
             return attrs.evolve(site, sharing=edit.sharing)
         case PutAccess():
             rules = edit.badge_rules if edit.badge_rules is not None else site.badge_rules
-            return attrs.evolve(site, access=edit.rule, badge_rules=rules)
+            uplink = attrs.evolve(site.uplink, enabled=edit.rule is AccessRule.CPO)
+            return attrs.evolve(site, access=edit.rule, badge_rules=rules, uplink=uplink)
+        case PutUplink():
+            return attrs.evolve(site, access=_rule_with(edit.uplink.enabled, site.access), uplink=edit.uplink)
         case PutStation() | PutStations():
             return attrs.evolve(site, stations=_with_stations(site.stations, _stations_of(edit)))
         case RemoveStation():
-            return attrs.evolve(site, stations=tuple(s for s in site.stations if s.id != edit.station_id))
+            uplink = attrs.evolve(
+                site.uplink, stations=tuple(s for s in site.uplink.stations if s.station_id != edit.station_id)
+            )
+            stations = tuple(s for s in site.stations if s.id != edit.station_id)
+            return attrs.evolve(site, stations=stations, uplink=uplink)
         case _:
             assert_never(edit)
 
@@ -95,6 +103,13 @@ def _with_stations(before: tuple[Station, ...], put: tuple[Station, ...]) -> tup
     new = {station.id: station for station in put}
     kept = tuple(new.pop(station.id, station) for station in before)
     return (*kept, *new.values())
+
+
+def _rule_with(uplink_enabled: bool, before: AccessRule) -> AccessRule:
+    """The CPO replaces the badges; when it goes, badges are asked for again."""
+    if uplink_enabled:
+        return AccessRule.CPO
+    return AccessRule.BADGE if before is AccessRule.CPO else before
 
 
 def _shown(site: Site, edit: SiteEdit) -> str:
@@ -113,6 +128,8 @@ def _shown(site: Site, edit: SiteEdit) -> str:
         case PutAccess():
             rules = site.badge_rules
             return f"rule={site.access}, concurrent={rules.concurrent}, byte_order={rules.byte_order}"
+        case PutUplink():
+            return repr(site.uplink)
         case PutStation():
             return _text(site.station(edit.station.id))
         case PutStations():

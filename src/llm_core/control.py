@@ -12,6 +12,7 @@ import attrs
 from llm_core import ledger as books
 from llm_core.alarms import alarms_of
 from llm_core.budget import Room, Seen, aged, interval, rooms, sum_per_node, survey
+from llm_core.cpo import overdue
 from llm_core.curtailment import caps_in_force, curtailed
 from llm_core.demand import wants
 from llm_core.dispatch import Command, dispatch
@@ -48,6 +49,7 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     """Compute the limits; returns the next state and the effects, saves before commands."""
     now_ms = now.monotonic_ms
     state, ended = abandoned(state, now)
+    state, answers = overdue(state, now)
     state = _clocked(_turned(state, now), now_ms)
     state, witnessed = curtailed(state, now)
     caps = caps_in_force(state)
@@ -70,7 +72,7 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     state, stops = _stopped(state, now_ms)
     state, notes = _noted(state, now_ms)
     state, changes = _alarmed(state, now)
-    return state, (*ended, *witnessed, *effects, *asks, *stops, *notes, *changes)
+    return state, (*ended, *answers, *witnessed, *effects, *asks, *stops, *notes, *changes)
 
 
 # Time

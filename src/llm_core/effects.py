@@ -82,6 +82,64 @@ class InviteBoot:
 
 
 @attrs.frozen
+class AskCpo:
+    """Have the CPO judge a badge; it waits for a `CpoAnswered` with this `ask`, for 5 s at most.
+
+    With a `transaction_id` the badge has begun a transaction whose start is in the queue: its answer will do.
+    """
+
+    ask: int
+    station_id: str
+    id_tag: str
+    transaction_id: int | None = None
+
+
+@attrs.frozen
+class TellCpo:
+    """Something new lies in a station's queue for the CPO."""
+
+    station_id: str
+
+
+class UplinkKind(StrEnum):
+    START = "start"
+    METER = "meter"
+    STOP = "stop"
+
+
+@attrs.frozen
+class UplinkMessage:
+    """A message for the CPO, kept until it has it: in the station's own words (`said`), and what we took from them.
+
+    A start and a stop of one transaction are taken once, a stop only where there was a start.
+    """
+
+    station_id: str
+    kind: UplinkKind
+    transaction_id: int
+    connector: int = 0
+    id_tag: str | None = None
+    meter_wh: int | None = None
+    at: datetime | None = None
+    reason: str = ""
+    said: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen
+class CpoVerdict:
+    """What the CPO last said of a badge, under its normalised id; `verdict` None forgets it."""
+
+    id_tag: str
+    verdict: Verdict | None
+    expires_at: datetime | None = None
+
+
+@attrs.frozen
+class CpoForgotten:
+    """Forget what the CPO said of any badge."""
+
+
+@attrs.frozen
 class Ceiling:
     """The most that a connector may hold, as promised to the disk before it was sent to the station."""
 
@@ -121,7 +179,18 @@ class RefusedStart:
 
 
 Record = (
-    Session | Ceiling | Site | BadgeRecord | AuditEntry | RefusedStart | ReservationRecord | StationReport | LimitRecord
+    Session
+    | Ceiling
+    | Site
+    | BadgeRecord
+    | AuditEntry
+    | RefusedStart
+    | ReservationRecord
+    | StationReport
+    | LimitRecord
+    | UplinkMessage
+    | CpoVerdict
+    | CpoForgotten
 )
 
 
@@ -203,6 +272,8 @@ class AlarmCode(StrEnum):
     CLOCK_WRONG = "clock_wrong"
     CAR_ASLEEP = "car_asleep"
     LIMIT_SENDER_SILENT = "limit_sender_silent"
+    CPO_OFFLINE = "cpo_offline"
+    CPO_REFUSES = "cpo_refuses"
 
 
 @attrs.frozen
@@ -224,4 +295,17 @@ class ClearAlarm:
     alarm: Alarm
 
 
-Effect = SetLimit | ClearLimit | StopRemotely | AskReading | InviteBoot | Save | Note | Reply | RaiseAlarm | ClearAlarm
+Effect = (
+    SetLimit
+    | ClearLimit
+    | StopRemotely
+    | AskReading
+    | InviteBoot
+    | AskCpo
+    | TellCpo
+    | Save
+    | Note
+    | Reply
+    | RaiseAlarm
+    | ClearAlarm
+)

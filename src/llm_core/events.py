@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import attrs
 
-from llm_core.authorisation import Badge
+from llm_core.authorisation import Badge, Verdict
 from llm_core.external import CapSource, ExternalLimit
 from llm_core.orders import ConfigurationRead, OrderEnded, StationOrdered, StationReported
 from llm_core.site import (
@@ -24,6 +24,7 @@ from llm_core.site import (
     Supply,
     System,
 )
+from llm_core.uplink import Uplink, UplinkState
 
 
 class Status(StrEnum):
@@ -152,7 +153,7 @@ class BadgePresented:
 
 @attrs.frozen
 class StartRequested:
-    """A station starts a transaction. Answer: `Started`."""
+    """A station starts a transaction. Answer: `Started`. `said` are its own words, for the CPO."""
 
     station_id: str
     connector: int
@@ -160,11 +161,12 @@ class StartRequested:
     meter_start_wh: int
     at: datetime | None = None
     request: int = 0
+    said: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
 class StopRequested:
-    """A station ended a transaction, perhaps long ago. Answer: `Stopped`."""
+    """A station ended a transaction, perhaps long ago. Answer: `Stopped`. `said` are its own words, for the CPO."""
 
     station_id: str
     transaction_id: int
@@ -173,6 +175,7 @@ class StopRequested:
     reason: str = "Local"
     id_tag: str | None = None
     request: int = 0
+    said: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
@@ -249,6 +252,13 @@ class PutAccess:
 
 
 @attrs.frozen
+class PutUplink:
+    """The CPO takes over the badges while it is enabled: the access rule follows."""
+
+    uplink: Uplink
+
+
+@attrs.frozen
 class PutStation:
     """Add a station (adopting it when it waits) or replace the one with this id."""
 
@@ -268,7 +278,16 @@ class RemoveStation:
 
 
 SiteEdit = (
-    PutSystem | PutSupply | PutClusters | PutMeters | PutSharing | PutAccess | PutStation | PutStations | RemoveStation
+    PutSystem
+    | PutSupply
+    | PutClusters
+    | PutMeters
+    | PutSharing
+    | PutAccess
+    | PutUplink
+    | PutStation
+    | PutStations
+    | RemoveStation
 )
 
 
@@ -346,6 +365,38 @@ class ConnectorCapped:
 
 
 @attrs.frozen
+class UplinkReported:
+    """How a station stands with the CPO now; `error` is the last one, in words."""
+
+    station_id: str
+    state: UplinkState
+    queued: int = 0
+    refused: int = 0
+    doubtful: int = 0
+    error: str = ""
+
+
+@attrs.frozen
+class CpoAnswered:
+    """What the CPO says of a badge: to the question `ask`, or to the start of `transaction_id`.
+
+    `verdict` None: it cannot be asked, or does not answer. A verdict that nobody waits for is remembered all the same.
+    """
+
+    station_id: str
+    id_tag: str
+    verdict: Verdict | None
+    ask: int | None = None
+    transaction_id: int | None = None
+    expires_at: datetime | None = None
+
+
+@attrs.frozen
+class CpoCacheCleared:
+    """The CPO wants all that it ever said of badges forgotten."""
+
+
+@attrs.frozen
 class SetUpDone:
     """The factory state is over: somebody has set a password of their own, stations may be given current."""
 
@@ -398,6 +449,9 @@ Event = (
     | LimitHeard
     | LimitWithdrawn
     | ConnectorCapped
+    | UplinkReported
+    | CpoAnswered
+    | CpoCacheCleared
     | SetUpDone
     | ClockStepped
     | StorageFailed

@@ -12,14 +12,18 @@ import attrs
 from llm_core.authorisation import Badge
 from llm_core.effects import (
     Answer,
+    AskCpo,
     AskReading,
     AuditEntry,
     ClearLimit,
+    CpoVerdict,
     InviteBoot,
     Record,
     RefusedStart,
     SetLimit,
     StopRemotely,
+    TellCpo,
+    UplinkMessage,
 )
 from llm_core.events import Event, MeterSampled, Request
 from llm_core.external import LimitRecord
@@ -133,6 +137,98 @@ class ModelMemory(Protocol):
         """Keep it; returns at once. Written soon, and promised to nobody."""
 
 
+UplinkCommand = AskCpo | TellCpo
+
+
+class Uplinks(Protocol):
+    """The way up to the CPO. Each `AskCpo` is answered by a `CpoAnswered` within 5 s."""
+
+    def perform(self, command: UplinkCommand) -> None:
+        """Take a command; returns at once."""
+
+
+@attrs.frozen
+class Queued:
+    """A message that waits for the CPO. `message_id` stays the same however often it is sent; `cpo_transaction_id`
+    is the CPO's own number of its transaction (None: not known yet)."""
+
+    number: int
+    message_id: str
+    message: UplinkMessage
+    cpo_transaction_id: int | None = None
+    refusal: str = ""
+
+
+@attrs.frozen
+class QueueLengths:
+    """What lies in a station's queue: messages that wait, that the CPO refused for good, starts that it may have
+    counted twice."""
+
+    waiting: int = 0
+    refused: int = 0
+    doubtful: int = 0
+
+
+class UplinkQueue(Protocol):
+    """Messages for the CPO on their way, durable and in order per station. What the disk refuses is `StoreError`.
+
+    Starts and stops come in with `Store.commit`, in the commit of their session.
+    """
+
+    async def waiting(self, station_id: str, most: int) -> tuple[Queued, ...]:
+        """The oldest messages of a station, in the order in which the CPO is to have them."""
+
+    async def lengths(self, station_id: str) -> QueueLengths: ...
+
+    async def put(self, messages: Iterable[UplinkMessage]) -> None:
+        """Add meter values; of transactions that the CPO does not know they are dropped."""
+
+    async def delivered(self, numbers: Iterable[int]) -> None:
+        """The CPO has these."""
+
+    async def started(self, number: int, cpo_transaction_id: int) -> None:
+        """The CPO has this start and calls its transaction so."""
+
+    async def doubt(self, number: int) -> None:
+        """This start was sent and nobody knows whether the CPO has it: it may count it twice."""
+
+    async def refuse(self, number: int, reason: str) -> None:
+        """The CPO has refused this for good, and with a start all that follows from it: kept and shown."""
+
+    async def retry_refused(self, station_id: str) -> None:
+        """Send what was refused once more."""
+
+    async def refused(self, station_id: str, most: int) -> tuple[Queued, ...]:
+        """What the CPO refused for good, the newest first."""
+
+    async def cpo_transaction(self, transaction_id: int) -> int | None:
+        """The CPO's own number of a transaction of ours."""
+
+    async def own_transaction(self, station_id: str, cpo_transaction_id: int) -> int | None:
+        """Our number of the newest transaction that the CPO calls so."""
+
+    async def note(self, station_id: str, name: str, value: str | None) -> None:
+        """Remember a fact about a station (None: forget it): its boot, the CPO's settings and profiles."""
+
+    async def notes(self, station_id: str) -> Mapping[str, str]: ...
+
+
+class UplinkSecrets(Protocol):
+    """Passwords and private keys for the CPO, apart from everything that is read, exported or logged."""
+
+    async def secret(self, station_id: str, name: str) -> str | None: ...
+
+    async def names(self) -> frozenset[tuple[str, str]]:
+        """Which secrets there are: station and name."""
+
+    async def keep(self, secrets: Mapping[tuple[str, str], str | None], by: str) -> None:
+        """Set these (None removes one), audited without the secret itself."""
+
+
+class UplinkBook(UplinkQueue, UplinkSecrets, Protocol):
+    """All that is kept for the CPO."""
+
+
 @attrs.frozen
 class Stored:
     """What a store gives back at start-up. `ceilings` of stations that ever connected; a row that cannot be
@@ -145,6 +241,7 @@ class Stored:
     limits: tuple[LimitRecord, ...] = ()  # of each external limit its newest record, the latest last
     ceilings: Mapping[Key, int] = attrs.field(factory=dict)
     doubtful: frozenset[Key] = frozenset()
+    cpo_verdicts: tuple[CpoVerdict, ...] = ()
     last_transaction_id: int = 0
     latest_utc: datetime | None = None
     refusals: tuple[RefusedStart, ...] = ()  # the last ones, newest last

@@ -13,6 +13,7 @@ import attrs
 
 from llm_core.problem import Fault, LimitNode, Strategy
 from llm_core.quantities import PHASES, PerPhase, Phase
+from llm_core.uplink import Uplink, uplink_faults
 
 SITE = "site"
 DEFAULT_CLUSTER = "default"
@@ -203,8 +204,9 @@ class Site:
     stations: tuple[Station, ...] = ()
     meters: tuple[MeterSetup, ...] = ()
     sharing: Sharing = Sharing()
-    access: AccessRule = AccessRule.BADGE
+    access: AccessRule = AccessRule.BADGE  # CPO exactly while the uplink is enabled
     badge_rules: BadgeRules = BadgeRules()
+    uplink: Uplink = Uplink()
 
     def station(self, station_id: str) -> Station | None:
         return self._by_id.get(station_id)
@@ -265,7 +267,13 @@ class SiteError(ValueError):
 
 def check(site: Site) -> None:
     """Raise `SiteError` with every fault; a `Site` that passes is safe to run (I6 included)."""
-    faults = (*_supply_faults(site), *_tree_faults(site), *_station_faults(site), *_meter_faults(site))
+    faults = (
+        *_supply_faults(site),
+        *_tree_faults(site),
+        *_station_faults(site),
+        *_meter_faults(site),
+        *_access_faults(site),
+    )
     if not faults:
         faults = tuple(_floor_faults(site))
     if faults:
@@ -391,6 +399,12 @@ def _line_faults(meter: MeterSetup, at: str) -> Iterator[Fault]:
         yield Fault(f"{at}/port", "must lie between 1 and 65535")
     if not 0 <= meter.unit <= 255:
         yield Fault(f"{at}/unit", "must lie between 0 and 255")
+
+
+def _access_faults(site: Site) -> Iterator[Fault]:
+    if (site.access is AccessRule.CPO) is not site.uplink.enabled:
+        yield Fault("/access/rule", "is cpo exactly while the connection to the operator is switched on")
+    yield from uplink_faults(site.uplink)
 
 
 @attrs.frozen

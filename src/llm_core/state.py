@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from llm_core.authorisation import Badge, find_badge
-from llm_core.effects import Alarm, AlarmCode, RefusedStart
+from llm_core.effects import Alarm, AlarmCode, CpoVerdict, RefusedStart
 from llm_core.events import Capabilities, Status, TurnedAwayFor
 from llm_core.external import CapSource, ClockDoubt, LimitRecord
 from llm_core.ledger import Ledger
@@ -17,6 +17,7 @@ from llm_core.problem import Grant
 from llm_core.quantities import PerPhase, Phase
 from llm_core.sessions import Session
 from llm_core.site import Site
+from llm_core.uplink import UplinkStatus
 
 Key = tuple[str, int]  # station id, connector: the address of a connector
 
@@ -187,6 +188,20 @@ class LimitState:
 
 
 @attrs.frozen
+class CpoAsk:
+    """A badge that waits for the CPO's verdict, and the requests that wait with it.
+
+    `session` is the one that it began: no limit is given to it before.
+    """
+
+    station_id: str
+    id_tag: str
+    since_ms: int
+    requests: tuple[int, ...]
+    session: Session | None = None
+
+
+@attrs.frozen
 class State:
     """Everything that `step` knows; restored by `recover`, changed by `step` alone."""
 
@@ -209,6 +224,11 @@ class State:
     clock_doubt: ClockDoubt | None = None  # how far our clock may be off since it was set
     nodes: Mapping[str, NodeView] = attrs.field(factory=dict)
     alarms: Mapping[tuple[AlarmCode, str], Alarm] = attrs.field(factory=dict)
+    uplink: Mapping[str, UplinkStatus] = attrs.field(factory=dict)  # how each station stands with the CPO
+    cpo_asks: Mapping[int, CpoAsk] = attrs.field(factory=dict)
+    cpo_verdicts: Mapping[str, CpoVerdict] = attrs.field(factory=dict)  # the last of each badge, newest last, bounded
+    cpo_unstopped: Mapping[int, int | None] = attrs.field(factory=dict)  # ended without a stop, since when
+    next_ask: int = 1
     next_seq: int = 1
     next_transaction_id: int = 1
     next_order: int = 1

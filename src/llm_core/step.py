@@ -12,6 +12,7 @@ import attrs
 from llm_core.budget import sampled
 from llm_core.configuration import badges_edited, site_edited
 from llm_core.control import tick
+from llm_core.cpo import heard, presented, started, stopped
 from llm_core.curtailment import limited
 from llm_core.effects import Effect, Note, Save
 from llm_core.enrolling import scan_started, scan_stopped
@@ -23,6 +24,8 @@ from llm_core.events import (
     CapabilitiesFound,
     ClockStepped,
     ConnectorCapped,
+    CpoAnswered,
+    CpoCacheCleared,
     Event,
     LimitConfirmed,
     LimitHeard,
@@ -46,6 +49,7 @@ from llm_core.events import (
     StorageFailed,
     StorageHealed,
     Tick,
+    UplinkReported,
 )
 from llm_core.ordering import order_ended, ordered
 from llm_core.orders import ConfigurationRead, OrderEnded, StationOrdered, StationReported
@@ -64,7 +68,6 @@ from llm_core.presence import (
 from llm_core.quantities import Now
 from llm_core.reporting import configuration_read, reported
 from llm_core.state import State
-from llm_core.transactions import presented, started, stopped
 
 
 @attrs.frozen
@@ -137,6 +140,8 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(configuration_read(state, event))
         case LimitPut() | LimitHeard() | LimitWithdrawn() | ConnectorCapped():
             return Step(*limited(state, event, now))
+        case UplinkReported() | CpoAnswered() | CpoCacheCleared():
+            return Step(*heard(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))
         case ClockStepped():

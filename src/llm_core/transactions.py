@@ -7,6 +7,7 @@ out of a queue ends no newer session, and a stop frees only the session it names
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import attrs
@@ -64,15 +65,21 @@ def presented(state: State, event: BadgePresented, now: Now) -> Result:
     reply = Reply(event.request, Authorised(verdict))
     if verdict is Verdict.ACCEPTED:
         return state, (*found, reply, *_stopping(state, event))
-    refusal = RefusedStart(now.utc, event.station_id, event.id_tag, verdict)
-    if found or state.site.station(event.station_id) is None or _is_no_news(state, refusal):
+    if found:
         return state, (*found, reply)
-    return _with_refusal(state, refusal), (Note(refusal), reply)
+    return kept_refusal(state, RefusedStart(now.utc, event.station_id, event.id_tag, verdict), (reply,))
+
+
+def kept_refusal(state: State, refusal: RefusedStart, replies: tuple[Effect, ...]) -> Result:
+    """The replies, and the refusal to be enrolled from unless it is no news or a stranger's."""
+    if state.site.station(refusal.station_id) is None or _is_no_news(state, refusal):
+        return state, replies
+    return _with_refusal(state, refusal), (Note(refusal), *replies)
 
 
 def started(state: State, event: StartRequested, now: Now) -> Result:
     """Open a session for an accepted badge; a repeated start gives the first answer again."""
-    known = _repeated(state, event, now)
+    known = repeated(state, event, now)
     if known is not None:
         return state, (Save(known), Reply(event.request, Started(known.transaction_id, Verdict.ACCEPTED)))
     transaction_id = state.next_transaction_id
@@ -82,8 +89,8 @@ def started(state: State, event: StartRequested, now: Now) -> Result:
     if verdict is not Verdict.ACCEPTED:
         refusal = RefusedStart(now.utc, event.station_id, event.id_tag, verdict, transaction_id)
         return _refused(state, event, refusal), (*found, Save(refusal), reply)
-    state, met = _met(state, (event.station_id, event.connector))
-    state, saves = _opened(state, _session_of(event, transaction_id, now), now)
+    state, met = with_known(state, (event.station_id, event.connector))
+    state, saves = opened(state, session_of(event, transaction_id, now), now)
     state, over = used_reservation(state, event.station_id, event.connector, event.id_tag)
     return state, (*found, *met, *saves, *over, reply)
 
@@ -102,7 +109,7 @@ def stopped(state: State, event: StopRequested, now: Now) -> Result:
         stopped_at = believed(event.at, now)
         session = close_session(session, stopped_at, event.meter_stop_wh, event.reason)
         session = attrs.evolve(session, flagged=session.flagged or stopped_at != event.at)
-    return _ended(state, key, session, now), (Save(session), reply)
+    return concluded(state, key, session, now), (Save(session), reply)
 
 
 def abandoned(state: State, now: Now) -> Result:
@@ -114,7 +121,7 @@ def abandoned(state: State, now: Now) -> Result:
             since = now.utc - timedelta(milliseconds=free_ms)
             ended = interrupt_session(connector.session, since, "NoStop")
             effects.append(Save(ended))
-            state = _ended(state, key, ended, now)
+            state = concluded(state, key, ended, now)
     return state, tuple(effects)
 
 
@@ -131,7 +138,7 @@ def _start_verdict(state: State, event: StartRequested, now: Now) -> Verdict:
     verdict = _verdict(state, event.station_id, event.id_tag, now)
     if verdict is not Verdict.ACCEPTED:
         return verdict
-    if not _has_connector(state, event):
+    if not has_connector(state, event):
         return Verdict.INVALID
     if _is_taken(state, event, now):
         return Verdict.BLOCKED
@@ -213,7 +220,11 @@ def _refused(state: State, event: StartRequested, refusal: RefusedStart) -> Stat
     """No session, and the share that was kept for the car is free again."""
     if state.site.station(event.station_id) is not None:
         state = _with_refusal(state, refusal)
-    key = (event.station_id, event.connector)
+    return unprepared(state, (event.station_id, event.connector))
+
+
+def unprepared(state: State, key: Key) -> State:
+    """The share that was kept for a car at this connector is free again."""
     connector = state.connectors.get(key)
     if connector is None or connector.preparing_ms is None:
         return state
@@ -224,13 +235,13 @@ def _refused(state: State, event: StartRequested, refusal: RefusedStart) -> Stat
 # Starts
 
 
-def _has_connector(state: State, event: StartRequested) -> bool:
+def has_connector(state: State, event: StartRequested) -> bool:
     """Whether the start can come from there: no connector 0, none of a station that never called."""
     known = state.stations.get(event.station_id)
     return 1 <= event.connector <= MOST_CONNECTORS and known is not None and known.met
 
 
-def _met(state: State, key: Key) -> Result:
+def with_known(state: State, key: Key) -> Result:
     """A connector that speaks of itself by a start for the first time may hold anything up to its maximum."""
     station = state.site.station(key[0])
     if key in state.connectors or station is None:
@@ -240,13 +251,13 @@ def _met(state: State, key: Key) -> Result:
     return state, (Save(Ceiling(*key, station.max_ma)),)
 
 
-def _session_of(event: StartRequested, transaction_id: int, now: Now) -> Session:
+def session_of(event: StartRequested, transaction_id: int, now: Now) -> Session:
     started_at, meter_start_wh = believed(event.at, now), max(event.meter_start_wh, 0)
     session = open_session(transaction_id, event.station_id, event.connector, event.id_tag, started_at, meter_start_wh)
     return attrs.evolve(session, flagged=started_at != event.at or meter_start_wh != event.meter_start_wh)
 
 
-def _opened(state: State, session: Session, now: Now) -> Result:
+def opened(state: State, session: Session, now: Now) -> Result:
     """The session at its connector, in place of an older one; one that comes too late for that has ended already."""
     key = (session.station_id, session.connector)
     present = state.connectors[key].session
@@ -254,9 +265,9 @@ def _opened(state: State, session: Session, now: Now) -> Result:
         return _with_session(state, key, session, now), (Save(session),)
     if _is_late(session, present, now):
         late = overtake_session(session, present)
-        return _ended(state, None, late, now), (Save(late),)
+        return concluded(state, None, late, now), (Save(late),)
     ended = overtake_session(present, session)
-    state = _ended(state, key, ended, now)
+    state = concluded(state, key, ended, now)
     return _with_session(state, key, session, now), (Save(ended), Save(session))
 
 
@@ -267,17 +278,18 @@ def _is_late(session: Session, present: Session, now: Now) -> bool:
     return now.utc - session.started_at > LIVE or session.meter_start_wh < present.meter_start_wh
 
 
-def _repeated(state: State, event: StartRequested, now: Now) -> Session | None:
+def repeated(state: State, event: StartRequested, now: Now, waiting: Iterable[Session] = ()) -> Session | None:
     """The session that an earlier copy of this start has opened.
 
     Copies carry the same stamp. Where it cannot be believed, the open session of the same badge that began with the
-    same register is taken for it: at worst one driver's two sessions become one.
+    same register is taken for it: at worst one driver's two sessions become one. `waiting` are open ones elsewhere.
     """
     connector = state.connectors.get((event.station_id, event.connector))
     present = connector.session if connector is not None else None
+    open_ones = (*((present,) if present is not None else ()), *waiting)
     if believed(event.at, now) != event.at:
-        return present if present is not None and _is_alike(present, event) else None
-    candidates = (*((present,) if present is not None else ()), *state.recent.values())
+        return next((session for session in open_ones if _is_alike(session, event)), None)
+    candidates = (*open_ones, *state.recent.values())
     return next((s for s in candidates if s.started_at == event.at and _is_alike(s, event)), None)
 
 
@@ -335,7 +347,7 @@ def _is_foreign(event: StopRequested, session: Session, now: Now) -> bool:
     return event.at < session.started_at - AHEAD and not metered
 
 
-def _ended(state: State, key: Key | None, session: Session, now: Now) -> State:
+def concluded(state: State, key: Key | None, session: Session, now: Now) -> State:
     """The session among the ended ones, its connector free; what the station still holds stays in the ledger."""
     recent = {**state.recent, session.transaction_id: session}
     while len(recent) > RECENT:

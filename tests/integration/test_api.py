@@ -20,6 +20,7 @@ import httpx
 import pytest
 import uvicorn
 from memory_keys import MemoryKeys
+from memory_uplink import MemoryUplink
 from starlette.applications import Starlette
 
 from llm_adapters.files.badges_csv import parse_badges
@@ -40,6 +41,7 @@ from llm_core import (
     NotStored,
     Now,
     Order,
+    Queued,
     Reply,
     Request,
     Role,
@@ -59,6 +61,8 @@ from llm_core import (
     Token,
     TryLater,
     TurnedAwayFor,
+    UplinkKind,
+    UplinkMessage,
     User,
     WebSession,
     WrongPassword,
@@ -233,6 +237,7 @@ class House:
     faults: list[str]
     wall: Wall
     keys: MemoryKeys
+    uplink: MemoryUplink
 
     def client(self, role: Role | None = Role.ADMINISTRATOR) -> httpx.Client:
         headers = {"Authorization": f"Bearer llm_{role}"} if role is not None else {}
@@ -245,7 +250,7 @@ class House:
 @pytest.fixture(scope="module")
 def served() -> Iterator[House]:
     clock, people, shelf, faults, wall = Clock(), People(), Shelf(), list[str](), Wall()
-    inbox, keys = CoreInbox(clock), MemoryKeys()
+    inbox, keys, uplink = CoreInbox(clock), MemoryKeys(), MemoryUplink()
     desk = Desk(
         inbox=inbox,
         accounts=people,
@@ -258,6 +263,7 @@ def served() -> Iterator[House]:
         allowed_hosts=frozenset({"127.0.0.1"}),
         stations=wall,
         healthy=lambda: faults[0] if faults else None,
+        uplink=uplink,
         meter_models=("eastron_sdm630", "abb_b23"),
         write_sessions=write_sessions,
         parse_badges=parse_badges,
@@ -276,7 +282,8 @@ def served() -> Iterator[House]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield House(f"http://127.0.0.1:{listener.getsockname()[1]}", clock, inbox, people, shelf, faults, wall, keys)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    yield House(url, clock, inbox, people, shelf, faults, wall, keys, uplink)
     server.should_exit = True
     thread.join(10)
     listener.close()
@@ -1115,6 +1122,8 @@ RIGHTS = {
     ("POST", "/badges/refused/{id}"): MANAGERS,
     ("GET", "/sessions"): EVERYBODY,
     ("GET", "/users"): ADMINISTRATORS,
+    ("GET", "/uplink/stations/{id}/refused"): ADMINISTRATORS,
+    ("POST", "/uplink/stations/{id}/retry"): ADMINISTRATORS,
     ("POST", "/users"): MANAGERS,
     ("PATCH", "/users/{name}"): ADMINISTRATORS,
     ("DELETE", "/users/{name}"): ADMINISTRATORS,
@@ -1125,7 +1134,7 @@ RIGHTS = {
     **{
         (method, f"/{name}"): ADMINISTRATORS
         for method in ("GET", "PUT")
-        for name in ("supply", "clusters", "meters", "strategy", "access", "system")
+        for name in ("supply", "clusters", "meters", "strategy", "access", "system", "uplink")
     },
     **{("POST", f"/stations/{{id}}/commands/{order}"): ADMINISTRATORS for order in Order},
 }
@@ -1227,3 +1236,76 @@ def test_two_requests_at_once_are_both_answered(house: House) -> None:
         assert [stream.status_code for stream in streams] == [200, 200]
         with house.client() as third:
             assert third.get("/api/v1/overview").status_code == 200
+
+
+# The operator
+
+
+def test_the_operator_takes_over_the_badges_and_gives_them_back(served: House) -> None:
+    sent = {
+        "enabled": True,
+        "url": "ws://cpo.example/ocpp",
+        "offline": "local",
+        "servers": [{"name": "Mine", "url": "wss://cpo.example/x"}],
+        "stations": {"ST1": {"ocpp_id": "NL-0001", "password": "s3cret-of-16-char"}},
+    }
+    with served.client() as http:
+        put = http.put("/api/v1/uplink", json=sent)
+        assert put.status_code == 200
+        shown = http.get("/api/v1/uplink").json()
+        assert shown == put.json()
+        station = shown["stations"]["ST1"]
+        assert (station["password"], station["password_set"]) == (None, True)
+        assert station["status"]["state"] == "connecting"
+        assert http.get("/api/v1/access").json()["rule"] == "cpo"
+        assert http.put("/api/v1/uplink", json=shown).json() == shown  # what was read can be sent back
+        assert http.put("/api/v1/access", json={"rule": "badge"}).status_code == 200
+        assert http.get("/api/v1/uplink").json()["enabled"] is False
+        assert http.put("/api/v1/access", json={"rule": "cpo"}).status_code == 200
+        assert http.get("/api/v1/uplink").json()["enabled"] is True
+        shown["stations"]["ST1"]["password"] = ""
+        assert http.put("/api/v1/uplink", json=shown).json()["stations"]["ST1"]["password_set"] is False
+        assert http.put("/api/v1/uplink", json={}).json()["stations"] == {}
+        assert http.get("/api/v1/access").json()["rule"] == "badge"
+
+
+def test_a_wrong_way_to_the_operator_is_refused_with_every_fault_and_keeps_no_secret(served: House) -> None:
+    wrong = {
+        "enabled": True,
+        "url": "http://cpo",
+        "stations": {"ST1": {"ocpp_id": "", "password": "x"}, "ST2": {"ocpp_id": "NL-2"}},
+    }
+    with served.client() as http:
+        refused = http.put("/api/v1/uplink", json=wrong)
+        assert refused.status_code == 422
+        assert {error["pointer"] for error in refused.json()["errors"]} == {"/url", "/stations/ST1/ocpp_id"}
+        assert served.uplink.secrets == {}
+        refused = http.put("/api/v1/uplink", json={"enabled": 1, "colour": "red", "stations": {"ST1": {"id": "x"}}})
+        assert {error["pointer"] for error in refused.json()["errors"]} == {
+            "/enabled",
+            "/colour",
+            "/stations/ST1/id",
+            "/stations/ST1/ocpp_id",
+        }
+        assert http.put("/api/v1/uplink", json=[]).status_code == 422
+        assert http.put("/api/v1/uplink", json={"stations": []}).status_code == 422
+
+
+def test_what_the_operator_refused_is_shown_and_can_be_sent_again(served: House) -> None:
+    refused = Queued(5, "id", UplinkMessage("ST1", UplinkKind.STOP, 17, 1, at=NOON), 4711, "FormationViolation")
+    served.uplink.refusals["ST1"] = [refused]
+    with served.client() as http:
+        http.put("/api/v1/uplink", json={"stations": {"ST1": {"ocpp_id": "NL-1"}}})
+        (shown,) = http.get("/api/v1/uplink/stations/ST1/refused").json()
+        assert shown == {
+            "kind": "stop",
+            "transaction_id": 17,
+            "cpo_transaction_id": 4711,
+            "at": "2026-07-01T10:00:00Z",
+            "reason": "FormationViolation",
+        }
+        assert http.post("/api/v1/uplink/stations/ST1/retry").status_code == 202
+        assert served.uplink.retried == ["ST1"]
+        assert http.get("/api/v1/uplink/stations/ST9/refused").status_code == 404
+        assert http.post("/api/v1/uplink/stations/ST9/retry").status_code == 404
+        http.put("/api/v1/uplink", json={})

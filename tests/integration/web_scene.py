@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 import attrs
 import uvicorn
 from memory_keys import MemoryKeys
+from memory_uplink import MemoryUplink
 
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
@@ -488,6 +489,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         allowed_hosts=frozenset({"127.0.0.1", "localhost"}),
         stations=Nobody(),
         healthy=lambda: None,
+        uplink=MemoryUplink(),
         meter_models=("eastron_sdm630", "shelly_pro_3em"),
         write_sessions=no_csv,
         parse_badges=no_import,

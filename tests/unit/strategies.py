@@ -25,6 +25,7 @@ from llm_core import (
     Station,
     Strategy,
     Supply,
+    Uplink,
 )
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -117,12 +118,14 @@ def sites(draw: st.DrawFn, most_stations: int = 6) -> Site:
         for i, name in enumerate(names)
     )
     count = draw(st.integers(0, most_stations))
+    access = draw(st.sampled_from(AccessRule))
     return Site(
         supply=supply,
         clusters=clusters,
         stations=tuple(draw(stations(f"S{i}", (None, *names), supply.site_phases)) for i in range(count)),
         sharing=Sharing(strategy=draw(st.sampled_from(Strategy)), minimum_first=draw(st.booleans())),
-        access=draw(st.sampled_from(AccessRule)),
+        access=access,
+        uplink=Uplink(enabled=access is AccessRule.CPO),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from llm_core import (
     SITE,
     STATIONS,
+    AccessRule,
     Alarm,
     AlarmCode,
     Capabilities,
@@ -28,6 +29,10 @@ from llm_core import (
     Station,
     StationState,
     Supply,
+    Uplink,
+    UplinkState,
+    UplinkStation,
+    UplinkStatus,
 )
 from llm_core.alarms import (
     CLOCK_OFF_MS,
@@ -203,3 +208,32 @@ def test_the_site_is_named_when_it_is_overloaded_and_when_the_last_gate_stepped_
     state: State, said: list[tuple[AlarmCode, str]]
 ) -> None:
     assert codes(state) == said
+
+
+CPO_SITE = Site(
+    stations=(Station("A"),),
+    access=AccessRule.CPO,
+    uplink=Uplink(enabled=True, url="ws://cpo", stations=(UplinkStation("A", "NL-1"), UplinkStation("B", "NL-2"))),
+)
+
+
+def standing(state: UplinkState, since_ms: int = 0, refused: int = 0) -> dict[str, UplinkStatus]:
+    return {"A": UplinkStatus(state, NOON, since_ms, refused=refused)}
+
+
+@pytest.mark.parametrize("state", [UplinkState.OFFLINE, UplinkState.CONNECTING])
+def test_an_operator_that_is_away_for_a_minute_is_an_alarm_while_the_station_is_there(state: UplinkState) -> None:
+    away = scene(CPO_SITE, uplink=standing(state, NOW_MS - OFFLINE_MS))
+    assert codes(away) == [(AlarmCode.CPO_OFFLINE, "A")]
+    assert codes(attrs.evolve(away, uplink=standing(state, NOW_MS - OFFLINE_MS + 1))) == []
+    off = attrs.evolve(CPO_SITE, access=AccessRule.BADGE, uplink=attrs.evolve(CPO_SITE.uplink, enabled=False))
+    assert codes(attrs.evolve(away, site=off)) == []
+    gone = scene(CPO_SITE, attrs.evolve(WELL, online=False, since_ms=NOW_MS), uplink=away.uplink)
+    assert codes(gone) == []
+
+
+def test_an_operator_that_refuses_a_station_or_a_message_is_an_alarm() -> None:
+    assert codes(scene(CPO_SITE, uplink=standing(UplinkState.REFUSED))) == [(AlarmCode.CPO_REFUSES, "A")]
+    assert codes(scene(CPO_SITE, uplink=standing(UplinkState.ACCEPTED, refused=1))) == [(AlarmCode.CPO_REFUSES, "A")]
+    assert codes(scene(CPO_SITE, uplink=standing(UplinkState.REFUSED, refused=1))) == [(AlarmCode.CPO_REFUSES, "A")]
+    assert codes(scene(CPO_SITE, uplink=standing(UplinkState.PENDING))) == []

@@ -36,6 +36,7 @@ from llm_core import (
     PutStations,
     PutSupply,
     PutSystem,
+    PutUplink,
     RemoveStation,
     Reply,
     Save,
@@ -55,6 +56,8 @@ from llm_core import (
     StopRequested,
     Supply,
     System,
+    Uplink,
+    UplinkStation,
     step,
 )
 from llm_core.ledger import Held, Inherited, Slot
@@ -107,9 +110,21 @@ BEFORE = scene(Station("A"))
         ),
         (
             PutAccess(AccessRule.CPO),
-            {"access": AccessRule.CPO},
+            {"access": AccessRule.CPO, "uplink": Uplink(enabled=True)},
             "rule=free, concurrent=allowed, byte_order=as_read",
             "rule=cpo, concurrent=allowed, byte_order=as_read",
+        ),
+        (
+            PutUplink(Uplink(url="ws://cpo", enabled=True)),
+            {"access": AccessRule.CPO, "uplink": Uplink(url="ws://cpo", enabled=True)},
+            repr(Uplink()),
+            repr(Uplink(url="ws://cpo", enabled=True)),
+        ),
+        (
+            PutUplink(Uplink(url="ws://cpo")),
+            {"uplink": Uplink(url="ws://cpo")},
+            repr(Uplink()),
+            repr(Uplink(url="ws://cpo")),
         ),
         (
             PutStation(Station("A", name="Left")),
@@ -345,3 +360,18 @@ def test_several_stations_are_put_at_once_or_not_at_all() -> None:
     [reply] = refused.effects
     assert isinstance(reply, Reply)
     assert isinstance(reply.answer, NotSaved)
+
+
+def test_the_access_rule_and_the_uplink_are_one_switch() -> None:
+    cpo, _ = edit(BEFORE, PutUplink(Uplink(enabled=True, url="ws://cpo")))
+    assert cpo.site.access is AccessRule.CPO
+    off, _ = edit(cpo, PutUplink(Uplink(url="ws://cpo")))
+    assert off.site.access is AccessRule.BADGE
+    free, _ = edit(cpo, PutAccess(AccessRule.FREE))
+    assert (free.site.uplink.enabled, free.site.uplink.url) == (False, "ws://cpo")
+
+
+def test_a_station_that_goes_leaves_the_operator_too() -> None:
+    known = Uplink(stations=(UplinkStation("A", "NL-1"), UplinkStation("B", "NL-2")))
+    state, _ = edit(edit(BEFORE, PutUplink(known))[0], RemoveStation("A"))
+    assert state.site.uplink.stations == (UplinkStation("B", "NL-2"),)

@@ -8,6 +8,7 @@ import pytest
 
 from llm_core import (
     Badge,
+    CpoVerdict,
     PerPhase,
     RefusedStart,
     ReportKind,
@@ -172,3 +173,9 @@ def test_reservations_and_what_stations_reported_outlive_a_restart() -> None:
     state, _ = recover(stored, now(), factory=False)
     assert state.reservations == {7: reservation}
     assert state.reports == {"A": (told[0], told[2]), "B": (told[1],)}
+
+
+def test_what_the_operator_said_of_badges_is_known_again() -> None:
+    said = CpoVerdict("04a1", Verdict.ACCEPTED)
+    state, _ = recovered(Stored(cpo_verdicts=(said,)))
+    assert state.cpo_verdicts == {"04a1": said}

@@ -24,6 +24,8 @@ from llm_core import (
     ClockStepped,
     ConfigurationRead,
     ConnectorCapped,
+    CpoAnswered,
+    CpoCacheCleared,
     Event,
     ExternalLimit,
     LimitConfirmed,
@@ -65,6 +67,8 @@ from llm_core import (
     StorageHealed,
     Supply,
     Tick,
+    UplinkReported,
+    UplinkState,
     Verdict,
     step,
 )
@@ -98,6 +102,9 @@ EVENTS: tuple[Event, ...] = (
     LimitHeard("1"),
     LimitWithdrawn("ann", "1"),
     ConnectorCapped("A", 1, CapSource.CPO, 10_000),
+    UplinkReported("A", UplinkState.ACCEPTED),
+    CpoAnswered("A", "04a1", Verdict.BLOCKED),
+    CpoCacheCleared(),
     SetUpDone(),
     ClockStepped(1_000),
     StorageFailed("full"),
@@ -158,6 +165,9 @@ def test_each_fact_reaches_the_room_that_knows_what_to_do() -> None:
     assert session.energy_wh == 500
     assert known(SiteEdited("ann", PutAccess(AccessRule.CPO))).site.access is AccessRule.CPO
     assert "ff" in known(BadgesEdited("ann", (Badge("ff"),))).badges
+    assert known(UplinkReported("A", UplinkState.PENDING)).uplink["A"].state is UplinkState.PENDING
+    assert known(CpoAnswered("A", "04a1", Verdict.BLOCKED)).cpo_verdicts["04a1"].verdict is Verdict.BLOCKED
+    assert known(CpoCacheCleared()).cpo_verdicts == {}
     assert known(ClockStepped(1_000)).leases_from_ms == now().monotonic_ms
 
 

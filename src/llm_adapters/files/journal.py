@@ -224,8 +224,10 @@ def _snapshot(data: dict[Any, Any]) -> Snapshot:
 
 
 MASKED = "…"
-BADGE_FIELDS = frozenset({"id_tag", "badge_id", "group", "badges", "badge_rules", "badge_scan", "remove"})
-PERSON_FIELDS = frozenset({"comment", "email"})
+BADGE_FIELDS = frozenset(
+    {"id_tag", "badge_id", "group", "badges", "badge_rules", "badge_scan", "remove", "cpo_verdicts"}
+)
+PERSON_FIELDS = frozenset({"comment", "email", "said"})
 
 
 def masked(lines: Iterable[str]) -> Iterator[str]:

@@ -61,6 +61,7 @@ class Database:
             recovery = recover_if_damaged(path, clock.utc()) if repair else None
             connection = connect(path)
             migrate(connection, path)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # room in the log would hide a full disk from `probe`
             return connection, recovery
 
         try:

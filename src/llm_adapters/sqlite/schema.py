@@ -98,4 +98,43 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX external_limits_ended ON external_limits (set_at) WHERE ended",
     ),
+    (
+        """CREATE TABLE uplink_queue (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            message_id TEXT NOT NULL,
+            station_id TEXT NOT NULL,
+            kind TEXT NOT NULL CHECK (kind IN ('start', 'meter', 'stop')),
+            transaction_id INTEGER NOT NULL,
+            connector INTEGER NOT NULL,
+            id_tag TEXT,
+            meter_wh INTEGER,
+            at TEXT,
+            reason TEXT NOT NULL DEFAULT '',
+            said TEXT NOT NULL,
+            refusal TEXT NOT NULL DEFAULT ''
+        )""",
+        "CREATE INDEX uplink_queue_by_station ON uplink_queue (station_id, refusal, id)",
+        "CREATE INDEX uplink_queue_by_transaction ON uplink_queue (transaction_id)",
+        """CREATE TABLE uplink_transactions (
+            transaction_id INTEGER PRIMARY KEY,
+            station_id TEXT NOT NULL,
+            cpo_id TEXT,
+            stopped INTEGER NOT NULL DEFAULT 0 CHECK (stopped IN (0, 1)),
+            doubtful INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1))
+        )""",
+        "CREATE INDEX uplink_transactions_by_cpo ON uplink_transactions (station_id, cpo_id)",
+        "CREATE INDEX uplink_transactions_doubtful ON uplink_transactions (station_id) WHERE doubtful = 1",
+        """CREATE TABLE uplink_notes (
+            station_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (station_id, name)
+        )""",
+        """CREATE TABLE uplink_secrets (
+            station_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (station_id, name)
+        )""",
+        """CREATE TABLE cpo_verdicts (
+            place INTEGER PRIMARY KEY AUTOINCREMENT,
+            id_tag TEXT NOT NULL UNIQUE,
+            verdict TEXT NOT NULL,
+            expires_at TEXT
+        )""",
+    ),
 )

@@ -12,6 +12,7 @@ from typing import TypeVar, assert_never
 from llm_adapters.sqlite import station_records
 from llm_adapters.sqlite.columns import ceiling_crc, document_crc, storable, utc_text
 from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.outbox import remember, take
 from llm_adapters.sqlite.searching import condition, found_page
 from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
 from llm_adapters.sqlite.session_rows import COLUMNS, SELECT, Row, readable, session_of, upsert
@@ -21,6 +22,8 @@ from llm_core import (
     Badge,
     BadgeRecord,
     Ceiling,
+    CpoForgotten,
+    CpoVerdict,
     Key,
     LimitRecord,
     Record,
@@ -33,6 +36,7 @@ from llm_core import (
     StationReport,
     Stored,
     StoreError,
+    UplinkMessage,
     Verdict,
 )
 
@@ -45,6 +49,7 @@ BATCH = 500  # sessions read at once: a few milliseconds in which no commit is h
 PROBE_BYTES = 64 * 1024  # as much as a busy commit: a full disk must not pass by reusing one free page
 LAST_TRANSACTION_ID = """SELECT max(value, (SELECT coalesce(max(transaction_id), 0) FROM sessions))
     FROM facts WHERE name = 'last_transaction_id'"""
+SELECT_VERDICTS = "SELECT id_tag, verdict, expires_at FROM cpo_verdicts ORDER BY place"
 log = logging.getLogger(__name__)
 
 
@@ -175,6 +180,12 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
                 " ORDER BY set_at DESC LIMIT -1 OFFSET ?)",
                 (ENDED_LIMITS_KEPT,),
             )
+        case UplinkMessage():
+            take(connection, record)
+        case CpoVerdict():
+            remember(connection, record)
+        case CpoForgotten():
+            connection.execute("DELETE FROM cpo_verdicts")
         case _:
             assert_never(record)
 
@@ -203,6 +214,8 @@ def _instants(record: Record) -> Iterator[datetime]:
             yield from (at for at in (set_at, began_at, ended_at) if at is not None)
         case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport():
             return
+        case UplinkMessage() | CpoVerdict() | CpoForgotten():
+            return
         case _:
             assert_never(record)
 
@@ -225,6 +238,7 @@ def _load(connection: sqlite3.Connection) -> Stored:
         limits=tuple(readable(limits, lambda row: from_json(str(row[0]), LimitRecord))),
         ceilings=ceilings,
         doubtful=doubtful,
+        cpo_verdicts=tuple(readable(connection.execute(SELECT_VERDICTS).fetchall(), _verdict)),
         last_transaction_id=last_id,
         latest_utc=next(readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
         refusals=tuple(readable(reversed(_newest_refusals(connection, RECENT_REFUSALS)), _refused_start)),
@@ -265,3 +279,8 @@ def _ceilings(connection: sqlite3.Connection) -> tuple[dict[Key, int], frozenset
         else:
             doubtful.add((station_id, connector))
     return believed, frozenset(doubtful)
+
+
+def _verdict(row: Row) -> CpoVerdict:
+    expires_at = None if row[2] is None else datetime.fromisoformat(str(row[2]))
+    return CpoVerdict(str(row[0]), Verdict(str(row[1])), expires_at)

@@ -20,6 +20,7 @@ from llm_core import (
     State,
     StationCalls,
     StationKeys,
+    UplinkBook,
 )
 
 
@@ -62,6 +63,7 @@ class Desk:
     healthy: Callable[[], str | None]
     station_keys: StationKeys
     hand_key: Callable[[str, bytes], Awaitable[KeyHandover]]
+    uplink: UplinkBook
     meter_models: Collection[str]
     write_sessions: WriteSessions
     parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]

@@ -23,19 +23,24 @@ from llm_adapters.web.api.shapes import (
     meters,
     new_station,
 )
+from llm_adapters.web.api.uplink import UPLINK
 from llm_core import (
     PHASES,
     Badge,
     Cluster,
     MeterSetup,
     Phase,
+    PutAccess,
+    PutUplink,
     Role,
     Sharing,
     Site,
     Station,
     Supply,
     System,
+    Uplink,
     User,
+    edited,
 )
 
 MOST_BADGES = 100_000
@@ -52,6 +57,7 @@ class Configuration:
     stations: tuple[Station, ...]
     sharing: Sharing
     access: Access
+    uplink: Uplink
     badges: tuple[Badge, ...]
     users: tuple[User, ...]
 
@@ -71,6 +77,7 @@ class Configuration:
             sharing=self.sharing,
             access=self.access.rule,
             badge_rules=self.access.badge_rules,
+            uplink=self.uplink,
         )
 
 
@@ -87,7 +94,11 @@ def read_configuration(document: object, base: Configuration, meter_models: Coll
     phases = base.supply.site_phases
     if isinstance(supply, dict):
         phases = PHASES[:1] if supply.get("phases") == 1 else PHASES
-    return _document(phases, meter_models).read(document, base)
+    read = _document(phases, meter_models).read(document, base)
+    if isinstance(document, dict) and ("access" in document) is not ("uplink" in document):
+        site = edited(base.site, PutAccess(read.access.rule) if "access" in document else PutUplink(read.uplink))
+        return attrs.evolve(read, access=attrs.evolve(read.access, rule=site.access), uplink=site.uplink)
+    return read
 
 
 def _document(phases: tuple[Phase, ...], meter_models: Collection[str]) -> Record[Configuration]:
@@ -101,6 +112,7 @@ def _document(phases: tuple[Phase, ...], meter_models: Collection[str]) -> Recor
         Member("stations", "stations", stations),
         Member("strategy", "sharing", STRATEGY.shape(Sharing())),
         Member("access", "access", ACCESS.shape(Access())),
+        Member("uplink", "uplink", UPLINK),
         Member("badges", "badges", listed(BADGE.shape(Badge("")), MOST_BADGES)),
         Member("users", "users", listed(_USER.shape(User("", Role.STANDARD)), MOST_ENTRIES)),
     )

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from llm_adapters.web.api import audit, badges, configuring, enrolling, live, orders, sessions, stations, users
+from llm_adapters.web.api import audit, badges, configuring, enrolling, live, orders, sessions, stations, uplink, users
 from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call, limited
 from llm_adapters.web.api.metrics import MEDIA_TYPE, metrics_text
@@ -54,6 +54,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *sessions.OPERATIONS,
         *users.OPERATIONS,
         *audit.OPERATIONS,
+        *uplink.OPERATIONS,
     )
     return tuple(sorted(rows, key=lambda row: "{" in row.path))
 
