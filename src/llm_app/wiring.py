@@ -26,6 +26,7 @@ from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database, snapshot_daily
+from llm_adapters.sqlite.history import SqliteHistory
 from llm_adapters.sqlite.station_keys import SqliteStationKeys
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.sqlite.uplink import SqliteUplink
@@ -45,6 +46,7 @@ from llm_app.doors import (
 from llm_app.faults import Failure
 from llm_app.journalling import Journal
 from llm_app.metering import Meters
+from llm_app.recorder import Recorder
 from llm_core import Now, Save, SetUpDone, State, StoreError, recover
 
 log = logging.getLogger("llm.app")
@@ -104,6 +106,7 @@ class Shelves:
     accounts: SqliteAccounts
     keys: SqliteStationKeys
     cpo: SqliteUplink
+    history: SqliteHistory
 
 
 @contextlib.contextmanager
@@ -150,15 +153,24 @@ async def serving(options: Options) -> AsyncIterator[Running]:
             raise Failure(f"cannot open the database in {options.data}: {error}") from error
         try:
             keys = await SqliteStationKeys.open(database)
-            shelves = Shelves(SqliteStore(database), SqliteAccounts(database), keys, SqliteUplink(database))
+            history = await _history(options.data)
+            shelves = Shelves(SqliteStore(database), SqliteAccounts(database), keys, SqliteUplink(database), history)
             snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
             try:
                 async with _running(options, clock, shelves, http) as running:
                     yield running
             finally:
                 await _cancelled([snapshots])
+                await history.close()
         finally:
             await database.close()
+
+
+async def _history(data: Path) -> SqliteHistory:
+    try:
+        return await SqliteHistory.open(data)
+    except StoreError as error:
+        raise Failure(f"cannot open the history in {data}: {error}") from error
 
 
 @contextlib.asynccontextmanager
@@ -173,6 +185,8 @@ async def _running(
     stations.vendors.register_installed()
     controller.command_with(stations.perform)
     meters = Meters(controller, clock, Catalogue(options.data))
+    recorder = Recorder(shelves.history, clock)
+    controller.watch(recorder.look)
     watchdog = Watchdog(controller)
     async with _listening(stations, options, tls, controller) as (ocpp, ocpp_tls):
         running = Running(_address(http), ocpp, controller, shelves.accounts, ocpp_tls, tls)
@@ -183,6 +197,7 @@ async def _running(
         others = [
             asyncio.create_task(controller.run(), name="controller"),
             asyncio.create_task(meters.run(), name="meters"),
+            asyncio.create_task(recorder.run(), name="history"),
             asyncio.create_task(_watch_factory(controller, shelves.accounts), name="factory"),
         ]
         watchdog.start()
@@ -303,6 +318,7 @@ def _desk(
         inbox=running.controller,
         accounts=running.accounts,
         archive=shelves.store,
+        history=shelves.history,
         station_keys=shelves.keys,
         hand_key=stations.hand_key,
         clock=clock,

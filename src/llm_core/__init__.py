@@ -127,6 +127,7 @@ from llm_core.external import (
     Lapse,
     LimitRecord,
 )
+from llm_core.history import Place, Slice, Span
 from llm_core.ledger import (
     Ledger,
 )
@@ -158,6 +159,7 @@ from llm_core.ports import (
     CallFailure,
     CallOutcome,
     Clock,
+    History,
     Inbox,
     Json,
     KeyHandover,
@@ -345,6 +347,7 @@ __all__ = [
     "Grant",
     "GrantReason",
     "Group",
+    "History",
     "Inbox",
     "InviteBoot",
     "Json",
@@ -385,6 +388,7 @@ __all__ = [
     "PerPhase",
     "Permission",
     "Phase",
+    "Place",
     "Presence",
     "Problem",
     "ProblemError",
@@ -425,6 +429,8 @@ __all__ = [
     "SiteEdit",
     "SiteEdited",
     "SiteError",
+    "Slice",
+    "Span",
     "StartRequested",
     "Started",
     "State",

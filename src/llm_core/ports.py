@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -27,6 +27,7 @@ from llm_core.effects import (
 )
 from llm_core.events import Event, MeterSampled, Request
 from llm_core.external import LimitRecord
+from llm_core.history import Place, Slice, Span
 from llm_core.orders import Reservation, StationReport
 from llm_core.searching import EVERYTHING, SessionFilter, SessionPage
 from llm_core.sessions import Session
@@ -277,6 +278,16 @@ class Archive(Protocol):
 
     def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
         """The newest changes first: at most `limit` after the first `skip`, and only those that hold `text`."""
+
+
+class History(Protocol):
+    """What flowed over time, in bounded space; what the disk refuses is `StoreError`. Nothing else depends on it."""
+
+    async def record(self, slices: Iterable[Slice], day_of: Callable[[datetime], datetime]) -> None:
+        """Keep the slices of a minute; longer ones are made of them. `day_of` is when the day of an instant began."""
+
+    def slices(self, place: Place, span: Span, from_utc: datetime, to_utc: datetime) -> AsyncIterator[Slice]:
+        """The slices of a place that begin in [from, to), oldest first, in constant memory."""
 
 
 @attrs.frozen

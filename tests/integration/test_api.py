@@ -23,6 +23,7 @@ from memory_keys import MemoryKeys
 from memory_uplink import MemoryUplink
 from starlette.applications import Starlette
 
+from integration.made_up_history import WaveHistory
 from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.web.api import api_routes
@@ -255,6 +256,7 @@ def served() -> Iterator[House]:
         inbox=inbox,
         accounts=people,
         archive=shelf,
+        history=WaveHistory(),
         clock=clock,
         station_keys=keys,
         hand_key=keys.hand,

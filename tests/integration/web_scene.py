@@ -19,6 +19,7 @@ import uvicorn
 from memory_keys import MemoryKeys
 from memory_uplink import MemoryUplink
 
+from integration.made_up_history import WaveHistory
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
 from llm_core import (
@@ -481,6 +482,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         inbox=book,
         accounts=people,
         archive=Shelf(ended_sessions()),
+        history=WaveHistory(),
         clock=Clock(),
         station_keys=MemoryKeys(),
         hand_key=MemoryKeys().hand,

@@ -13,6 +13,7 @@ from llm_core import (
     Archive,
     Badge,
     Clock,
+    History,
     Inbox,
     KeyHandover,
     NotSaved,
@@ -55,6 +56,7 @@ class Desk:
     inbox: Inbox
     accounts: Accounts
     archive: Archive
+    history: History
     clock: Clock
     station_url: str
     version: str

@@ -10,7 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from llm_adapters.web.api import audit, badges, configuring, enrolling, live, orders, sessions, stations, uplink, users
+from llm_adapters.web.api import (
+    audit,
+    badges,
+    configuring,
+    enrolling,
+    history,
+    live,
+    orders,
+    sessions,
+    stations,
+    uplink,
+    users,
+)
 from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call, limited
 from llm_adapters.web.api.metrics import MEDIA_TYPE, metrics_text
@@ -52,6 +64,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *badges.OPERATIONS,
         *enrolling.OPERATIONS,
         *sessions.OPERATIONS,
+        *history.OPERATIONS,
         *users.OPERATIONS,
         *audit.OPERATIONS,
         *uplink.OPERATIONS,
