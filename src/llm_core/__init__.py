@@ -144,6 +144,9 @@ from llm_core.orders import (
     StationOrdered,
     StationReport,
     StationReported,
+    StationScan,
+    StationScanStarted,
+    StationScanStopped,
 )
 from llm_core.overview import (
     ConnectorView,
@@ -195,6 +198,9 @@ from llm_core.quantities import (
     ma_up,
 )
 from llm_core.recovery import recover
+from llm_core.scanning import (
+    found_stations,
+)
 from llm_core.searching import EVERYTHING, SessionFilter, SessionPage, session_filter
 from llm_core.sessions import (
     Session,
@@ -247,6 +253,11 @@ from llm_core.state import (
     State,
     StationState,
     TurnedAway,
+)
+from llm_core.station_notes import (
+    StationNote,
+    station_notes,
+    told_rotation,
 )
 from llm_core.step import Step, step
 from llm_core.uplink import (
@@ -442,9 +453,13 @@ __all__ = [
     "StationConnected",
     "StationDisconnected",
     "StationKeys",
+    "StationNote",
     "StationOrdered",
     "StationReport",
     "StationReported",
+    "StationScan",
+    "StationScanStarted",
+    "StationScanStopped",
     "StationState",
     "StationTurnedAway",
     "StationView",
@@ -497,6 +512,7 @@ __all__ = [
     "faults_of",
     "find_badge",
     "floors",
+    "found_stations",
     "interrupt_session",
     "is_same_badge",
     "ma_down",
@@ -511,6 +527,8 @@ __all__ = [
     "preview",
     "recover",
     "session_filter",
+    "station_notes",
     "step",
+    "told_rotation",
     "usable_badges",
 ]

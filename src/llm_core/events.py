@@ -13,7 +13,14 @@ import attrs
 
 from llm_core.authorisation import Badge, Verdict
 from llm_core.external import CapSource, ExternalLimit
-from llm_core.orders import ConfigurationRead, OrderEnded, StationOrdered, StationReported
+from llm_core.orders import (
+    ConfigurationRead,
+    OrderEnded,
+    StationOrdered,
+    StationReported,
+    StationScanStarted,
+    StationScanStopped,
+)
 from llm_core.site import (
     AccessRule,
     BadgeRules,
@@ -117,6 +124,7 @@ class Capabilities:
     stacks: bool = True  # a live profile can lie above the permanent floor
     decays: bool = True  # a second schedule period is kept to
     keeps_profiles: bool = False  # proven: profiles survive a reboot
+    takes_limits: bool = True  # False: it refused every wording, so it counts with its maximum all the time
 
 
 @attrs.frozen
@@ -445,6 +453,8 @@ Event = (
     | BadgeScanStopped
     | StationReported
     | ConfigurationRead
+    | StationScanStarted
+    | StationScanStopped
     | LimitPut
     | LimitHeard
     | LimitWithdrawn
@@ -465,6 +475,8 @@ Request = (
     | SiteEdited
     | BadgesEdited
     | StationOrdered
+    | StationScanStarted
+    | StationScanStopped
     | BadgeScanStarted
     | BadgeScanStopped
     | LimitPut

@@ -166,3 +166,37 @@ class ConfigurationRead:
 
     station_id: str
     values: Mapping[str, str]
+
+
+@attrs.frozen
+class StationScanStarted:
+    """Somebody looks for stations. Answer: `Saved` or `NotSaved`."""
+
+    by: str
+    duration_s: int = 180
+    request: int = 0
+
+
+@attrs.frozen
+class StationScanStopped:
+    """Enough stations. Answer: `Saved`, also where no search ran."""
+
+    by: str
+    request: int = 0
+
+
+@attrs.frozen
+class StationScan:
+    """The last search for stations."""
+
+    by: str
+    since_ms: int
+    until_ms: int
+
+    def is_open(self, now_ms: int) -> bool:
+        return now_ms < self.until_ms
+
+
+StationCare = (
+    StationOrdered | OrderEnded | StationReported | ConfigurationRead | StationScanStarted | StationScanStopped
+)

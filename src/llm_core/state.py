@@ -12,7 +12,7 @@ from llm_core.effects import Alarm, AlarmCode, CpoVerdict, RefusedStart
 from llm_core.events import Capabilities, Status, TurnedAwayFor
 from llm_core.external import CapSource, ClockDoubt, LimitRecord
 from llm_core.ledger import Ledger
-from llm_core.orders import Reservation, StationReport
+from llm_core.orders import Reservation, StationReport, StationScan
 from llm_core.problem import Grant
 from llm_core.quantities import PerPhase, Phase
 from llm_core.sessions import Session
@@ -217,6 +217,7 @@ class State:
     recent: Mapping[int, Session] = attrs.field(factory=dict)  # ended sessions, newest last, bounded
     refusals: tuple[RefusedStart, ...] = ()
     badge_scan: BadgeScan | None = None
+    station_scan: StationScan | None = None
     reservations: Mapping[int, Reservation] = attrs.field(factory=dict)
     reports: Mapping[str, tuple[StationReport, ...]] = attrs.field(factory=dict)  # of adopted stations, newest last
     limits: Mapping[str, LimitState] = attrs.field(factory=dict)  # from outside, ended ones too (the last hundred)

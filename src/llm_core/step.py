@@ -51,8 +51,14 @@ from llm_core.events import (
     Tick,
     UplinkReported,
 )
-from llm_core.ordering import order_ended, ordered
-from llm_core.orders import ConfigurationRead, OrderEnded, StationOrdered, StationReported
+from llm_core.orders import (
+    ConfigurationRead,
+    OrderEnded,
+    StationOrdered,
+    StationReported,
+    StationScanStarted,
+    StationScanStopped,
+)
 from llm_core.presence import (
     answered,
     booted,
@@ -66,8 +72,8 @@ from llm_core.presence import (
     turned_away,
 )
 from llm_core.quantities import Now
-from llm_core.reporting import configuration_read, reported
 from llm_core.state import State
+from llm_core.station_care import cared
 
 
 @attrs.frozen
@@ -126,22 +132,18 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*site_edited(state, event, now))
         case BadgesEdited():
             return Step(*badges_edited(state, event, now))
-        case StationOrdered():
-            return Step(*ordered(state, event, now))
-        case OrderEnded():
-            return Step(*order_ended(state, event, now))
         case BadgeScanStarted():
             return Step(*scan_started(state, event, now))
         case BadgeScanStopped():
             return Step(*scan_stopped(state, event, now))
-        case StationReported():
-            return Step(*reported(state, event, now))
-        case ConfigurationRead():
-            return Step(configuration_read(state, event))
         case LimitPut() | LimitHeard() | LimitWithdrawn() | ConnectorCapped():
             return Step(*limited(state, event, now))
         case UplinkReported() | CpoAnswered() | CpoCacheCleared():
             return Step(*heard(state, event, now))
+        case StationOrdered() | OrderEnded() | StationReported() | ConfigurationRead():
+            return Step(*cared(state, event, now))
+        case StationScanStarted() | StationScanStopped():
+            return Step(*cared(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))
         case ClockStepped():

@@ -1139,6 +1139,8 @@ RIGHTS = {
         for name in ("supply", "clusters", "meters", "strategy", "access", "system", "uplink")
     },
     **{("POST", f"/stations/{{id}}/commands/{order}"): ADMINISTRATORS for order in Order},
+    ("PATCH", "/stations"): ADMINISTRATORS,
+    **{(method, "/scan"): ADMINISTRATORS for method in ("GET", "POST", "DELETE")},
 }
 
 

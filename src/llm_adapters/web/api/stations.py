@@ -12,6 +12,7 @@ from llm_adapters.web.api.exact import Wrong
 from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.problems import NOT_STORED, Refusal
 from llm_adapters.web.api.shapes import STATION, is_hex, new_station, password_of
+from llm_adapters.web.api.station_details import details
 from llm_adapters.web.api.views import station_json, stations_json
 from llm_core import (
     Fault,
@@ -120,6 +121,8 @@ def _shown(call: Call, station_id: str, status: int = 200, handed: KeyHandover |
     station = station_json(station_id, call.state, call.now_ms, _keys(call))
     if station is None:
         raise _unknown(station_id)
+    if call.principal.may(Permission.ADMINISTER):
+        station |= details(station_id, call.state)
     if handed is not None:
         station["password_handover"] = handed
     headers = {"Location": f"/api/v1/stations/{quote(station_id, safe='')}"} if status == 201 else None
