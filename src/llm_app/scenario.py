@@ -25,6 +25,7 @@ from llm_adapters.virtual.expect import (
     Expectation,
     Measure,
 )
+from llm_adapters.virtual.links import Weather
 from llm_adapters.virtual.meter import MeterConfig
 from llm_adapters.virtual.plant import PlantConfig
 from llm_adapters.virtual.script import MEASURED, MOMENTARY, OF_STATIONS, Fault, FaultKind, LoadStep
@@ -59,6 +60,7 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     steps: tuple[LoadStep, ...] = ()
     expectations: tuple[Expectation, ...] = ()
+    weather: Weather = Weather()  # of every link, each way
 
     @property
     def badges(self) -> tuple[Badge, ...]:
@@ -121,8 +123,9 @@ def _scenario(file: Table) -> Scenario:
             file.fault(f"there is no cluster “{built.node}”", f"stations {number}, cluster")
     troubles = tuple(_fault(table, set(names)) for table in file.tables("faults"))
     expectations = tuple(_expectation(table, names, nodes) for table in file.tables("expect"))
+    weather = _weather(file.table("links"))
     file.finish()
-    return Scenario(title, site, plant, seconds, seed, troubles, steps, expectations)
+    return Scenario(title, site, plant, seconds, seed, troubles, steps, expectations, weather)
 
 
 def _epoch(file: Table) -> float:
@@ -258,6 +261,12 @@ def _meter(table: Table) -> MeterConfig:
         config = MeterConfig()
     table.finish()
     return config
+
+
+def _weather(table: Table) -> Weather:
+    takes_s = table.span("take", None)
+    table.finish()
+    return Weather() if takes_s is None else Weather(delay_s=(takes_s, takes_s))
 
 
 # What happens

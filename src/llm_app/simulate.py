@@ -144,7 +144,8 @@ class _Run:
 
     async def _connect(self, station_id: str) -> End:
         self._opened += 1
-        client, server = pair(seed=f"{self._scenario.seed}/{station_id}/{self._opened}")
+        weather, seed = self._scenario.weather, f"{self._scenario.seed}/{station_id}/{self._opened}"
+        client, server = pair(weather, weather, seed)
         self._links[station_id] = (client, server)
         task = asyncio.create_task(self._stations.attach(server, station_id, "127.0.0.1", f"/ocpp/{station_id}"))
         self._attached.add(task)

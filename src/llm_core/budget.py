@@ -9,7 +9,10 @@ an interval [low, high]: a station's draw lies in [lo, hi], low = meter - Σ hi,
 `high` rises at once and falls only when every drawing station has reported since the meter fell: a car that stops
 by itself looks like a falling building until its own reading tells. Raising is judged against `high`, lowering
 against `low`: so a command under way neither hides an overload nor is answered twice, and twenty cars that ramp up
-between two readings cut nobody.
+between two readings cut nobody. But what they may draw by then was fitted in before they were raised. So when the
+meter shows an overload, the building has moved, and cars are taken to obey: to draw what they last said while they
+have time to follow a raise, and what they were told once they must have followed a decrease. Else the overload would
+last until their next readings are in.
 
 Each phase of a meter ages alone: silent for `max(5 s, 3 periods)` nobody is raised, twice that and the safe
 fallback holds until the phase has been good for 30 s.
@@ -39,6 +42,8 @@ FELL_AGAIN_MA = 1_000
 STATION_SILENT_MS = 35_000  # a station that reported nothing for so long may draw anything it may
 HOLD_MS = 10_000
 DEADBAND_MA = 500
+RISES_MS = 7_000  # a message, and what a car has to follow it
+SURPRISE_MA = 1_000  # an overload of more is none by the noise of a meter
 ABSURD_FACTOR = 20  # a current so many times the protection is no reading
 NO_RAISE_MA = -10_000_000  # room to raise while the building load is unknown
 
@@ -118,6 +123,21 @@ def _draw(connector: ConnectorState, entitled: PerPhase, *, online: bool, now_ms
         return last.current_ma, last.current_ma
     may_draw = entitled + connector.over_ma
     return connector.readings[0].current_ma.smaller(last.current_ma), last.current_ma.larger(may_draw)
+
+
+def _if_it_obeys(entry: Seen, now_ms: int) -> PerPhase:
+    """The most that it draws if it obeys and takes all its time to follow a raise."""
+    connector = entry.connector
+    if not entry.online or connector.disobeys_ms is not None:
+        return entry.hi_ma
+    if connector.raised_ms is not None and now_ms < connector.raised_ms + RISES_MS:
+        said = ZERO
+        for reading in connector.readings:
+            said = said.larger(reading.current_ma)
+        return entry.hi_ma.smaller(said)
+    if entry.held_ma > connector.offered_ma:  # a decrease is under way
+        return entry.hi_ma
+    return entry.hi_ma.smaller(on_phases(entry.held_ma, entry.phases) + connector.over_ma)
 
 
 def sum_per_node(tree: Sequence[LimitNode], loads: Iterable[tuple[str, PerPhase]]) -> dict[str, list[int]]:
@@ -298,12 +318,15 @@ def rooms(
     highs = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
     result: dict[str, Room] = {}
     for node in tree:
-        result[node.id] = room = _room(site, node, ZERO, meters, highs[node.id], strangers, now_ms)
         cap = caps.get(node.id)
+        drawn = highs[node.id]
+        if _is_surprised(node.limit_ma if cap is None else node.limit_ma.smaller(cap.total_ma), meters.get(node.id)):
+            drawn = sum_per_node(tree, ((e.station.node, _if_it_obeys(e, now_ms)) for e in seen))[node.id]
+        result[node.id] = room = _room(site, node, ZERO, meters, drawn, strangers, now_ms)
         if cap is not None:
             own = site.supply.derated_ma if node.id == SITE else node.limit_ma
             less = (own - cap.total_ma).larger(ZERO)
-            left = _room(site, node, less, meters, highs[node.id], strangers, now_ms)
+            left = _room(site, node, less, meters, drawn, strangers, now_ms)
             result[node.id] = _capped(room, left, cap.stations_ma - (strangers if node.id == SITE else ZERO))
     return result
 
@@ -313,7 +336,7 @@ def _room(
     node: LimitNode,
     less: PerPhase,
     meters: Mapping[str, MeterState],
-    highs: list[int],
+    drawn_ma: list[int],
     strangers: PerPhase,
     now_ms: int,
 ) -> Room:
@@ -327,7 +350,7 @@ def _room(
     setup = next((setup for setup in site.read_meters if setup.node == node.id), None)
     safe = (site.supply.fallback_ma - less).larger(ZERO) if node.id == SITE else ZERO
     if setup is not None:
-        drawn = highs if setup.includes_stations else [0, 0, 0]
+        drawn = drawn_ma if setup.includes_stations else [0, 0, 0]
         return _metered(limit, meters[node.id], drawn, safe, now_ms)
     if node.id == SITE:  # dynamic, but nobody set up a meter: the safe limit holds
         safe = limit.smaller(safe)
@@ -340,6 +363,14 @@ def _capped(room: Room, left: Room, stations: PerPhase) -> Room:
     raise_ma, keep_ma = left.raise_ma.smaller(stations), left.keep_ma.smaller(stations)
     external = tuple(p for p in PHASES if raise_ma[p] < room.raise_ma[p] or keep_ma[p] < room.keep_ma[p])
     return Room(raise_ma, keep_ma, external)
+
+
+def _is_surprised(limit: PerPhase, meter: MeterState | None) -> bool:
+    """Whether the meter shows more than the limit, beyond its noise, on any phase."""
+    if meter is None:
+        return False
+    shown = ((phase, known.current_ma) for phase, known in meter.phases.items())
+    return any(ma is not None and ma > limit[phase] + SURPRISE_MA for phase, ma in shown)
 
 
 def _metered(limit: PerPhase, meter: MeterState, drawn: list[int], safe: PerPhase, now_ms: int) -> Room:

@@ -167,6 +167,7 @@ def _commanded(connector: ConnectorState, command: Command, spread: int, window:
         entered,
         offered_ma=command.limit_ma,
         changed_ms=now_ms,
+        raised_ms=now_ms if command.limit_ma > connector.offered_ma else connector.raised_ms,
         settled_from_ms=now_ms + books.FOLLOW_MS,
         lowering_ms=lowering_ms if command.limit_ma < connector.offered_ma else None,
         paused_window=window if waits and command.limit_ma == 0 else connector.paused_window,

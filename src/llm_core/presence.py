@@ -332,8 +332,9 @@ def _confirmed(state: State, key: Key, connector: ConnectorState, seq: int, now_
     newest = connector.ledger.in_flight == seq
     ledger = books.confirmed(connector.ledger, seq, now_ms, decays=decays(state, key[0]))
     after = attrs.evolve(connector, ledger=ledger)
-    if not newest:
-        return after
+    if not newest:  # it answers, late: the command that overtook this one has only begun to wait
+        still_waits = connector.lowering_ms is not None and ledger.in_flight is not None
+        return attrs.evolve(after, lowering_ms=ledger.in_flight_ms) if still_waits else after
     if connector.changed_ms is not None and connector.changed_ms == connector.ledger.in_flight_ms:
         after = attrs.evolve(after, settled_from_ms=max(connector.settled_from_ms, now_ms + books.FOLLOW_MS))
     return attrs.evolve(after, lowering_ms=None)

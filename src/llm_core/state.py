@@ -46,6 +46,7 @@ class ConnectorState:
     settled_from_ms: int = 0  # readings from here on show the effect of the last command
     asked_ms: int | None = None  # the settling for which its reading was asked
     changed_ms: int | None = None  # when its limit was last changed (renewals aside)
+    raised_ms: int | None = None  # when it was last told more than before
     lowering_ms: int | None = None  # since when a lower limit waits for its acknowledgement
     readings: tuple[Reading, ...] = ()  # the last two
     mean_ma: PerPhase | None = None  # of the draw, over up to 60 s since it settled

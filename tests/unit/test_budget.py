@@ -36,6 +36,7 @@ from llm_core import (
 from llm_core.budget import (
     ABSURD_FACTOR,
     DEADBAND_MA,
+    RISES_MS,
     Room,
     Seen,
     aged,
@@ -47,7 +48,7 @@ from llm_core.budget import (
     sum_per_node,
     survey,
 )
-from llm_core.ledger import Held, Inherited, Slot
+from llm_core.ledger import Held, Inherited, Slot, Trail
 from unit.strategies import now
 
 L1, L2, L3 = PHASES
@@ -289,8 +290,39 @@ def test_twenty_cars_that_ramp_up_between_their_readings_cut_nobody() -> None:
     keys = [(f"S{i:02}", 1) for i in range(20)]
     ramping = attrs.evolve(drawing(16_000), settled_from_ms=at(20))
     state = scene(dict.fromkeys(keys, ramping), stations=tuple(Station(key[0]) for key in keys))
+    wide = attrs.evolve(state.site.supply, derated_ma=PerPhase.same(330_000))
+    state = attrs.evolve(state, site=attrs.evolve(state.site, supply=wide))
     state = shows(state, 5, 320_000)
-    assert room(state, 5).keep_ma == LIMIT_MA
+    assert room(state, 5).keep_ma == PerPhase.same(330_000)
+
+
+OVER_MA = LIMIT_MA.l3 + 1_001
+
+
+def kept_under(connector: ConnectorState, second: int, over_ma: int = OVER_MA, **known: object) -> int:
+    """What the cars may keep on L3 while the meter shows so much there, as if the rest were the building's."""
+    state = station_changed(shows(scene({A: connector}), second, 0, 0, over_ma), "A", **known)
+    return over_ma + room(state, second).keep_ma.l3 - LIMIT_MA.l3
+
+
+def test_in_an_overload_a_car_that_may_still_follow_a_raise_draws_what_it_said() -> None:
+    raised = attrs.evolve(
+        drawing(16_000, PerPhase.same(8_000)), settled_from_ms=at(10), offered_ma=16_000, raised_ms=at(4)
+    )
+    assert kept_under(raised, 5) == 8_000
+    assert kept_under(raised, 5, OVER_MA - 1) == 16_000, "so much may be noise"
+    assert kept_under(raised, 4 + RISES_MS // 1000) == 16_000
+    assert kept_under(raised, 5, online=False) == 16_000
+    assert kept_under(attrs.evolve(raised, disobeys_ms=0), 5) == 16_000
+    assert kept_under(attrs.evolve(raised, readings=()), 5) == 0
+
+
+def test_in_an_overload_a_car_draws_what_it_was_told_once_it_must_have_followed() -> None:
+    lowered = attrs.evolve(drawing(6_000, PerPhase.same(16_000)), settled_from_ms=at(10), offered_ma=6_000)
+    assert kept_under(lowered, 9) == 6_000
+    assert kept_under(attrs.evolve(lowered, over_ma=PerPhase.same(500)), 9) == 6_500
+    on_its_way = attrs.evolve(lowered, ledger=attrs.evolve(lowered.ledger, trails=(Trail(16_000, at(10)),)))
+    assert (kept_under(on_its_way, 9), kept_under(on_its_way, 10)) == (16_000, 6_000)
 
 
 def test_a_meter_of_the_other_consumers_is_the_building_itself() -> None:

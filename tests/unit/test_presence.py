@@ -427,11 +427,15 @@ def test_an_acknowledged_decrease_is_no_longer_waited_for_and_takes_its_time_to_
     assert connector.ledger.held_ma(START_MS + 3_000 + FOLLOW_MS, decays=True) == 8_000
 
 
-def test_the_answer_to_an_older_command_leaves_the_newer_waited_for() -> None:
-    state = after(commanded(16_000, 8_000), LimitConfirmed("A", 1, 1), seconds=3)
+def test_the_answer_to_an_older_command_leaves_the_newer_waited_for_from_its_own_beginning() -> None:
+    overtaken = commanded(16_000, 8_000)
+    ledger = attrs.evolve(overtaken.connectors[KEY].ledger, in_flight_ms=START_MS + 2_000)
+    state = after(with_connector(overtaken, ledger=ledger), LimitConfirmed("A", 1, 1), seconds=3)
     connector = state.connectors[KEY]
-    assert (connector.lowering_ms, connector.ledger.in_flight) == (START_MS, 2)
+    assert (connector.lowering_ms, connector.ledger.in_flight) == (START_MS + 2_000, 2)
     assert held_ma(state) == 16_000
+    raising = after(with_connector(overtaken, ledger=ledger, lowering_ms=None), LimitConfirmed("A", 1, 1))
+    assert raising.connectors[KEY].lowering_ms is None
 
 
 def test_an_acknowledged_renewal_does_not_start_the_judgement_anew() -> None:

@@ -15,6 +15,17 @@ def offered(model: CarModel, pilot_a: float, soc: float = 0.3) -> Car:
     return car
 
 
+def test_it_follows_one_offer_after_the_other_and_none_keeps_it_from_following() -> None:
+    car = Car(CarModel(reaction_s=5.0))
+    draws = []
+    for second, pilot_a in enumerate((16.0, 12.0, 0.0, 8.0)):
+        car.offer(pilot_a, float(second))
+    for second in range(4, 9):
+        car.advance(float(second))
+        draws.append(car.draw_a)
+    assert (draws, car.pauses, car.settled) == ([0.0, 16.0, 12.0, 0.0, 8.0], 1, True)
+
+
 def test_it_follows_an_offer_after_its_reaction_time() -> None:
     car = Car(CarModel(reaction_s=3.0))
     car.offer(10.0, 0.0)

@@ -1,6 +1,6 @@
 """A car on a cable: what it draws when it is offered a current.
 
-It follows a new pilot after its reaction time (IEC 61851-1 allows 5 s), draws nothing below 6 A, tapers when
+It follows each new pilot after its reaction time (IEC 61851-1 allows 5 s), draws nothing below 6 A, tapers when
 nearly full, and may have the habits that cars in the field have: whole amps, a wobble, sleep after pauses, or no
 obedience at all. Amps are per phase, time is plant seconds. `due` names the next instant at which it changes by
 itself, so that nobody needs to ask before.
@@ -9,6 +9,7 @@ itself, so that nobody needs to ask before.
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import attrs
 
@@ -61,7 +62,7 @@ class Car:
         self.due = math.inf
         self._closed = False
         self._pilot_a = 0.0
-        self._next_pilot: tuple[float, float] | None = None
+        self._pilots: deque[tuple[float, float]] = deque()  # offers that it has not followed yet, and when it will
         self._at = -math.inf
         self._drew_s = 0.0
 
@@ -82,19 +83,20 @@ class Car:
     @property
     def settled(self) -> bool:
         """Whether it has followed the last offer."""
-        return self._next_pilot is None
+        return not self._pilots
 
     def offer(self, pilot_a: float, t: float) -> None:
         """The station closes its contactor with a new pilot; the car follows after its reaction time."""
         self.advance(t)
         self._closed = True
-        self._next_pilot = (t + self.model.reaction_s, pilot_a)
+        self._pilots.append((t + self.model.reaction_s, pilot_a))
         self.due = min(self.due, t + self.model.reaction_s)
 
     def cut(self, t: float) -> None:
         """The contactor opens: no current from this instant, and nothing to follow."""
         self.advance(t)
-        self._closed, self._pilot_a, self._next_pilot = False, 0.0, None
+        self._closed, self._pilot_a = False, 0.0
+        self._pilots.clear()
         self.draw_a, self.due = 0.0, math.inf
 
     def advance(self, t: float) -> None:
@@ -104,10 +106,10 @@ class Car:
             self.soc += power_w * (t - self._at) / 3600 / self.model.capacity_wh
             self._drew_s += t - self._at if self.draw_a > 0 else 0.0
         self._at = t
-        if self._next_pilot is not None and t >= self._next_pilot[0]:
-            if self.draw_a > 0 and self._next_pilot[1] < PILOT_MIN_A:
-                self.pauses += 1
-            self._pilot_a, self._next_pilot = self._next_pilot[1], None
+        while self._pilots and t >= self._pilots[0][0]:
+            _, self._pilot_a = self._pilots.popleft()
+            if self.draw_a > 0 and self._pilot_a < PILOT_MIN_A:
+                self.pauses, self.draw_a = self.pauses + 1, 0.0
         self.draw_a = self._wanted_a(t)
         self.due = self._due(t)
 
@@ -135,7 +137,7 @@ class Car:
         return 1.0 if past <= 0 else max(0.05, 1 - 0.9 * past)
 
     def _due(self, t: float) -> float:
-        due = math.inf if self._next_pilot is None else self._next_pilot[0]
+        due = self._pilots[0][0] if self._pilots else math.inf
         if self.draw_a <= 0:
             return due
         if self.phases < min(self.model.phases, self.wired):
