@@ -7,6 +7,7 @@ from typing import assert_never
 import attrs
 
 from llm_core.authorisation import LONGEST_TAG, Badge, BadgeState, normalise
+from llm_core.curtailment import limits_lost
 from llm_core.effects import (
     AuditEntry,
     BadgeRecord,
@@ -50,6 +51,9 @@ def site_edited(state: State, event: SiteEdited, now: Now) -> Result:
         check(site)
     except SiteError as error:
         return state, (Reply(event.request, NotSaved(error.faults)),)
+    lost = tuple(limits_lost(state, site))
+    if lost:
+        return state, (Reply(event.request, NotSaved(lost)),)
     old, new = _shown(state.site, event.edit), _shown(site, event.edit)
     audit = AuditEntry(now.utc, event.by, type(event.edit).__name__, old, new)
     state = attrs.evolve(state, site=site)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 import attrs
@@ -26,6 +26,7 @@ from llm_core.external import (
 )
 from llm_core.problem import Fault
 from llm_core.quantities import Now, PerPhase
+from llm_core.site import Site
 from llm_core.state import LimitState, State
 
 MOST_LIMITS = 200  # that have not ended: more is no operator but a flood
@@ -60,9 +61,9 @@ def limit_put(state: State, event: LimitPut, now: Now) -> Result:
     """
     before = state.limits.get(event.limit.id)
     faults = limit_faults(event.limit, state.site, instants(now, state.latest_utc, state.clock_doubt))
-    if event.limit.id and (before is None or is_gone(before)):
+    if event.limit.id and (before is None or before.is_gone):
         faults = GONE
-    elif before is None and sum(not is_gone(known) for known in state.limits.values()) >= MOST_LIMITS:
+    elif before is None and sum(not known.is_gone for known in state.limits.values()) >= MOST_LIMITS:
         faults = (Fault("", f"there are {MOST_LIMITS} limits already"),)
     if faults:
         return state, (Reply(event.request, NotSaved(faults)),)
@@ -78,7 +79,7 @@ def limit_put(state: State, event: LimitPut, now: Now) -> Result:
 def limit_heard(state: State, event: LimitHeard, now: Now) -> Result:
     """The sender lives: a limit that was lifted because nobody kept it alive holds again."""
     known = state.limits.get(event.limit_id)
-    if known is None or is_gone(known):
+    if known is None or known.is_gone:
         return state, (Reply(event.request, NotSaved(GONE)),)
     state = _with(state, event.limit_id, attrs.evolve(known, heard_ms=now.monotonic_ms))
     return state, (Reply(event.request, Saved(event.limit_id)),)
@@ -87,7 +88,7 @@ def limit_heard(state: State, event: LimitHeard, now: Now) -> Result:
 def limit_withdrawn(state: State, event: LimitWithdrawn, now: Now) -> Result:
     """The limit holds no longer; what became of it stays on record."""
     known = state.limits.get(event.limit_id)
-    if known is None or is_gone(known):
+    if known is None or known.is_gone:
         return state, (Reply(event.request, NotSaved(GONE)),)
     record = _ended(known.record, Ended.WITHDRAWN, now)
     audit = AuditEntry(now.utc, event.by, "limit", repr(record.limit), "")
@@ -108,15 +109,20 @@ def capped(state: State, event: ConnectorCapped) -> State:
     return attrs.evolve(state, connectors={**state.connectors, key: connector})
 
 
-def is_gone(known: LimitState) -> bool:
-    """Whether the limit can never hold again."""
-    return known.record.ended in (Ended.OVER, Ended.WITHDRAWN)
+def limits_lost(state: State, site: Site) -> Iterator[Fault]:
+    """What speaks against this configuration: limits from outside at nodes that it has no longer."""
+    nodes = {node.id for node in site.limit_tree()}
+    for known in state.limits.values():
+        limit = known.record.limit
+        if not known.is_gone and limit.node not in nodes and not limit.node.startswith("station:"):
+            name = limit.reason or limit.id
+            yield Fault("/clusters", f"“{limit.node}” is limited from outside ({name}) and must stay")
 
 
 def _with(state: State, limit_id: str, known: LimitState) -> State:
     """With this limit, the newest last, and no more ended ones than are kept in sight."""
     limits = {key: other for key, other in state.limits.items() if key != limit_id} | {limit_id: known}
-    gone = [key for key, other in limits.items() if is_gone(other)]
+    gone = [key for key, other in limits.items() if other.is_gone]
     for key in gone[:-ENDED_KEPT]:
         del limits[key]
     return attrs.evolve(state, limits=limits)
@@ -137,7 +143,7 @@ def curtailed(state: State, now: Now) -> Result:
     limits = dict(state.limits)
     saves: list[Effect] = []
     for limit_id, known in state.limits.items():
-        if is_gone(known):
+        if known.is_gone:
             continue
         after = _lived(state, known, between, now)
         limits[limit_id] = after
@@ -147,9 +153,12 @@ def curtailed(state: State, now: Now) -> Result:
 
 
 def caps_in_force(state: State) -> Mapping[str, NodeCap]:
-    """Per node, what the limits that hold now leave."""
+    """Per node of the tree, what the limits that hold now leave."""
     holding = [known.record.limit for known in state.limits.values() if known.holds]
-    return node_caps(holding, state.site.supply.site_phases) if holding else NO_CAPS
+    if not holding:
+        return NO_CAPS
+    nodes = {node.id for node in state.site.limit_tree()}
+    return node_caps((limit for limit in holding if limit.node in nodes), state.site.supply.site_phases)
 
 
 def _lived(state: State, known: LimitState, between: Between, now: Now) -> LimitState:

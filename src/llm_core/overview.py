@@ -13,7 +13,7 @@ from llm_core.events import Status
 from llm_core.problem import Binding, GrantReason
 from llm_core.quantities import PerPhase
 from llm_core.site import AccessRule, Mode
-from llm_core.state import ConnectorState, Key, NodeView, State
+from llm_core.state import ConnectorState, Key, LimitState, NodeView, State
 
 
 class Presence(StrEnum):
@@ -72,6 +72,7 @@ class Overview:
     badges: int  # active ones
     alarms: tuple[Alarm, ...]
     nodes: tuple[NodeView, ...]  # the site first, then clusters as configured
+    limits: tuple[LimitState, ...]  # from outside, those that hold now
     stations: tuple[StationView, ...]  # configured ones in their order, then pending ones
 
 
@@ -89,6 +90,7 @@ def overview(state: State, now_ms: int) -> Overview:
         badges=sum(badge.state is BadgeState.ACTIVE for badge in state.badges.values()),
         alarms=tuple(sorted(state.alarms.values(), key=lambda alarm: (alarm.since, alarm.code, alarm.subject))),
         nodes=tuple(shown),
+        limits=tuple(known for known in state.limits.values() if known.holds),
         stations=tuple(_station(state, station_id, now_ms) for station_id in (*configured, *pending)),
     )
 

@@ -279,6 +279,9 @@ class Archive(Protocol):
     def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
         """The newest changes first: at most `limit` after the first `skip`, and only those that hold `text`."""
 
+    async def limit_records(self, most: int) -> tuple[LimitRecord, ...]:
+        """What became of every limit from outside, the latest first."""
+
 
 class History(Protocol):
     """What flowed over time, in bounded space; what the disk refuses is `StoreError`. Nothing else depends on it."""

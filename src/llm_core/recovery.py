@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from llm_core.authorisation import normalise
-from llm_core.curtailment import ENDED_KEPT, is_gone
+from llm_core.curtailment import ENDED_KEPT
 from llm_core.effects import Effect, Save
 from llm_core.ledger import Inherited, Ledger
 from llm_core.orders import StationReport
@@ -61,7 +61,7 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
 def _limits(stored: Stored, now: Now) -> dict[str, LimitState]:
     """Limits from outside go on; a sender that keeps one alive is taken to have been heard just now."""
     known = {record.limit.id: LimitState(record, now.monotonic_ms) for record in stored.limits}
-    gone = [limit_id for limit_id, limit in known.items() if is_gone(limit)]
+    gone = [limit_id for limit_id, limit in known.items() if limit.is_gone]
     return {limit_id: limit for limit_id, limit in known.items() if limit_id not in gone[:-ENDED_KEPT]}
 
 

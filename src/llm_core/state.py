@@ -10,7 +10,7 @@ import attrs
 from llm_core.authorisation import Badge, find_badge
 from llm_core.effects import Alarm, AlarmCode, CpoVerdict, RefusedStart
 from llm_core.events import Capabilities, Status, TurnedAwayFor
-from llm_core.external import CapSource, ClockDoubt, LimitRecord
+from llm_core.external import CapSource, ClockDoubt, Ended, LimitRecord
 from llm_core.ledger import Ledger
 from llm_core.orders import Reservation, StationReport, StationScan
 from llm_core.problem import Grant
@@ -186,6 +186,11 @@ class LimitState:
     holds: bool = False
     began_ms: int | None = None  # since when it holds without a break
     silent: bool = False  # its sender did not keep it alive
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it can never hold again."""
+        return self.record.ended in (Ended.OVER, Ended.WITHDRAWN)
 
 
 @attrs.frozen

@@ -36,12 +36,16 @@ from llm_core import (
     AuditEntry,
     Badge,
     CallOutcome,
+    Ended,
     Event,
+    ExternalLimit,
     Json,
+    LimitRecord,
     MeterValuesReceived,
     NotStored,
     Now,
     Order,
+    PerPhase,
     Queued,
     Reply,
     Request,
@@ -205,6 +209,7 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: list[Session] = []
         self.changes: list[AuditEntry] = []
+        self.limits: list[LimitRecord] = []
         self.asked: tuple[datetime, datetime] | None = None
 
     async def sessions(
@@ -224,6 +229,9 @@ class Shelf:
         found = [entry for entry in reversed(self.changes) if text in f"{entry.by} {entry.what}"]
         for entry in found[skip : skip + limit]:
             yield entry
+
+    async def limit_records(self, most: int) -> tuple[LimitRecord, ...]:
+        return tuple(self.limits[::-1][:most])
 
 
 @attrs.define
@@ -303,6 +311,7 @@ def house(served: House) -> House:
     served.shelf.changes.clear()
     served.shelf.kept.clear()
     served.shelf.asked = None
+    served.shelf.limits.clear()
     served.faults.clear()
     served.wall.asked.clear()
     served.wall.outcome = CallOutcome("Accepted", {"status": "Accepted"})
@@ -435,6 +444,70 @@ def test_every_decision_explains_itself(house: House, admin: httpx.Client) -> No
     assert connector["current_a"] == {"L1": 9.8, "L2": 9.7, "L3": 0}
     assert set(connector) >= {"grant_a", "reason", "limited_by", "offered_a"}
     assert decided["nodes"][0]["worst_a"] == {"L1": 16, "L2": 16, "L3": 16}
+
+
+def test_a_limit_from_outside_holds_is_shown_and_is_taken_back(house: House, admin: httpx.Client) -> None:
+    body = {"limit_kw": 4.2, "ends_at": "2026-07-01T20:00:00+02:00", "reason": "§14a"}
+    set_ = admin.post("/api/v1/limits", json=body)
+    assert set_.status_code == 201
+    limit = set_.json()
+    assert set_.headers["Location"] == f"/api/v1/limits/{limit['id']}"
+    assert (limit["state"], limit["allowed_a"]) == ("planned", dict.fromkeys(("L1", "L2", "L3"), 6.086))
+    house.inbox.post(Tick())
+    (shown,) = admin.get("/api/v1/limits").json()
+    assert (shown["state"], shown["began_at"], shown["held_after_s"]) == ("holds", "2026-07-01T10:00:00Z", None)
+    (told,) = admin.get("/api/v1/overview").json()["limits"]
+    assert told == {
+        "id": limit["id"],
+        "node": "site",
+        "name": "Local Load Manager",
+        "limit_a": dict.fromkeys(("L1", "L2", "L3"), 6.086),
+        "applies_to": "stations",
+        "reason": "§14a",
+        "until": "2026-07-01T18:00:00Z",
+        "sender_silent": False,
+    }
+    assert admin.delete(f"/api/v1/limits/{limit['id']}").status_code == 204
+    assert admin.get(f"/api/v1/limits/{limit['id']}").json()["ended"] == "withdrawn"
+    assert admin.delete(f"/api/v1/limits/{limit['id']}").status_code == 404
+    assert admin.get("/api/v1/overview").json()["limits"] == []
+
+
+def test_a_limit_is_changed_in_part_and_kept_alive_by_saying_nothing(house: House, admin: httpx.Client) -> None:
+    limit_id = admin.post("/api/v1/limits", json={"limit_kw": 11, "keep_alive_s": 60, "then": "lift"}).json()["id"]
+    at = f"/api/v1/limits/{limit_id}"
+    changed = admin.patch(at, json={"limit_a": {"L1": 20, "L2": 20, "L3": 16}}).json()
+    assert (changed["limit_a"], changed["limit_kw"], changed["then"]) == ({"L1": 20, "L2": 20, "L3": 16}, None, "lift")
+    for method, path, body in (("PATCH", at, {}), ("PATCH", at, {"then": "lift"}), ("POST", f"{at}/keep-alive", {})):
+        kept = admin.request(method, path, json=body)
+        assert (kept.status_code, kept.json()["heard_s"]) == (200, 0)
+        house.clock.ms += 50_000
+        house.inbox.post(Tick())
+        assert admin.get(at).json()["state"] == "holds"
+    house.clock.ms += 11_000
+    house.inbox.post(Tick())
+    silent = admin.get(at).json()
+    assert (silent["state"], silent["ended"]) == ("ended", "lifted")
+    assert admin.post(f"{at}/keep-alive").status_code == 200
+
+
+def test_what_became_of_the_limits_is_evidence(house: House, admin: httpx.Client) -> None:
+    limit = ExternalLimit("7", limit_w=4_200)
+    drawn = PerPhase(20_500, 20_000, 19_000)
+    over = LimitRecord(limit, "grid", NOON, NOON, drawn, 7_500, NOON + timedelta(hours=2), Ended.OVER)
+    house.shelf.limits += [LimitRecord(limit, "grid", NOON), over]
+    evidence = admin.get("/api/v1/limits/evidence?limit=1").json()
+    assert [(e["drawn_a"], e["held_after_s"], e["ended"], e["ended_at"]) for e in evidence] == [
+        ({"L1": 20.5, "L2": 20, "L3": 19}, 7.5, "over", "2026-07-01T12:00:00Z")
+    ]
+    assert pointers(admin.get("/api/v1/limits/evidence?limit=0"), 422) == ["/limit"]
+
+
+def test_a_node_with_a_limit_from_outside_does_not_vanish(admin: httpx.Client) -> None:
+    assert admin.post("/api/v1/limits", json={"node": "default", "limit_a": 20}).status_code == 201
+    refused = admin.put("/api/v1/clusters", json={"clusters": [{"id": "other"}]})
+    assert pointers(refused, 422) == ["/clusters"]
+    assert "limit" in refused.json()["detail"]
 
 
 def test_the_stream_tells_each_change_once(house: House, admin: httpx.Client) -> None:
@@ -707,6 +780,22 @@ WRONG = [
     ("PUT", "strategy", b'{"minimum_first": "yes"}', 422, ["/minimum_first"]),
     ("PUT", "strategy", b'{"rotation_min": 0}', 422, ["/rotation_min"]),
     ("PUT", "strategy", b'{"unbalance_a": 5}', 422, ["/unbalance_a"]),
+    ("POST", "limits", b"{}", 422, ["/limit_a"]),
+    ("POST", "limits", b'{"limit_a": 20, "limit_kw": 4.2}', 422, ["/limit_a"]),
+    ("POST", "limits", b'{"limit_a": -1}', 422, ["/limit_a"]),
+    ("POST", "limits", b'{"limit_kw": "4.2"}', 422, ["/limit_kw"]),
+    ("POST", "limits", b'{"limit_kw": true}', 422, ["/limit_kw"]),
+    ("POST", "limits", b'{"limit_kw": -0.001}', 422, ["/limit_kw"]),
+    ("POST", "limits", b'{"limit_a": 20, "node": "cellar"}', 422, ["/node"]),
+    ("POST", "limits", b'{"limit_a": 20, "applies_to": "cars"}', 422, ["/applies_to"]),
+    ("POST", "limits", b'{"limit_a": 20, "applies_to": "total"}', 422, ["/applies_to"]),
+    ("POST", "limits", b'{"limit_a": 20, "then": "panic"}', 422, ["/then"]),
+    ("POST", "limits", b'{"limit_a": 20, "keep_alive_s": 5}', 422, ["/keep_alive_s"]),
+    ("POST", "limits", b'{"limit_a": 20, "ends_at": "2026-07-01"}', 422, ["/ends_at"]),
+    ("POST", "limits", b'{"limit_a": 20, "ends_at": "2030-07-01T10:00:00"}', 422, ["/ends_at"]),
+    ("POST", "limits", b'{"limit_a": 20, "ends_at": "2026-07-01T09:00:00Z"}', 422, ["/ends_at"]),
+    ("POST", "limits", b'{"limit_a": 20, "starts_at": 5}', 422, ["/starts_at"]),
+    ("POST", "limits", b'{"limit_a": 20, "id": "7"}', 422, ["/id"]),
     ("POST", "stations", b"{}", 422, ["/id"]),
     ("POST", "stations", b'{"id": ""}', 422, ["/id"]),
     ("POST", "stations", b'{"id": "a/b"}', 422, ["/id"]),
@@ -1133,6 +1222,13 @@ RIGHTS = {
     ("POST", "/tokens"): ADMINISTRATORS,
     ("DELETE", "/tokens/{label}"): ADMINISTRATORS,
     ("GET", "/audit"): ADMINISTRATORS,
+    ("GET", "/limits"): ADMINISTRATORS,
+    ("POST", "/limits"): ADMINISTRATORS,
+    ("GET", "/limits/evidence"): ADMINISTRATORS,
+    ("GET", "/limits/{id}"): ADMINISTRATORS,
+    ("PATCH", "/limits/{id}"): ADMINISTRATORS,
+    ("POST", "/limits/{id}/keep-alive"): ADMINISTRATORS,
+    ("DELETE", "/limits/{id}"): ADMINISTRATORS,
     **{
         (method, f"/{name}"): ADMINISTRATORS
         for method in ("GET", "PUT")

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_adapters.sqlite import Database, SqliteAccounts, SqliteStore
+from llm_adapters.sqlite import Database, SqliteAccounts, SqliteStore, limit_records
 from llm_adapters.sqlite.database import snapshot_if_due
 from llm_adapters.sqlite.disk import connect, migrate
 from llm_adapters.sqlite.schema import MIGRATIONS
@@ -35,6 +35,10 @@ from llm_core import (
     Ceiling,
     Cluster,
     CurrentTransformer,
+    Ended,
+    ExternalLimit,
+    Lapse,
+    LimitRecord,
     MeterSetup,
     Mode,
     PerPhase,
@@ -183,6 +187,59 @@ def test_a_tag_that_utf8_cannot_carry_is_stored_all_the_same(tmp_path: Path) -> 
             await store.commit([attrs.evolve(begun(1), id_tag="x\ud800\0"), RefusedStart(NOON, "S", "\udfff", BLOCKED)])
             assert (await store.load()).open_sessions[0].id_tag == "x\\ud800\0"
             assert await store.refused_starts(5) == (RefusedStart(NOON, "S", "\\udfff", BLOCKED),)
+
+    asyncio.run(scenario())
+
+
+def test_of_each_limit_the_newest_record_is_loaded_and_all_are_evidence(tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    first = LimitRecord(ExternalLimit("1", limit_w=4_200, starts_at=NOON + 90 * hour, reason="§14a"), "grid", NOON)
+    over = attrs.evolve(first, began_at=NOON, drawn_ma=PerPhase(1, 2, 3), ended_at=NOON + hour, ended=Ended.REPLACED)
+    second = LimitRecord(ExternalLimit("1", limit_ma=PerPhase.same(20_000), keep_alive_s=60), "grid", NOON + hour)
+    other = LimitRecord(ExternalLimit("2", limit_w=0, then=Lapse.LIFT), "x", NOON + hour / 2)
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as store:
+            await store.commit([first, other])
+            await store.commit([over, second])
+            stored = await store.load()
+            assert stored.limits == (other, second)
+            assert stored.latest_utc == NOON + hour  # when it was set, never when it is to begin
+            assert await store.limit_records(2) == (second, other)
+            assert await store.limit_records(9) == (second, other, over)
+
+    asyncio.run(scenario())
+
+
+def test_ended_limits_are_bounded_and_those_that_hold_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limit_records, "ENDED_KEPT", 3)
+    holding = LimitRecord(ExternalLimit("1", limit_w=4_200), "grid", NOON)
+    ended = [
+        LimitRecord(ExternalLimit(str(i), limit_w=0), "grid", NOON + timedelta(hours=i), ended=Ended.OVER)
+        for i in range(2, 8)
+    ]
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as store:
+            await store.commit([holding, *ended])
+            assert (await store.load()).limits == (holding, *ended[-3:])
+
+    asyncio.run(scenario())
+
+
+def test_a_limit_that_cannot_be_read_is_the_worst_it_may_have_been_until_it_is_taken_back(tmp_path: Path) -> None:
+    holding = LimitRecord(ExternalLimit("7", limit_w=4_200), "grid", NOON)
+    over = LimitRecord(ExternalLimit("8", limit_w=4_200), "grid", NOON, ended=Ended.OVER)
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as store:
+            await store.commit([holding, over])
+            await store._database.write(lambda c: c.execute("UPDATE external_limits SET document = '{}'"))
+            (worst,) = (await store.load()).limits
+            assert (worst.limit.id, worst.limit.node, worst.limit.limit_w) == ("7", "site", 0)
+            assert await store.limit_records(9) == ()
 
     asyncio.run(scenario())
 

@@ -28,9 +28,12 @@ from llm_core import (
     LimitWithdrawn,
     NotSaved,
     PerPhase,
+    PutClusters,
+    RemoveStation,
     Reply,
     Save,
     Saved,
+    SiteEdited,
     State,
     Station,
     step,
@@ -364,3 +367,29 @@ def test_one_that_disobeys_is_told_no_more_than_it_is_let_have() -> None:
     outlet.car = Car(most_ma=20 * A, obeys=False)
     site.run(60)
     assert site.offered("A") == [0]
+
+
+# The configuration around it
+
+
+def edit(site: SmallSite, change: PutClusters | RemoveStation) -> Saved | NotSaved:
+    return asked(site, SiteEdited("ann", change))
+
+
+def test_a_cluster_that_is_limited_from_outside_does_not_vanish() -> None:
+    cluster = Cluster("c1", "one")
+    site = SmallSite(attrs.evolve(static(63, attrs.evolve(THREE[0], cluster=None)), clusters=(cluster,)))
+    limit_id = put(site, amps(20, node="c1", reason="grid"))
+    answer = edit(site, PutClusters(()))
+    assert isinstance(answer, NotSaved)
+    assert "grid" in answer.faults[0].text
+    asked(site, LimitWithdrawn("operator", limit_id))
+    assert edit(site, PutClusters(())) == Saved()
+
+
+def test_a_station_goes_with_the_limit_of_its_feed() -> None:
+    site = SmallSite(static(63, Station("A", feed_ma=16 * A)))
+    put(site, amps(10, node="station:A"))
+    assert edit(site, RemoveStation("A")) == Saved()
+    site.run(2)
+    assert site.state.limits["1"].holds

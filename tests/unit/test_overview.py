@@ -15,9 +15,12 @@ from llm_core import (
     Cluster,
     ConnectorState,
     ConnectorView,
+    ExternalLimit,
     Grant,
     GrantReason,
     Ledger,
+    LimitRecord,
+    LimitState,
     Mode,
     NodeView,
     Overview,
@@ -73,6 +76,7 @@ def test_an_empty_site_is_told_as_it_is_delivered() -> None:
         badges=0,
         alarms=(),
         nodes=(),
+        limits=(),
         stations=(),
     )
 
@@ -214,3 +218,9 @@ def test_a_session_without_a_badge_has_no_user() -> None:
     view = connector(scene(ConnectorState(Ledger(None), session=session), badges={"": Badge("", comment="no")})).session
     assert view is not None
     assert (view.id_tag, view.user) == (None, "")
+
+
+def test_the_limits_from_outside_that_hold_are_told() -> None:
+    limit = ExternalLimit("1", limit_w=4_200, reason="§14a")
+    holding, planned = (LimitState(LimitRecord(limit, "grid", NOON), 0, holds=holds) for holds in (True, False))
+    assert overview(State(limits={"1": holding, "2": planned}), 0).limits == (holding,)

@@ -12,6 +12,7 @@ from typing import TypeVar, assert_never
 from llm_adapters.sqlite import station_records
 from llm_adapters.sqlite.columns import ceiling_crc, document_crc, storable, utc_text
 from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.limit_records import newest_limits, present_limits, save_limit
 from llm_adapters.sqlite.outbox import remember, take
 from llm_adapters.sqlite.searching import condition, found_page
 from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
@@ -44,7 +45,6 @@ T = TypeVar("T")
 RECENT_SESSIONS = 1_000
 REFUSED_STARTS_KEPT = 1_000
 RECENT_REFUSALS = 100
-ENDED_LIMITS_KEPT = 10_000  # evidence for the grid operator: years of it
 BATCH = 500  # sessions read at once: a few milliseconds in which no commit is held up noticeably
 PROBE_BYTES = 64 * 1024  # as much as a busy commit: a full disk must not pass by reusing one free page
 LAST_TRANSACTION_ID = """SELECT max(value, (SELECT coalesce(max(transaction_id), 0) FROM sessions))
@@ -123,6 +123,10 @@ class SqliteStore:
         for at, by, what, old, new in rows:
             yield AuditEntry(datetime.fromisoformat(at), by, what, old, new)
 
+    async def limit_records(self, most: int) -> tuple[LimitRecord, ...]:
+        """What became of every limit from outside, the latest first."""
+        return await self._database.read(lambda connection: newest_limits(connection, most))
+
     async def refused_starts(self, limit: int) -> tuple[RefusedStart, ...]:
         """Badges that were not let in, the newest first; the last thousand are kept."""
         rows = await self._database.read(lambda connection: _newest_refusals(connection, limit))
@@ -171,15 +175,7 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
         case StationReport():
             station_records.save_report(connection, record)
         case LimitRecord():
-            connection.execute(
-                "INSERT OR REPLACE INTO external_limits VALUES (?, ?, ?, ?)",
-                (storable(record.limit.id), utc_text(record.set_at), record.ended is not None, to_json(record)),
-            )
-            connection.execute(
-                "DELETE FROM external_limits WHERE rowid IN (SELECT rowid FROM external_limits WHERE ended"
-                " ORDER BY set_at DESC LIMIT -1 OFFSET ?)",
-                (ENDED_LIMITS_KEPT,),
-            )
+            save_limit(connection, record)
         case UplinkMessage():
             take(connection, record)
         case CpoVerdict():
@@ -224,9 +220,6 @@ def _load(connection: sqlite3.Connection) -> Stored:
     ended = f"{SELECT} WHERE state <> 'open' ORDER BY transaction_id DESC LIMIT {RECENT_SESSIONS}"
     open_ones = f"{SELECT} WHERE state = 'open' ORDER BY transaction_id"
     badges = connection.execute("SELECT document FROM badges ORDER BY key").fetchall()
-    limits = connection.execute(  # of each the newest record
-        "SELECT document, max(set_at) FROM external_limits GROUP BY id ORDER BY max(set_at)"
-    ).fetchall()
     latest = connection.execute("SELECT value FROM facts WHERE name = 'latest_utc' AND value IS NOT NULL").fetchall()
     (last_id,) = connection.execute(LAST_TRANSACTION_ID).fetchone()
     ceilings, doubtful = _ceilings(connection)
@@ -235,7 +228,7 @@ def _load(connection: sqlite3.Connection) -> Stored:
         badges=tuple(readable(badges, lambda row: from_json(str(row[0]), Badge))),
         open_sessions=tuple(readable(connection.execute(open_ones).fetchall(), session_of)),
         recent_sessions=tuple(readable(reversed(connection.execute(ended).fetchall()), session_of)),
-        limits=tuple(readable(limits, lambda row: from_json(str(row[0]), LimitRecord))),
+        limits=tuple(present_limits(connection)),
         ceilings=ceilings,
         doubtful=doubtful,
         cpo_verdicts=tuple(readable(connection.execute(SELECT_VERDICTS).fetchall(), _verdict)),

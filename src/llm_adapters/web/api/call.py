@@ -62,12 +62,13 @@ class Call:
     async def edit_badges(self, put: tuple[Badge, ...] = (), remove: tuple[str, ...] = ()) -> None:
         await self.ask(BadgesEdited(self.principal.name, put, remove), "/0", "")
 
-    async def ask(self, event: Request, core: str = "", body: str = "") -> None:
-        """Have a change made, and stored. Raises `Refusal` with the core's faults as seen from the body."""
+    async def ask(self, event: Request, core: str = "", body: str = "") -> str:
+        """Have a change made, and stored; the id of what the core numbered. Raises `Refusal` with the core's faults as
+        seen from the body."""
         answer: Answer = await self.desk.inbox.ask(event)
         match answer:
-            case Saved():
-                return
+            case Saved(id=numbered):
+                return numbered
             case NotSaved(faults=faults):
                 raise refused_for(_in_body(fault, core, body, self.state.site) for fault in faults)
             case NotStored():

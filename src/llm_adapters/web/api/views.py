@@ -14,6 +14,7 @@ from llm_core import (
     ConnectorState,
     ConnectorView,
     Key,
+    LimitState,
     NodeView,
     Overview,
     PerPhase,
@@ -47,6 +48,7 @@ def overview_json(state: State, now_ms: int) -> dict[str, Json]:
         "badges": seen.badges,
         "alarms": [_alarm(alarm, state.site) for alarm in seen.alarms],
         "nodes": [_node(node, state) for node in seen.nodes],
+        "limits": [_limit_in_overview(known, state) for known in seen.limits],
         "stations": [_station_in_overview(station, state) for station in seen.stations],
     }
 
@@ -88,6 +90,21 @@ def limit_ma_at(node: str, state: State) -> PerPhase:
     if decided is not None:
         return decided.limit_ma
     return cluster.limit_ma if cluster is not None and cluster.limit_ma is not None else state.site.supply.limit_ma
+
+
+def _limit_in_overview(known: LimitState, state: State) -> Json:
+    """“Grid operator: 20 A until 18:00”, in parts."""
+    limit, phases = known.record.limit, state.site.supply.site_phases
+    return {
+        "id": limit.id,
+        "node": limit.node,
+        "name": _node_name(limit.node, state.site),
+        "limit_a": amps_per_phase(limit.on(phases), phases),
+        "applies_to": limit.applies_to,
+        "reason": limit.reason,
+        "until": stamp(limit.ends_at),
+        "sender_silent": known.silent,
+    }
 
 
 def _station_in_overview(station: StationView, state: State) -> Json:
