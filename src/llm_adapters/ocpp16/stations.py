@@ -75,8 +75,8 @@ class Caps:
     `handshake_s` is how long a socket may take until it is a station.
     """
 
-    total: int = 1_024
-    per_address: int = 256
+    total: int = 2_048
+    per_address: int = 1_200  # a site of a thousand stations behind one address
     pending: int = 20
     handshake_s: float = 10.0
 

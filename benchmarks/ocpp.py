@@ -1,0 +1,306 @@
+"""What stations cost, in ratios measured in one run: `uv run python benchmarks/ocpp.py [--quick]`.
+
+- MeterValues answered by the complete server from 20 stations on loopback, against a bare `websockets` server that
+  parses and answers the same messages with `json` alone;
+- the memory of a connected station, with 1 000 of them;
+- the ticks of that server while each of the 1 000 reports every 10 s.
+
+Servers run in a process of their own; the stations here send bytes made beforehand, so that they cost little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import re
+import secrets
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+STATIONS, CROWD = 20, 1_000
+PERIOD_S = 10.0
+
+ECHO = """
+import asyncio, json
+from websockets.asyncio.server import serve
+
+async def answer(connection):
+    async for message in connection:
+        _, unique_id, action, payload = json.loads(message)
+        if action == "MeterValues":
+            await connection.send(json.dumps([3, unique_id, {}]))
+        else:
+            await connection.send(json.dumps([3, unique_id, {"currentTime": "2026-01-01T00:00:00Z"}]))
+
+async def main():
+    async with serve(answer, "127.0.0.1", 0, subprotocols=["ocpp1.6"], compression=None, ping_interval=None) as server:
+        print(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ocpp", flush=True)
+        await asyncio.Future()
+
+asyncio.run(main())
+"""
+
+
+def name(number: int) -> str:
+    return f"S{number:04}"
+
+
+# Servers
+
+
+@contextmanager
+def echo() -> Iterator[str]:
+    """A bare server; gives the URL for stations."""
+    with subprocess.Popen([sys.executable, "-c", ECHO], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+class Server:
+    """A complete server with this many stations, free access and a static supply."""
+
+    def __init__(self, data: Path, stations: int) -> None:
+        run = [sys.executable, "-m", "llm_app"]
+        token = subprocess.check_output([*run, "token", "create", "--role", "administrator", "--data", str(data)])
+        self._headers = {"Authorization": f"Bearer {token.decode().strip()}"}
+        supply = {"mode": "static", "phases": 3, "fuse_a": 6_000, "static_max_a": 6_000}
+        document = {"supply": supply, "stations": [{"id": name(n)} for n in range(stations)], "access": {"rule": "free"}}
+        configuration = data / "configuration.json"
+        configuration.write_text(json.dumps(document))
+        subprocess.check_call([*run, "config", "import", str(configuration), "--data", str(data)])
+        address = ["--http", "127.0.0.1:0", "--ocpp", "127.0.0.1:0"]
+        self.process = subprocess.Popen(
+            [*run, "server", "--data", str(data), *address], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"(http://[\d.]+:\d+).*(ws://[\d.]+:\d+/ocpp)", line)
+        assert found is not None, line
+        self._http, self.ocpp = found[1], found[2]
+
+    def memory_kb(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1])
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def metrics(self) -> str:
+        return httpx.get(f"{self._http}/metrics", headers=self._headers, timeout=30).text
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@contextmanager
+def complete(stations: int) -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="llm-benchmark-") as folder:
+        server = Server(Path(folder), stations)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+# Stations
+
+
+class Client:
+    """A station that sends frames made beforehand and reads answers without looking into them."""
+
+    def __init__(self, url: str, station_id: str) -> None:
+        host, _, port = url.split("/")[2].partition(":")
+        self.stream = socket.create_connection((host, int(port)))
+        self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        self.stream.sendall(
+            f"GET /ocpp/{station_id} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n".encode()
+        )
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.stream.recv(1)
+        assert b" 101 " in head, head
+        self._rest = b""
+        self._sent = 0
+
+    def send(self, action: str, payload: str) -> None:
+        self._sent += 1
+        self.stream.sendall(masked(f'[2,"{self._sent}","{action}",{payload}]'))
+
+    def texts(self) -> list[bytes]:
+        """The messages that have come, at least one; pings are answered."""
+        self._rest += self.stream.recv(65_536)
+        texts = []
+        while len(self._rest) >= 2:
+            length, head = self._rest[1] & 127, 2
+            if length == 126:
+                length, head = int.from_bytes(self._rest[2:4], "big"), 4
+            if len(self._rest) < head + length:
+                break
+            kind, body = self._rest[0] & 15, self._rest[head : head + length]
+            self._rest = self._rest[head + length :]
+            if kind == 9:
+                self.stream.sendall(b"\x8a" + bytes([0x80 | len(body)]) + b"\0\0\0\0" + body)
+            elif kind == 1:
+                texts.append(body)
+        return texts
+
+    def take(self) -> bool:
+        """Read what has come; answer calls; whether our own call was answered."""
+        answered = False
+        for text in self.texts():
+            if text.startswith(b"[3") or text.startswith(b"[4"):
+                answered = True
+            else:
+                _, unique_id, action, _ = json.loads(text)
+                self.stream.sendall(masked(json.dumps([3, unique_id, ANSWERS.get(action, {"status": "Accepted"})])))
+        return answered
+
+
+ANSWERS = {
+    "GetConfiguration": {
+        "configurationKey": [
+            {"key": key, "readonly": False, "value": value}
+            for key, value in {
+                "ChargingScheduleAllowedChargingRateUnit": "Current",
+                "ChargeProfileMaxStackLevel": "8",
+                "MeterValueSampleInterval": "10",
+                "MeterValuesSampledData": "Current.Import,Energy.Active.Import.Register,Power.Active.Import",
+            }.items()
+        ]
+    },
+    "ClearChargingProfile": {"status": "Unknown"},
+}
+
+
+def masked(text: str) -> bytes:
+    """A text frame of a client, with a mask of zeros: a mask is a matter of form, and costs us nothing so."""
+    data = text.encode()
+    length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return b"\x81" + length + b"\0\0\0\0" + data
+
+
+def readings(stamp: str = "2026-01-01T00:00:00Z") -> str:
+    """What a three-phase station reports: currents, power, energy."""
+    values = [
+        {"value": "10.0", "context": "Sample.Periodic", "measurand": "Current.Import", "phase": phase, "unit": "A"}
+        for phase in ("L1", "L2", "L3")
+    ]
+    values.append({"value": "6900", "context": "Sample.Periodic", "measurand": "Power.Active.Import", "unit": "W"})
+    values.append({"value": "1234567", "measurand": "Energy.Active.Import.Register", "unit": "Wh"})
+    return json.dumps({"connectorId": 1, "meterValue": [{"timestamp": stamp, "sampledValue": values}]})
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+# Throughput
+
+
+def throughput(url: str, seconds: float) -> float:
+    """MeterValues a second, each of the stations with one call out at a time."""
+    clients = [Client(url, name(n)) for n in range(STATIONS)]
+    selector = selectors.DefaultSelector()
+    for client in clients:
+        selector.register(client.stream, selectors.EVENT_READ, client)
+        client.send("BootNotification", '{"chargePointVendor":"Acme","chargePointModel":"Post"}')
+    settle = time.monotonic() + 2
+    while time.monotonic() < settle:
+        for key, _ in selector.select(0.1):
+            key.data.take()
+    frame = readings(now())
+    for client in clients:
+        client.send("MeterValues", frame)
+    answered, began = 0, time.monotonic()
+    while time.monotonic() < began + seconds:
+        for key, _ in selector.select(1):
+            if key.data.take():
+                answered += 1
+                key.data.send("MeterValues", frame)
+    elapsed = time.monotonic() - began
+    for client in clients:
+        client.stream.close()
+    return answered / elapsed
+
+
+def compare(rounds: int, seconds: float) -> None:
+    bare, ours = [], []
+    for _ in range(rounds):
+        with echo() as url:
+            bare.append(throughput(url, seconds))
+        with complete(STATIONS) as server:
+            ours.append(throughput(server.ocpp, seconds))
+    ratio = statistics.median(mine / plain for mine, plain in zip(ours, bare, strict=True))
+    print(f"bare echo           {statistics.median(bare):8.0f} MeterValues/s from {STATIONS} stations")
+    print(f"complete server     {statistics.median(ours):8.0f} MeterValues/s")
+    print(f"ratio               {ratio:8.0%}  (at least 50 %)")
+
+
+# A crowd
+
+
+def crowd(seconds: float) -> None:
+    with complete(CROWD) as server:
+        before_kb = server.memory_kb()
+        selector = selectors.DefaultSelector()
+        clients = []
+        for number in range(CROWD):
+            client = Client(server.ocpp, name(number))
+            selector.register(client.stream, selectors.EVENT_READ, client)
+            client.send("BootNotification", '{"chargePointVendor":"Acme","chargePointModel":"Post"}')
+            clients.append(client)
+        began = time.monotonic()
+        due, sent, cpu_s = 0, 0, 0.0
+        while (elapsed := time.monotonic() - began) < 30 + seconds:
+            for key, _ in selector.select(0.005):
+                key.data.take()
+            if elapsed < 30:  # everybody is welcomed first
+                cpu_s = server.cpu_s()
+                continue
+            due = int((elapsed - 30) * CROWD / PERIOD_S)
+            while sent < due:
+                clients[sent % CROWD].send("MeterValues", readings(now()))
+                sent += 1
+        share = (server.cpu_s() - cpu_s) / seconds
+        per_station_kb = (server.memory_kb() - before_kb) / CROWD
+        ticks = dict(re.findall(r'llm_tick_seconds\{quantile="([\d.]+)"\} ([\d.]+)', server.metrics()))
+        print(f"memory per station  {per_station_kb:8.0f} KiB, with {CROWD} connected")
+        print(f"share of a core     {share:8.0%}, {CROWD} stations reporting every {PERIOD_S:g} s")
+        for quantile, value in ticks.items():
+            print(f"tick p{float(quantile) * 100:<14g} {float(value) * 1000:8.0f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
+    parser.add_argument("--only", choices=("throughput", "crowd"))
+    arguments = parser.parse_args()
+    if arguments.only != "crowd":
+        compare(1 if arguments.quick else 3, 3 if arguments.quick else 8)
+    if arguments.only != "throughput":
+        crowd(20 if arguments.quick else 60)
+
+
+if __name__ == "__main__":
+    main()
