@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
-
+from llm_core.copies import changed
 from llm_core.external import CapSource
 from llm_core.problem import Demand
 from llm_core.quantities import ZERO, PerPhase, Phase
@@ -29,9 +28,9 @@ BELIEVED_MS = 300_000
 
 def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
     """The connector after a live reading of its draw; `reading.held_ma` is what it might hold when it was taken."""
-    after = attrs.evolve(connector, readings=(*connector.readings[-1:], reading), mean_ma=_mean(connector, reading))
+    after = changed(connector, readings=(*connector.readings[-1:], reading), mean_ma=_mean(connector, reading))
     if after.mean_ma is not None and reading.at_ms >= connector.settled_from_ms:
-        after = attrs.evolve(after, over_ma=after.mean_ma.map(lambda ma: max(ma - reading.held_ma, 0)))
+        after = changed(after, over_ma=after.mean_ma.map(lambda ma: max(ma - reading.held_ma, 0)))
     after = _with_phases(after, reading, wired)
     after = _with_cap(after, reading)
     return _with_obedience(after, reading)
@@ -39,7 +38,7 @@ def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ..
 
 def forgotten(connector: ConnectorState) -> ConnectorState:
     """The connector after its car left: the next one is a stranger."""
-    return attrs.evolve(
+    return changed(
         connector,
         readings=(),
         mean_ma=None,
@@ -143,15 +142,15 @@ def _with_phases(connector: ConnectorState, reading: Reading, wired: tuple[Phase
     draws = {phase: reading.current_ma[phase] for phase in wired}
     in_use = tuple(phase for phase in wired if draws[phase] >= NOTHING_MA)
     if not in_use:
-        return attrs.evolve(connector, phases=None, phases_pending=None)
+        return changed(connector, phases=None, phases_pending=None)
     if connector.phases is not None and not set(in_use) <= set(connector.phases):
-        return attrs.evolve(connector, phases=None, phases_pending=None)  # it added a phase: nothing is known
+        return changed(connector, phases=None, phases_pending=None)  # it added a phase: nothing is known
     if any(NOTHING_MA <= draw < CLEAR_MA for draw in draws.values()):
-        return attrs.evolve(connector, phases_pending=None)
+        return changed(connector, phases_pending=None)
     if connector.phases_pending != in_use:
-        return attrs.evolve(connector, phases_pending=in_use, phases_since_ms=reading.at_ms)
+        return changed(connector, phases_pending=in_use, phases_since_ms=reading.at_ms)
     if reading.at_ms - connector.phases_since_ms >= PROVEN_MS:
-        return attrs.evolve(connector, phases=in_use)
+        return changed(connector, phases=in_use)
     return connector
 
 
@@ -159,18 +158,18 @@ def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
     """A car that uses less than offered for 60 s is capped at its draw and a margin, until it climbs to its cap."""
     draw_ma = max(reading.current_ma)
     if draw_ma >= NOTHING_MA:
-        connector = attrs.evolve(connector, idle_since_ms=None)
+        connector = changed(connector, idle_since_ms=None)
     elif connector.offered_ma > 0 and connector.idle_since_ms is None and reading.at_ms >= connector.settled_from_ms:
-        connector = attrs.evolve(connector, idle_since_ms=reading.at_ms)
+        connector = changed(connector, idle_since_ms=reading.at_ms)
     if connector.cap_ma is not None and draw_ma > connector.cap_ma - MARGIN_MA // 2:
-        return attrs.evolve(connector, cap_ma=None, below_since_ms=None)
+        return changed(connector, cap_ma=None, below_since_ms=None)
     if reading.at_ms < connector.settled_from_ms or draw_ma + 2 * MARGIN_MA > connector.offered_ma:
-        return attrs.evolve(connector, below_since_ms=None)
+        return changed(connector, below_since_ms=None)
     if connector.below_since_ms is None:
-        return attrs.evolve(connector, below_since_ms=reading.at_ms)
+        return changed(connector, below_since_ms=reading.at_ms)
     if reading.at_ms - connector.below_since_ms < PROVEN_MS:
         return connector
-    return attrs.evolve(connector, cap_ma=draw_ma + MARGIN_MA, below_since_ms=None)
+    return changed(connector, cap_ma=draw_ma + MARGIN_MA, below_since_ms=None)
 
 
 def _with_obedience(connector: ConnectorState, reading: Reading) -> ConnectorState:
@@ -182,7 +181,7 @@ def _with_obedience(connector: ConnectorState, reading: Reading) -> ConnectorSta
     drawn_ma = max(reading.current_ma)
     if drawn_ma > _tolerated(max(reading.held_ma, before.held_ma)):
         caught = connector.disobeyed >= 1 and connector.disobeys_ms is None
-        return attrs.evolve(
+        return changed(
             connector,
             disobeyed=connector.disobeyed + 1,
             disobeys_ms=reading.at_ms if caught else connector.disobeys_ms,
@@ -190,14 +189,14 @@ def _with_obedience(connector: ConnectorState, reading: Reading) -> ConnectorSta
             obeys_since_ms=None,
         )
     if connector.disobeys_ms is None:
-        return attrs.evolve(connector, disobeyed=0) if connector.disobeyed else connector
+        return changed(connector, disobeyed=0) if connector.disobeyed else connector
     if connector.offered_ma == 0 or drawn_ma < NOTHING_MA:
-        return attrs.evolve(connector, disobeyed=0, obeys_since_ms=None)
+        return changed(connector, disobeyed=0, obeys_since_ms=None)
     if connector.obeys_since_ms is None:
-        return attrs.evolve(connector, disobeyed=0, obeys_since_ms=reading.at_ms)
+        return changed(connector, disobeyed=0, obeys_since_ms=reading.at_ms)
     if reading.at_ms - connector.obeys_since_ms < BELIEVED_MS:
         return connector
-    return attrs.evolve(connector, disobeys_ms=None, took_ma=0, obeys_since_ms=None, stop_asked_ms=None)
+    return changed(connector, disobeys_ms=None, took_ma=0, obeys_since_ms=None, stop_asked_ms=None)
 
 
 def _tolerated(limit_ma: int) -> int:

@@ -10,6 +10,7 @@ import attrs
 
 from llm_core import ledger as books
 from llm_core.budget import decays
+from llm_core.copies import changed
 from llm_core.demand import forgotten, observed
 from llm_core.dispatch import told
 from llm_core.effects import BootAnswer, Ceiling, Effect, Note, NotStored, Reply, Save
@@ -41,11 +42,11 @@ Result = tuple[State, tuple[Effect, ...]]
 
 
 def with_station(state: State, station_id: str, known: StationState) -> State:
-    return attrs.evolve(state, stations={**state.stations, station_id: known})
+    return changed(state, stations={**state.stations, station_id: known})
 
 
 def with_connector(state: State, key: Key, connector: ConnectorState) -> State:
-    return attrs.evolve(state, connectors={**state.connectors, key: connector})
+    return changed(state, connectors={**state.connectors, key: connector})
 
 
 def connected(state: State, event: StationConnected, now: Now) -> Result:

@@ -31,7 +31,7 @@ class Reading:
     held_ma: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # copied with every reading (`copies.changed`)
 class ConnectorState:
     """All that is known of one connector."""
 
@@ -207,7 +207,7 @@ class CpoAsk:
     session: Session | None = None
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # copied with every fact (`copies.changed`)
 class State:
     """Everything that `step` knows; restored by `recover`, changed by `step` alone."""
 

@@ -12,6 +12,7 @@ import attrs
 from llm_core.budget import sampled
 from llm_core.configuration import badges_edited, site_edited
 from llm_core.control import tick
+from llm_core.copies import changed
 from llm_core.cpo import heard, presented, started, stopped
 from llm_core.curtailment import limited
 from llm_core.effects import Effect, Note, Save
@@ -87,7 +88,7 @@ class Step:
 def step(state: State, event: Event, now: Now) -> Step:
     """Apply one event. Same state, event and instant give the same outcome; nothing is changed in place."""
     latest_utc = now.utc if state.latest_utc is None else max(state.latest_utc, now.utc)
-    outcome = _apply(attrs.evolve(state, latest_utc=latest_utc), event, now)
+    outcome = _apply(changed(state, latest_utc=latest_utc), event, now)
     if state.storage_failing is not None and not isinstance(event, Request):
         return attrs.evolve(outcome, effects=tuple(_unpromised(effect) for effect in outcome.effects))
     return outcome

@@ -37,6 +37,7 @@ FIRST_BELIEVABLE = datetime(2020, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(minutes=5)
 _LARGEST_ID = 2**63
 _INTEGER = re.compile(r"\s*[+-]?\d{1,20}\s*")
+_DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,6})?", re.ASCII)  # as nearly every station writes it
 _MOST_DIGITS = 16  # of a quantity, before the decimal point
 _STATUS = {"".join(filter(str.isalpha, status.value)).lower(): status for status in Status}
 
@@ -150,6 +151,8 @@ def believed(moment: datetime | None, now: datetime) -> datetime | None:
 
 def text(value: object) -> str:
     """Printable text of at most 64 characters; numbers count as text, anything else is empty."""
+    if type(value) is str and len(value) <= LONGEST_TEXT and value.isprintable():
+        return value.strip()
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     cut = str(value)[: 4 * LONGEST_TEXT]
@@ -158,6 +161,8 @@ def text(value: object) -> str:
 
 def quantity(value: object) -> Decimal | None:
     """A number, also as text and with a decimal comma; None where it is none or absurdly large."""
+    if type(value) is str and _DECIMAL.fullmatch(value):
+        return Decimal(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     written = str(value).strip()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import attrs
@@ -23,6 +24,7 @@ Payload: TypeAlias = dict[str, Any]
 VOLTAGE_V = 230
 MOST_MA = 2_000_000
 MOST_READINGS = 200
+LONGEST_MEANING = 256  # characters; what is longer is cut before it is remembered
 _ENERGY, _CURRENT, _POWER = "Energy.Active.Import.Register", "Current.Import", "Power.Active.Import"
 _SCALE = {
     _ENERGY: {"wh": Decimal(1), "kwh": Decimal(1000)},
@@ -94,10 +96,9 @@ def _objects(value: object) -> list[Payload]:
 def _reading(entry: Payload, phases: int) -> Reading | None:
     samples: dict[str, list[_Sample]] = {}
     for raw in _objects(entry.get("sampledValue")):
-        measurand = text(raw.get("measurand")) or _ENERGY
-        sample = _sample(measurand, raw)
-        if sample is not None:
-            samples.setdefault(measurand, []).append(sample)
+        read = _sample(raw)
+        if read is not None:
+            samples.setdefault(read[0], []).append(read[1])
     freshest = {measurand: _freshest(found) for measurand, found in samples.items()}
     current_ma = _currents(freshest.get(_CURRENT, {}), phases) or _currents_of(freshest.get(_POWER, {}), phases)
     register_wh = _register(freshest.get(_ENERGY, {}))
@@ -106,24 +107,53 @@ def _reading(entry: Payload, phases: int) -> Reading | None:
     return Reading(parse_stamp(entry.get("timestamp")), current_ma, register_wh)
 
 
-def _sample(measurand: str, raw: Payload) -> _Sample | None:
-    scales = _SCALE.get(measurand)
+def _sample(raw: Payload) -> tuple[str, _Sample] | None:
+    """The measurand and the value of one entry; None where it is none that counts here."""
+    words = tuple(map(raw.get, _MEANING))
+    try:
+        usual = sum(map(len, filter(None, words))) <= LONGEST_MEANING
+        meaning = _meaning(*words) if usual else _meaning(*map(text, words))
+    except TypeError:  # no word where one belongs
+        meaning = _meaning(*map(text, words))
     value = quantity(raw.get("value"))
-    if scales is None or value is None or raw.get("format") == "SignedData":
+    if meaning is None or value is None:
         return None
-    phase = text(raw.get("phase")).upper()
-    if phase in _LINE_TO_LINE:
+    return meaning.measurand, _Sample(value * meaning.scale, meaning.phase, meaning.staleness)
+
+
+@attrs.frozen
+class _Meaning:
+    measurand: str
+    scale: Decimal
+    phase: str
+    staleness: tuple[int, int]
+
+
+@lru_cache(maxsize=1_024, typed=True)  # a station says the same few words with every value
+def _meaning(
+    measurand: object, unit: object, phase: object, context: object, location: object, form: object
+) -> _Meaning | None:
+    """What the words beside a value mean; None where such a value is of no use."""
+    named, wire = text(measurand) or _ENERGY, text(phase).upper()
+    scales = _SCALE.get(named)
+    if scales is None or form == "SignedData" or wire in _LINE_TO_LINE:
         return None
-    scale = scales.get(text(raw.get("unit")).lower())
+    scale = scales.get(text(unit).lower())
     if scale is None:
         scale = next(iter(scales.values()))  # no unit, or one that cannot be: the default of the measurand
-    elsewhere = raw.get("location") in ("Inlet", "Body")
-    return _Sample(value * scale, phase, (_STALE.get(text(raw.get("context")), 0), int(elsewhere)))
+    elsewhere = location in ("Inlet", "Body")
+    return _Meaning(named, scale, wire, (_STALE.get(text(context), 0), int(elsewhere)))
+
+
+_MEANING = ("measurand", "unit", "phase", "context", "location", "format")
 
 
 def _freshest(samples: list[_Sample]) -> dict[str, Decimal]:
     """Values by phase ("" for none), of the newest context and the best place of measurement only."""
-    best = min(sample.staleness for sample in samples)
+    staleness = {sample.staleness for sample in samples}
+    if len(staleness) == 1:
+        return {sample.phase: sample.value for sample in samples}
+    best = min(staleness)
     return {sample.phase: sample.value for sample in samples if sample.staleness == best}
 
 
