@@ -93,10 +93,17 @@ def least_of(station: Station, step_ma: int, spread: int) -> int:
     return min(least_ma * spread, station.max_ma)
 
 
-def demand_of(key: Key, connector: ConnectorState, station: Station, step_ma: int, spread: int) -> Demand:
-    """What the connector may be given, as the allocation wants it; priority and rank decide among equals."""
+def demand_of(
+    key: Key, connector: ConnectorState, station: Station, step_ma: int, spread: int, bound_ma: int = MOST_MA
+) -> Demand:
+    """What the connector may be given, as the allocation wants it; priority and rank decide among equals.
+
+    `bound_ma` is the most that it may ask for now, at least its minimum.
+    """
     least_ma = least_of(station, step_ma, spread)
-    most_ma = min(station.max_ma, allowed_ma(connector))
+    most_ma = min(station.max_ma, bound_ma)
+    if connector.caps_ma:
+        most_ma = min(most_ma, allowed_ma(connector))
     if connector.cap_ma is not None:
         most_ma = min(most_ma, connector.cap_ma)
     since_ms = connector.session_ms if connector.session is not None else connector.preparing_ms or 0

@@ -18,7 +18,7 @@ from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Probl
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
 from llm_core.state import Allowance, Key, State
-from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bounded, pressure_on, pressures
+from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bound_of, pressure_on, pressures
 
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
@@ -151,23 +151,24 @@ def _share(
     chains = _chains(tree)
     pressed_at: dict[tuple[str, tuple[Phase, ...]], Pressure] = {}
     for turn, entry in enumerate(shared):
-        step_ma = state.stations[entry.key[0]].capabilities.step_ma
-        demand = demand_of(entry.key, entry.connector, entry.station, step_ma, entry.spread)
-        if entry.connector.offered_ma == 0 and entry.connector.paused_window == state.window:
-            demand = attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
-        place = (demand.node, demand.phases)
+        connector, step_ma = entry.connector, state.stations[entry.key[0]].capabilities.step_ma
+        place = (entry.station.node, entry.phases)
         if place not in pressed_at:
-            pressed_at[place] = pressure_on(demand.phases, chains[demand.node], pressure)
-        pressed = pressed_at[place]
-        moved = bounded(demand, entry.connector.offered_ma, pressed)
-        if pressed is not Pressure.CUT:
+            pressed_at[place] = pressure_on(entry.phases, chains[entry.station.node], pressure)
+        if pressed_at[place] is not Pressure.CUT:
             uncut.add(entry.key)
-        if moved is None:
+        least_ma = least_of(entry.station, step_ma, entry.spread)
+        bound_ma = bound_of(pressed_at[place], connector.offered_ma, least_ma)
+        if bound_ma is None:
             waiting[entry.key] = _as_before(entry)
-        elif entry.connector.idle_since_ms is not None and is_finished(entry.connector, turn, now_ms):
-            finished[entry.key] = moved.at_most(moved.min_ma)
+            continue
+        demand = demand_of(entry.key, connector, entry.station, step_ma, entry.spread, bound_ma)
+        if connector.offered_ma == 0 and connector.paused_window == state.window:
+            demand = attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
+        if connector.idle_since_ms is not None and is_finished(connector, turn, now_ms):
+            finished[entry.key] = demand.at_most(demand.min_ma)
         else:
-            demands[entry.key] = moved
+            demands[entry.key] = demand
     uneven = _uneven(state.site, shared)
     grants = _allocated(state.site, limits, demands, uneven)
     if finished:

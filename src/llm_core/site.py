@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import attrs
 
@@ -447,10 +447,9 @@ def _floor_faults(site: Site) -> Iterator[Fault]:
                 )
 
 
+@lru_cache(maxsize=4_096)  # a tick asks this several times for each connector, mostly for the same few limits
 def on_phases(value_ma: int, phases: tuple[Phase, ...]) -> PerPhase:
-    """`value_ma` on the named phases (each named once), 0 on the others."""
-    if len(phases) == len(PHASES):
-        return PerPhase(value_ma, value_ma, value_ma)
+    """`value_ma` on the named phases, 0 on the others."""
     return PerPhase(
         value_ma if Phase.L1 in phases else 0,
         value_ma if Phase.L2 in phases else 0,

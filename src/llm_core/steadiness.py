@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from llm_core.budget import Room
-from llm_core.problem import Demand, LimitNode
+from llm_core.problem import LimitNode
 from llm_core.quantities import PHASES, Phase
+from llm_core.site import MOST_MA
 
 SMALL_MA = 1_000  # a share is not lowered by less only to make others equal
 RESTART_MA = 2_000  # so much more than its minimum must be free before a car that was paused starts again
@@ -49,13 +50,11 @@ def pressure_on(phases: tuple[Phase, ...], chain: Iterable[str], pressure: Press
     return max((pressure[node, phase] for node in chain for phase in phases), default=Pressure.FREE)
 
 
-def bounded(demand: Demand, told_ma: int, pressure: Pressure) -> Demand | None:
-    """The demand as it may take part now; None when it has to wait.
+def bound_of(pressure: Pressure, told_ma: int, least_ma: int) -> int | None:
+    """The most that a car may ask for now; None when it has to wait.
 
     Under pressure nobody gets more than it was told, and nobody starts.
     """
     if pressure is Pressure.FREE:
-        return demand
-    if told_ma < demand.min_ma:
-        return None
-    return demand.at_most(min(demand.max_ma, told_ma))
+        return MOST_MA
+    return told_ma if told_ma >= least_ma else None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 
-from llm_core import PHASES, Demand, LimitNode, PerPhase, Phase
+from llm_core import PHASES, LimitNode, PerPhase, Phase
 from llm_core.budget import Room
-from llm_core.steadiness import Pressure, bounded, pressure_on, pressures
+from llm_core.site import MOST_MA
+from llm_core.steadiness import Pressure, bound_of, pressure_on, pressures
 
 L1, L2, L3 = PHASES
 FREE, STILL, CUT = Pressure
-CAR = Demand("A/1", "yard", PHASES, 6_000, 16_000)
 
 
 def test_the_pressure_is_what_is_taken_against_what_may_be_given_and_what_may_stay() -> None:
@@ -40,13 +39,13 @@ def test_the_highest_pressure_on_its_own_phases_up_to_the_root_counts(
     assert pressure_on(phases, ("yard", "site"), pressure) is expected
 
 
-def test_with_room_a_demand_takes_part_as_it_is() -> None:
-    assert bounded(CAR, 0, FREE) == CAR
+def test_with_room_a_car_may_ask_for_anything() -> None:
+    assert bound_of(FREE, 0, 6_000) == bound_of(FREE, 16_000, 6_000) == MOST_MA
 
 
 @pytest.mark.parametrize("pressure", [STILL, CUT])
 def test_under_pressure_nobody_gets_more_than_it_was_told_and_nobody_starts(pressure: Pressure) -> None:
-    assert bounded(CAR, 10_000, pressure) == attrs.evolve(CAR, max_ma=10_000)
-    assert bounded(CAR, 32_000, pressure) == CAR
-    assert bounded(CAR, 6_000, pressure) == attrs.evolve(CAR, max_ma=6_000)
-    assert bounded(CAR, 5_999, pressure) is None
+    assert bound_of(pressure, 10_000, 6_000) == 10_000
+    assert bound_of(pressure, 6_000, 6_000) == 6_000
+    assert bound_of(pressure, 5_999, 6_000) is None
+    assert bound_of(pressure, 0, 6_000) is None
