@@ -16,15 +16,19 @@ from starlette.staticfiles import StaticFiles
 from llm_adapters.web.api import api_routes
 from llm_adapters.web.auth import identify
 from llm_adapters.web.badges import badge_routes
+from llm_adapters.web.bay import bay_routes
+from llm_adapters.web.clusters import cluster_routes
 from llm_adapters.web.dashboard import dashboard_routes
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.gate import SECURITY_HEADERS, Gate
+from llm_adapters.web.orders import order_routes
 from llm_adapters.web.pages import page
 from llm_adapters.web.sessions import session_routes
 from llm_adapters.web.settings import settings_routes
 from llm_adapters.web.setup import setup_routes
 from llm_adapters.web.sign_in import sign_in_routes
 from llm_adapters.web.stations import station_routes
+from llm_adapters.web.strategy import strategy_routes
 from llm_adapters.web.system import system_routes
 from llm_adapters.web.words import N_
 
@@ -56,11 +60,15 @@ def create_app(desk: Desk) -> Starlette:
         routes=[
             *sign_in_routes(desk),
             *dashboard_routes(desk),
+            *order_routes(desk),
             *station_routes(desk),
+            *bay_routes(desk),
             *session_routes(desk),
             *badge_routes(desk),
             *settings_routes(desk),
             *setup_routes(desk),
+            *cluster_routes(desk),
+            *strategy_routes(desk),
             *system_routes(desk),
             *api_routes(desk),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),

@@ -52,7 +52,7 @@ def dashboard_routes(desk: Desk) -> list[Route]:
     live = Live(desk)
 
     async def index(request: Request) -> Response:
-        allowed, principal = await _viewer(request, desk)
+        allowed, principal = await viewer(request, desk)
         if not allowed:
             return to_sign_in(request)
         variant = _variant(request, desk, principal)
@@ -60,7 +60,7 @@ def dashboard_routes(desk: Desk) -> list[Route]:
         return page(request, desk, "overview.html", principal, **values, sizes=PAGE_SIZES)
 
     async def stream(request: Request) -> Response:
-        allowed, principal = await _viewer(request, desk)
+        allowed, principal = await viewer(request, desk)
         if not allowed:
             return Response(status_code=401, headers={"HX-Redirect": "/login"})
         if live.streams >= MOST_STREAMS:
@@ -105,7 +105,7 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
     }
 
 
-async def _viewer(request: Request, desk: Desk) -> tuple[bool, Principal | None]:
+async def viewer(request: Request, desk: Desk) -> tuple[bool, Principal | None]:
     """Whether this reader may see the overview, and who it is; nobody in particular when it is public."""
     if await desk.accounts.is_factory():
         return False, None
@@ -151,7 +151,7 @@ class Live:
                 await asyncio.sleep(1)
                 if self.desk.clock.monotonic_ms() - checked_ms >= RECHECK_S * 1000:
                     checked_ms = self.desk.clock.monotonic_ms()
-                    allowed, principal = await _viewer(request, self.desk)
+                    allowed, principal = await viewer(request, self.desk)
                     if not allowed or (principal.role if principal is not None else None) is not variant.role:
                         return
         finally:

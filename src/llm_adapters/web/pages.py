@@ -45,6 +45,8 @@ MENU = (
     Entry("/stations", N_("Charging stations"), Permission.ADMINISTER),
     Entry("/badges", N_("Charging authorisation"), Permission.MANAGE_BADGES),
     Entry("/settings", N_("General settings"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/clusters", N_("Clusters"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/strategy", N_("Load shedding strategy"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/system", N_("System settings"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/tutorial", N_("Configuration tutorial"), Permission.ADMINISTER, CONFIGURATION),
 )
@@ -52,6 +54,7 @@ TOASTS = {
     "saved": N_("Saved."),
     "adopted": N_("The station is adopted."),
     "removed": N_("The station is removed."),
+    "cluster_removed": N_("The cluster is removed."),
     "badge": N_("The badge is saved."),
     "password": N_("The new password holds from now on."),
 }

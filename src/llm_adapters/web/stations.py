@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations
-
 import attrs
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,32 +9,55 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from llm_adapters.web.auth import Principal
+from llm_adapters.web.clusters import BARE_SITE, cluster_choices
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
+from llm_adapters.web.orders import TOLD
 from llm_adapters.web.pages import guarded, own_path, page, render, words_for
 from llm_adapters.web.qr import qr_code
+from llm_adapters.web.station_form import (
+    floor_rows,
+    form_choices,
+    read_station,
+    refuse_empty_choice,
+    sensible,
+    station_fields,
+    with_station,
+)
 from llm_adapters.web.station_lists import station_lists
-from llm_adapters.web.words import Words
+from llm_adapters.web.words import N_, bay_path
 from llm_core import (
-    DEFAULT_CLUSTER,
+    AccessRule,
+    Fault,
     Permission,
-    Phase,
     PutStation,
+    PutStations,
     RemoveStation,
-    Site,
     SiteEdited,
+    State,
     Station,
 )
 
-BARE_SITE = "-"
-"""The choice of those who hang a station on the site itself, under no cluster."""
+LEAVE = ""
+"""The choice of those who change several stations and leave this as it is."""
 
 
 def station_routes(desk: Desk) -> list[Route]:
     async def index(request: Request, principal: Principal) -> Response:
-        lists = station_lists(desk, words_for(request, desk))
-        values = {**lists, "station_url": desk.station_url, "code": qr_code(desk.station_url), "in_setup": False}
-        return page(request, desk, "stations.html", principal, **values)
+        return _list(request, desk, principal, Form(words_for(request, desk), {}))
+
+    async def bulk(request: Request, principal: Principal) -> Response:
+        """Several stations alike, all or none; an empty field leaves what it was."""
+        posted = await request.form()
+        form = Form(words_for(request, desk), await read_fields(request))
+        chosen = frozenset(posted.getlist("stations"))
+        stations = tuple(s for s in desk.inbox.state.site.stations if s.id in chosen)
+        if not stations:
+            form.take((Fault("", N_("Tick the stations that are to change.")),))
+        changed = tuple(_alike(form, station) for station in stations)
+        if await submit(desk, form, SiteEdited(principal.name, PutStations(changed))):
+            return RedirectResponse("/stations?done=saved", 303)
+        return _list(request, desk, principal, form)
 
     async def waiting(request: Request, _: Principal) -> Response:
         """Who waits to be adopted, for a page that is open already."""
@@ -51,15 +72,26 @@ def station_routes(desk: Desk) -> list[Route]:
         if stored is None and station_id not in desk.inbox.state.stations:
             raise HTTPException(404)
         words = words_for(request, desk)
+        before = stored or sensible(desk.inbox.state.site, station_id)
         if request.method == "GET":
-            form = Form(words, _fields(stored or _sensible(desk.inbox.state.site, station_id), words))
+            form, station = Form(words, station_fields(before, words)), before
         else:
             form = Form(words, await read_fields(request))
-            change = PutStation(_station(form, stored or Station(station_id)))
-            if await submit(desk, form, SiteEdited(principal.name, change)):
+            station = read_station(form, await request.form(), stored or Station(station_id))
+            refuse_empty_choice(form, station)
+            if await submit(desk, form, SiteEdited(principal.name, PutStation(station))):
                 back = own_path(request.query_params.get("next", "/stations"))
                 return RedirectResponse(f"{back}?done={'adopted' if stored is None else 'saved'}", 303)
-        return _show(request, desk, principal, form, station_id)
+        return _show(request, desk, principal, form, station)
+
+    async def sums(request: Request, _: Principal) -> Response:
+        """The sum of fallbacks with what is typed at the moment."""
+        station_id = request.path_params["station_id"]
+        site, words = desk.inbox.state.site, words_for(request, desk)
+        form = Form(words, await read_fields(request))
+        station = read_station(form, await request.form(), site.station(station_id) or sensible(site, station_id))
+        tried = site if form.faults else with_station(site, station)
+        return HTMLResponse(render("floors.html", words, floors=floor_rows(tried, words)))
 
     async def remove(request: Request, principal: Principal) -> Response:
         station_id = request.path_params["station_id"]
@@ -69,19 +101,59 @@ def station_routes(desk: Desk) -> list[Route]:
         stored = desk.inbox.state.site.station(station_id)
         if stored is None:
             raise HTTPException(404)
-        return _show(request, desk, principal, attrs.evolve(form, fields=_fields(stored, form.words)), station_id)
+        fields = station_fields(stored, form.words)
+        return _show(request, desk, principal, attrs.evolve(form, fields=fields), stored)
 
     return [
         guarded(desk, "/stations", Permission.ADMINISTER, index),
+        guarded(desk, "/stations/bulk", Permission.ADMINISTER, bulk, ["POST"]),
         guarded(desk, "/stations/waiting", Permission.ADMINISTER, waiting),
         guarded(desk, "/stations/{station_id:path}/remove", Permission.ADMINISTER, remove, ["POST"]),
+        guarded(desk, "/stations/{station_id:path}/sums", Permission.ADMINISTER, sums, ["POST"]),
         guarded(desk, "/stations/{station_id:path}", Permission.ADMINISTER, edit, ["GET", "POST"]),
     ]
 
 
-def _show(request: Request, desk: Desk, principal: Principal, form: Form, station_id: str) -> Response:
-    state = desk.inbox.state
-    clusters = [(cluster.id, cluster.name) for cluster in state.site.clusters]
+def _alike(form: Form, station: Station) -> Station:
+    """A station with what was typed for several; what was left empty stays as it is."""
+    fields = form.fields
+    cluster, service = fields.get("cluster", LEAVE), fields.get("service", LEAVE)
+    if cluster != LEAVE:
+        station = attrs.evolve(station, cluster=None if cluster == BARE_SITE else cluster)
+    if fields.get("max_a", "").strip():
+        station = attrs.evolve(station, max_ma=form.amps("max_a"))
+    if fields.get("fallback_a", "").strip():
+        station = attrs.evolve(station, fallback_ma=form.amps("fallback_a"))
+    if fields.get("priority", "").strip():
+        station = attrs.evolve(station, priority=form.whole("priority", 0, 100))
+    if service != LEAVE:
+        station = attrs.evolve(station, out_of_service=service == "out")
+    return station
+
+
+def _list(request: Request, desk: Desk, principal: Principal, form: Form) -> Response:
+    words = form.words
+    leave = (LEAVE, words("as it is"))
+    return page(
+        request,
+        desk,
+        "stations.html",
+        principal,
+        status_code=422 if form.faults else 200,
+        form=form,
+        station_url=desk.station_url,
+        code=qr_code(desk.station_url),
+        in_setup=False,
+        bulk_clusters=[leave, *cluster_choices(desk.inbox.state.site, words)],
+        services=[leave, ("in", words("in service")), ("out", words("out of service"))],
+        **station_lists(desk, words),
+    )
+
+
+def _show(request: Request, desk: Desk, principal: Principal, form: Form, station: Station) -> Response:
+    state, words = desk.inbox.state, form.words
+    tried = state.site if form.faults else with_station(state.site, station)
+    address = f"{str(request.base_url).rstrip('/')}{bay_path(station.id)}"
     return page(
         request,
         desk,
@@ -89,61 +161,22 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form, statio
         principal,
         status_code=422 if form.faults else 200,
         form=form,
-        station_id=station_id,
-        is_adopted=state.site.station(station_id) is not None,
-        known=state.stations.get(station_id),
-        clusters=[*clusters, (BARE_SITE, form.words("Directly at the building's supply"))],
-        rotations=_rotations(state.site),
+        station=station,
+        station_id=station.id,
+        is_adopted=state.site.station(station.id) is not None,
+        known=state.stations.get(station.id),
+        floors=floor_rows(tried, words),
         back=own_path(request.query_params.get("next", "/stations")),
+        bay=qr_code(address),
+        told=TOLD.get(request.query_params.get("told", "")),
+        told_well=request.query_params.get("told") == "done",
+        connectors=[key[1] for key in sorted(state.connectors) if key[0] == station.id],
+        running=_running(state, station.id),
+        needs_badge=state.site.access is not AccessRule.FREE,
+        **form_choices(state, words, station.badges or frozenset()),
     )
 
 
-def _rotations(site: Site) -> list[tuple[str, str, list[tuple[int, int]]]]:
-    """Every way to wire a station: the phases of the site that its own L1, L2, L3 hang on, and its wires as drawn."""
-    phases = site.supply.site_phases
-    orders = [*permutations(phases)] if len(phases) > 1 else []
-    ways = (*orders, *((phase,) for phase in phases))
-    return [
-        (" ".join(way), " · ".join(way), [(_across(i), _across([*Phase].index(p))) for i, p in enumerate(way)])
-        for way in ways
-    ]
-
-
-def _across(index: int) -> int:
-    """Where the picture of the wires has its terminals."""
-    return 14 + 28 * index
-
-
-def _sensible(site: Site, station_id: str) -> Station:
-    """What most stations need, so that adopting one is a name and a button."""
-    cluster = DEFAULT_CLUSTER if any(cluster.id == DEFAULT_CLUSTER for cluster in site.clusters) else None
-    return Station(station_id, cluster=cluster, phase_rotation=site.supply.site_phases)
-
-
-def _fields(station: Station, words: Words) -> dict[str, str]:
-    return {
-        "name": station.name,
-        "cluster": station.cluster if station.cluster is not None else BARE_SITE,
-        "phase_rotation": " ".join(station.phase_rotation),
-        "max_a": words.amps_exact(station.max_ma),
-        "min_a": words.amps_exact(station.min_ma),
-    }
-
-
-def _station(form: Form, before: Station) -> Station:
-    """The station as typed; what the form does not show stays as it was."""
-    cluster = form.text("cluster")
-    rotation = form.text("phase_rotation").split()
-    return attrs.evolve(
-        before,
-        name=form.text("name", longest=60),
-        cluster=None if cluster == BARE_SITE else cluster,
-        phase_rotation=tuple(phase for phase in map(_phase, rotation) if phase is not None),
-        max_ma=form.amps("max_a"),
-        min_ma=form.amps("min_a"),
-    )
-
-
-def _phase(text: str) -> Phase | None:
-    """A phase that is none is left out: the core refuses an order that is not whole."""
-    return next((phase for phase in Phase if phase == text), None)
+def _running(state: State, station_id: str) -> list[int]:
+    """The connectors of a station at which a session runs."""
+    return [key[1] for key, connector in sorted(state.connectors.items()) if key[0] == station_id and connector.session]

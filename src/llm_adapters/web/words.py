@@ -34,6 +34,7 @@ from llm_core import (
     State,
     StationView,
     Status,
+    Strategy,
     Verdict,
 )
 
@@ -70,6 +71,16 @@ MODES = {Mode.DYNAMIC: N_("Dynamic"), Mode.STATIC: N_("Static")}
 MODE_HELP = {
     Mode.DYNAMIC: N_("Cars get what the building leaves over, as its meter tells."),
     Mode.STATIC: N_("Cars share a fixed current; no meter is needed."),
+}
+STRATEGIES = {
+    Strategy.EQUAL: N_("Equal shares"),
+    Strategy.FIRST_COME: N_("First come, first served"),
+    Strategy.PRIORITY: N_("Priority"),
+}
+STRATEGY_HELP = {
+    Strategy.EQUAL: N_("All cars rise together; whoever needs less leaves the rest to the others."),
+    Strategy.FIRST_COME: N_("Who came first is served first; later cars get what is left."),
+    Strategy.PRIORITY: N_("Stations with a higher priority are served first; equal ones share."),
 }
 ACCESS_RULES = {
     AccessRule.FREE: N_("Free access"),
@@ -317,6 +328,9 @@ class Words:
     def role(self, role: Role) -> str:
         return self(ROLES[role])
 
+    def strategy(self, strategy: Strategy) -> str:
+        return self(STRATEGIES[strategy])
+
     def mode(self, mode: Mode) -> str:
         return self(MODES[mode])
 
@@ -361,3 +375,8 @@ def alarm_link(alarm: Alarm, site: Site) -> str:
 def station_path(station_id: str) -> str:
     """The page of a station, whatever characters its id has."""
     return f"/stations/{quote(station_id, safe='')}"
+
+
+def bay_path(station_id: str) -> str:
+    """The page of a station for those who stand beside it."""
+    return f"/bay/{quote(station_id, safe='')}"

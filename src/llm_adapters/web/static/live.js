@@ -15,10 +15,12 @@
     document.body.classList.toggle("stale", stale);
   }
 
-  document.addEventListener("htmx:sse:after:message", () => {
+  function hear() {
     heard = new Date();
     show();
-  });
+  }
+  document.addEventListener("htmx:sse:after:message", hear);
+  document.addEventListener("htmx:after:swap", hear); // a page that asks every other second
   document.addEventListener("htmx:sse:error", (event) => {
     if (event.detail.status === 401) location.reload(); // signed out elsewhere
   });
