@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from web_scene import (
 )
 
 from llm_adapters.web import dashboard
+from llm_adapters.web import pages as pages_module
 from llm_adapters.web.app import create_app
 from llm_adapters.web.dashboard import Live, Variant
 from llm_adapters.web.rows import Listing
@@ -71,7 +73,9 @@ SUPPLY = {
     "fallback_a": "16",
     "password": PASSWORD,
 }
-METER = {"model": "shelly_pro_3em", "host": "10.0.0.7", "port": "502", "unit": "3"}
+METER = {"model": "shelly_pro_3em", "transport": "tcp", "host": "10.0.0.7", "port": "502", "unit": "3"}
+USER = {"name": "Eva", "role": "standard", "new": PASSWORD, "confirm": PASSWORD, "password": PASSWORD}
+FILE = base64.b64encode(b"badgeId,type\r\nNEW9,STANDARD\r\n").decode()
 SYSTEM = {"name": "Depot", "time_zone": "Europe/Paris", "language": "fr", "dashboard": "public"}
 CLOCK = {"country": "BE", "time_zone": "Europe/Brussels", "date": "2026-03-10", "hour": "13:00"}
 SET_UP = {
@@ -91,16 +95,50 @@ PAGES = {
     "/settings": ADMINISTRATORS,
     "/settings/meter/live": ADMINISTRATORS,
     "/stations/waiting": ADMINISTRATORS,
+    "/stations/ST1": ADMINISTRATORS,
+    "/bay/ST1": EVERYBODY,
+    "/bay/ST1/live": EVERYBODY,
+    "/badges/edit?id=A1B2C3": BADGE_MANAGERS,
+    "/badges/import": BADGE_MANAGERS,
+    "/badges/scan/live": BADGE_MANAGERS,
+    "/clusters": ADMINISTRATORS,
+    "/clusters/new": ADMINISTRATORS,
+    "/clusters/c2": ADMINISTRATORS,
+    "/strategy": ADMINISTRATORS,
+    "/users": BADGE_MANAGERS,
+    "/users/edit?name=standard": ADMINISTRATORS,
+    "/audit": ADMINISTRATORS,
+    "/support": EVERYBODY,
     "/system": ADMINISTRATORS,
     "/tutorial": ADMINISTRATORS,
     **dict.fromkeys((*SET_UP, "/setup/stations", "/setup/done"), ADMINISTRATORS),
 }
-MENU = ("/", "/stations", "/sessions", "/badges", "/settings", "/system", "/tutorial")
+MENU = (
+    "/",
+    "/sessions",
+    "/stations",
+    "/badges",
+    "/support",
+    "/settings",
+    "/clusters",
+    "/strategy",
+    "/users",
+    "/system",
+    "/audit",
+    "/tutorial",
+)
 CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/stations/EV-NEW-01": (ADMINISTRATORS, ADOPTION),
     "/stations/ST1/remove": (ADMINISTRATORS, {}),
     "/badges": (BADGE_MANAGERS, {"badge_id": "NEW-1", "type": "standard"}),
-    "/badges/state": (BADGE_MANAGERS, {"badge_id": "A1B2C3", "state": "inactive"}),
+    "/badges/edit?id=A1B2C3": (BADGE_MANAGERS, {"state": "inactive", "type": "super", "where": "all"}),
+    "/badges/bulk": (BADGE_MANAGERS, {"badges": "A1B2C3", "group": "Floor 2"}),
+    "/badges/scan": (BADGE_MANAGERS, {"go": "start"}),
+    "/badges/import": (BADGE_MANAGERS, {"content": FILE, "go": "import"}),
+    "/stations/bulk": (ADMINISTRATORS, {"stations": "ST1", "max_a": "20"}),
+    "/stations/ST1/order": (ADMINISTRATORS, {"order": "reset"}),
+    "/clusters/c2": (ADMINISTRATORS, {"name": "West", "parent": "default", "limit_a": "20"}),
+    "/strategy": (ADMINISTRATORS, {"strategy": "priority", "rotation_min": "10"}),
     "/settings/supply": (ADMINISTRATORS, SUPPLY),
     "/settings/meter": (ADMINISTRATORS, METER),
     "/badges/rule": (ADMINISTRATORS, {"rule": "free"}),
@@ -108,6 +146,16 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     **{path: (ADMINISTRATORS, fields) for path, fields in SET_UP.items()},
 }
 OPEN_TO_ALL = {"/login", "/set-password", "/logout", "/language"}
+LIVE = {"/live", "/bay/ST1/live"}
+TRIED = {"/stations/ST1/sums": ADOPTION, "/strategy/preview": {"strategy": "priority", "rotation_min": "10"}}
+"""Posted to be looked at: nothing is changed by them."""
+OF_USERS = {
+    "/users": USER,
+    "/users/change": {"name": "standard", "role": "advanced", "password": PASSWORD},
+    "/users/token": {"label": "script", "role": "standard", "password": PASSWORD},
+    "/users/revoke": {"label": "script", "password": PASSWORD},
+}
+"""Changes that do not go through the core."""
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +224,18 @@ class Reader(HTMLParser):
 
 
 def test_every_route_is_in_the_tables_of_rights(served: Served) -> None:
-    paths = {
-        route.path.replace("{station_id:path}", "ST1").replace("{step}", "clock")
-        for route in create_app(served.desk).routes
-        if isinstance(route, Route)
-    }
-    listed = {*PAGES, *CHANGES, *OPEN_TO_ALL, "/stations/ST1", "/setup"}
-    others = {path for path in listed if path.startswith("/setup/")} - {"/setup/clock"} | {"/stations/EV-NEW-01"}
+    samples = {"{station_id:path}": "ST1", "{step}": "clock", "{cluster_id}": "c2"}
+    paths = set()
+    for route in create_app(served.desk).routes:
+        if isinstance(route, Route):
+            path = route.path
+            for name, sample in samples.items():
+                path = path.replace(name, sample)
+            paths.add(path)
+    listed = {path.partition("?")[0] for path in (*PAGES, *CHANGES, *OPEN_TO_ALL, *TRIED, *OF_USERS)}
+    listed |= {"/setup", "/clusters/c2/remove"}
+    others = {path for path in listed if path.startswith("/setup/")} - {"/setup/clock"}
+    others |= {"/stations/EV-NEW-01", "/clusters/new"}
     assert paths - {"/metrics", "/healthz"} == listed - others
 
 
@@ -202,17 +255,34 @@ def test_each_role_changes_exactly_what_it_may(served: Served) -> None:
             assert bool(served.book.asked) == (role in roles)
 
 
+def test_what_is_only_tried_changes_nothing_and_is_for_administrators(served: Served) -> None:
+    for role, (path, fields) in itertools.product(Role, TRIED.items()):
+        with signed_in(served, role) as client:
+            assert change(served, client, path, fields).status_code == (200 if role in ADMINISTRATORS else 403)
+            assert not served.book.asked
+
+
+def test_users_are_changed_by_administrators_and_standard_ones_added_by_advanced_users(served: Served) -> None:
+    for role, (path, fields) in itertools.product(Role, OF_USERS.items()):
+        served.begin_again(busy())
+        with signed_in(served, role) as client:
+            allowed = role is Role.ADMINISTRATOR or (role is Role.ADVANCED and path == "/users")
+            status = change(served, client, path, fields).status_code
+            assert (status != 403) == allowed, (role, path, status)
+
+
 def test_a_menu_offers_only_what_opens(served: Served) -> None:
     for role in Role:
         with signed_in(served, role) as client:
             html = client.get("/sessions").text
             menu = [href for href in MENU if f'<a href="{href}"' in html]
+            assert len(MENU) == len(pages_module.MENU)
             assert menu == [path for path in MENU if role in PAGES[path]]
 
 
 def test_who_has_not_signed_in_is_led_to_the_sign_in_page_and_back(served: Served) -> None:
     with browser(served) as client:
-        for path in set(PAGES) - {"/live"}:
+        for path in set(PAGES) - LIVE:
             assert client.get(path).headers["location"].startswith("/login")
         assert status(client, "/live") == 401
         for path, (_, fields) in CHANGES.items():
@@ -300,7 +370,7 @@ def test_a_form_larger_than_a_mebibyte_is_refused(served: Served) -> None:
 
 def test_a_new_controller_opens_nothing_but_the_sign_in_page(new_controller: Served) -> None:
     with browser(new_controller) as client:
-        for path in set(PAGES) - {"/live"}:
+        for path in set(PAGES) - LIVE:
             assert client.get(path).headers["location"].startswith("/login"), path
         assert status(client, "/live") == 401
         assert client.get("/set-password").headers["location"] == "/login"
@@ -312,7 +382,7 @@ def test_the_factory_password_opens_nothing_but_the_page_that_replaces_it(new_co
     with browser(new_controller) as client:
         opened = client.post("/login", data={"name": "admin", "password": "1234"})
         assert opened.headers["location"] == "/set-password"
-        for path in set(PAGES) - {"/live"}:
+        for path in set(PAGES) - LIVE:
             assert client.get(path).headers["location"].startswith("/login"), path
         for path, (_, fields) in CHANGES.items():
             assert change(new_controller, client, path, fields).headers["location"] == "/login", path
@@ -665,7 +735,7 @@ def test_what_cannot_be_stored_is_told_so(served: Served) -> None:
     with signed_in(served, "administrator") as client:
         assert "Nothing can be stored" in change(served, client, "/stations/EV-NEW-01", ADOPTION).text
         assert "Nothing can be stored" in change(served, client, "/stations/ST1/remove", {}).text
-        assert "Nothing can be stored" in change(served, client, "/badges/state", CHANGES["/badges/state"][1]).text
+        assert "Nothing can be stored" in change(served, client, "/badges/bulk", CHANGES["/badges/bulk"][1]).text
 
 
 @pytest.mark.parametrize(
@@ -756,12 +826,16 @@ def test_a_badge_that_is_known_or_makes_no_sense_is_refused(served: Served, fiel
     assert not served.book.asked
 
 
-def test_a_badge_is_switched_off_and_keeps_everything_else(served: Served) -> None:
+def test_a_badge_is_changed_and_keeps_its_number(served: Served) -> None:
+    fields = {"state": "inactive", "type": "super", "comment": "Müller", "group": "Floor 2", "where": "chosen"}
     with signed_in(served, "advanced") as client:
-        change(served, client, "/badges/state", {"badge_id": "a1b2c3", "state": "inactive"})
-        assert change(served, client, "/badges/state", {"badge_id": "gone", "state": "active"}).status_code == 404
+        change(served, client, "/badges/edit?id=a1:b2:c3", {**fields, "stations": "ST2"})
+        assert change(served, client, "/badges/edit?id=gone", fields).status_code == 404
+        assert change(served, client, "/badges/edit?id=a1b2c3", {**fields, "email": "nobody"}).status_code == 422
+        assert change(served, client, "/badges/edit?id=a1b2c3", fields).status_code == 422  # chosen, but none ticked
     before = served.book.state.badges["a1b2c3"]
-    assert served.book.asked == [BadgesEdited("advanced", put=(attrs.evolve(before, state=BadgeState.INACTIVE),))]
+    wanted = attrs.evolve(before, state=BadgeState.INACTIVE, group="Floor 2", stations=frozenset({"ST2"}))
+    assert served.book.asked == [BadgesEdited("advanced", put=(wanted,))]
 
 
 def test_the_supply_is_saved_per_phase(served: Served) -> None:
@@ -810,7 +884,7 @@ def test_a_value_shown_in_a_field_is_read_back_as_the_same_value(served: Served)
 def test_the_buildings_meter_is_set_and_taken_away(served: Served) -> None:
     with signed_in(served, "administrator") as client:
         change(served, client, "/settings/meter", METER)
-        change(served, client, "/settings/meter", {**METER, "host": ""})
+        change(served, client, "/settings/meter", {**METER, "model": ""})
         assert change(served, client, "/settings/meter", {**METER, "port": "70000"}).status_code == 422
     meter = MeterSetup("site", "shelly_pro_3em", "10.0.0.7", 502, 3)
     assert served.book.asked == [

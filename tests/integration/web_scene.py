@@ -20,6 +20,7 @@ from memory_keys import MemoryKeys
 from memory_uplink import MemoryUplink
 
 from integration.made_up_history import WaveHistory
+from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
 from llm_core import (
@@ -30,6 +31,8 @@ from llm_core import (
     Answer,
     AuditEntry,
     Badge,
+    BadgeScanStarted,
+    BadgeScanStopped,
     BadgesEdited,
     BadgeState,
     BadgeType,
@@ -46,7 +49,7 @@ from llm_core import (
     MeterSetup,
     Mode,
     NodeView,
-    NotSaved,
+    OrderGranted,
     PerPhase,
     Phase,
     Reading,
@@ -63,6 +66,7 @@ from llm_core import (
     SiteEdited,
     State,
     Station,
+    StationOrdered,
     StationState,
     Status,
     Supply,
@@ -110,9 +114,9 @@ class Book:
             self.state = attrs.evolve(self.state, factory=False)
 
     async def ask(self, event: Request) -> Answer:
-        assert isinstance(event, SiteEdited | BadgesEdited)
+        assert isinstance(event, SiteEdited | BadgesEdited | BadgeScanStarted | BadgeScanStopped | StationOrdered)
         self.asked.append(event)
-        return self.answer
+        return OrderGranted(event.connector) if isinstance(event, StationOrdered) else self.answer
 
 
 @attrs.define
@@ -171,26 +175,54 @@ class People:
         return tuple(self.roles.values())
 
     async def add_user(self, user: User, password: str, by: str) -> bool:
-        raise NotImplementedError
+        assert by
+        if user.name in self.roles:
+            return False
+        self.roles[user.name], self.passwords[user.name] = user, password
+        return True
 
     async def remove_user(self, name: str, by: str) -> bool:
-        raise NotImplementedError
+        assert by
+        if self.is_last(name):
+            return False
+        del self.roles[name]
+        return True
 
     async def set_role(self, name: str, role: Role, by: str) -> bool:
-        raise NotImplementedError
+        assert by
+        if self.is_last(name) and role is not Role.ADMINISTRATOR:
+            return False
+        self.roles[name] = attrs.evolve(self.roles[name], role=role)
+        return True
+
+    def is_last(self, name: str) -> bool:
+        """Whether nobody else is an administrator."""
+        return [user.name for user in self.roles.values() if user.role is Role.ADMINISTRATOR] == [name]
 
     async def token(self, token: str) -> Token | None:
         role = self.given.get(token)
         return Token("script", role, NOON) if role is not None else None
 
     async def tokens(self) -> tuple[Token, ...]:
-        raise NotImplementedError
+        return tuple(Token(label, role, NOON) for label, role in self.given.items())
 
     async def create_token(self, role: Role, label: str, by: str) -> str:
-        raise NotImplementedError
+        assert by
+        self.given[label] = role
+        return f"llm_{label}"
 
     async def revoke_token(self, label: str, by: str) -> bool:
-        raise NotImplementedError
+        assert by
+        return self.given.pop(label, None) is not None
+
+
+AUDITED = (
+    AuditEntry(
+        NOON, "administrator", "PutSupply", repr(Supply(mode=Mode.DYNAMIC)), repr(Supply(Mode.DYNAMIC, phases=1))
+    ),
+    AuditEntry(NOON, "advanced", "badge", "", repr(Badge("A1B2C3", comment="Müller"))),
+    AuditEntry(NOON, "administrator", "reset", "ST1 soft", "Accepted"),
+)
 
 
 @attrs.define
@@ -213,8 +245,7 @@ class Shelf:
         return SessionPage(tuple(found[skip : skip + limit]), len(found), sum(s.energy_wh for s in found))
 
     async def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
-        entries: tuple[AuditEntry, ...] = ()
-        for entry in entries[skip : skip + limit]:
+        for entry in [entry for entry in AUDITED if text in repr(entry)][skip : skip + limit]:
             if text in entry.what:
                 yield entry
 
@@ -224,10 +255,6 @@ async def no_csv(sessions: AsyncIterator[Session], state: State, *, decimal_comm
     yield f"{decimal_comma}"
     async for session in sessions:
         yield f"{session.transaction_id}"
-
-
-def no_import(data: bytes, known: Mapping[str, Badge]) -> tuple[Badge, ...] | NotSaved:
-    raise NotImplementedError(f"{len(data)} bytes, {len(known)} badges")
 
 
 class Nobody:
@@ -494,7 +521,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         uplink=MemoryUplink(),
         meter_models=("eastron_sdm630", "shelly_pro_3em"),
         write_sessions=no_csv,
-        parse_badges=no_import,
+        parse_badges=parse_badges,
         set_clock=lambda _: False,
     )
     app = create_app(desk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 from starlette.datastructures import QueryParams
 
+import llm_core
 from llm_adapters.web import words as words_module
 from llm_adapters.web.bars import node_bars
 from llm_adapters.web.languages import LANGUAGES, choose_language
@@ -44,11 +46,13 @@ from llm_core import (
     Station,
     StationView,
     Status,
+    Strategy,
     Supply,
     Verdict,
 )
 
 WEB = Path(words_module.__file__).parent
+SRC = Path(llm_core.__file__).parent
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 ENGLISH = Words("en", "Europe/Amsterdam")
 GERMAN = Words("de", "Europe/Berlin")
@@ -78,6 +82,12 @@ def why(view: ConnectorView | None, station: StationView = BAY_1, state: State |
         (ALARMS, AlarmCode),
         (words_module.PRESENCES, Presence),
         (words_module.MODES, Mode),
+        (words_module.MODE_HELP, Mode),
+        (words_module.STRATEGIES, Strategy),
+        (words_module.STRATEGY_HELP, Strategy),
+        (words_module.ACCESS_HELP, AccessRule),
+        (words_module.DASHBOARD_HELP, Dashboard),
+        (words_module.ROLE_HELP, Role),
         (words_module.ACCESS_RULES, AccessRule),
         (words_module.DASHBOARDS, Dashboard),
         (words_module.ROLES, Role),
@@ -248,6 +258,7 @@ def placeholders(text: str) -> list[str]:
 def test_every_text_is_translated_and_keeps_its_placeholders(language: str) -> None:
     marked = set(marked_texts())
     assert len(marked) > 200
+    assert not re.search(r"^#, .*fuzzy", (WEB / "locale" / f"{language}.po").read_text(), re.M)
     with (WEB / "locale" / f"{language}.po").open("rb") as source:
         catalogue = {message.id: message.string for message in read_po(source) if message.id}
     assert set(catalogue) == marked
@@ -263,15 +274,49 @@ def forms(text: object) -> tuple[str, ...]:
 
 
 def test_templates_hold_no_text_of_their_own() -> None:
-    """What stands between tags comes from an expression; what is left is punctuation and units."""
+    """What stands between tags and in spoken attributes comes from an expression; punctuation and units are left."""
     allowed = {"A", "kWh", "A per phase"}
     for template in WEB.glob("templates/*.html"):
         bare = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", template.read_text(), flags=re.S)
-        for text in re.findall(r">([^<>]*)<", bare):
-            assert not re.search(r"[A-Za-z]{2,}", re.sub(r"&#?\w+;", "", text)) or text.strip() in allowed, (
-                template.name,
-                text,
-            )
+        spoken = re.findall(r'(?:aria-label|title|placeholder|alt)="([^"]*)"', bare)
+        for text in (*re.findall(r">([^<>]*)<", bare), *spoken):
+            said = re.sub(r"&#?\w+;", "", text).strip()
+            assert not re.search(r"[A-Za-z]{2,}", said) or said in allowed, (template.name, text)
+
+
+def faults_in(module: str) -> Iterator[str]:
+    """The texts of all faults that a module of the core tells, with a 7 for every value."""
+    tree = ast.parse((SRC / module).read_text())
+    names = {
+        target.id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Fault":
+            told = names[node.args[1].id] if isinstance(node.args[1], ast.Name) else node.args[1]
+            parts = told.values if isinstance(told, ast.JoinedStr) else [told]
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in parts)
+
+
+@pytest.mark.parametrize("module", ["site.py", "configuration.py", "enrolling.py"])
+def test_every_fault_of_the_core_is_told_in_every_language(module: str) -> None:
+    told = list(faults_in(module))
+    assert told
+    for text in told:
+        for language in set(LANGUAGES) - {"en"}:
+            assert Words(language, "UTC").fault(text) != text, text
+        assert ENGLISH.fault(text) == text
+
+
+def test_a_fault_in_a_file_is_told_with_its_line_and_column() -> None:
+    assert GERMAN.fault("line 3: type “X” must be STANDARD or SUPER") == (
+        "Zeile 3, type: „X“ muss STANDARD oder SUPER sein"
+    )
+    assert GERMAN.fault("line 1: the file is empty") == "Zeile 1: die Datei ist leer"
+    assert GERMAN.fault("nobody knows this") == "nobody knows this"
 
 
 # Bars and pages

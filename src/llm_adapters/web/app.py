@@ -14,7 +14,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from llm_adapters.web.api import api_routes
+from llm_adapters.web.audit import audit_routes
 from llm_adapters.web.auth import identify
+from llm_adapters.web.badge_import import badge_import_routes
 from llm_adapters.web.badges import badge_routes
 from llm_adapters.web.bay import bay_routes
 from llm_adapters.web.clusters import cluster_routes
@@ -29,7 +31,9 @@ from llm_adapters.web.setup import setup_routes
 from llm_adapters.web.sign_in import sign_in_routes
 from llm_adapters.web.stations import station_routes
 from llm_adapters.web.strategy import strategy_routes
+from llm_adapters.web.support import support_routes
 from llm_adapters.web.system import system_routes
+from llm_adapters.web.users import user_routes
 from llm_adapters.web.words import N_
 
 ERRORS = {
@@ -65,11 +69,15 @@ def create_app(desk: Desk) -> Starlette:
             *bay_routes(desk),
             *session_routes(desk),
             *badge_routes(desk),
+            *badge_import_routes(desk),
             *settings_routes(desk),
             *setup_routes(desk),
             *cluster_routes(desk),
             *strategy_routes(desk),
             *system_routes(desk),
+            *user_routes(desk),
+            *audit_routes(desk),
+            *support_routes(desk),
             *api_routes(desk),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],

@@ -14,6 +14,8 @@ from starlette.requests import Request
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.words import Words
 from llm_core import (
+    BadgeScanStarted,
+    BadgeScanStopped,
     BadgesEdited,
     Fault,
     NotSaved,
@@ -99,13 +101,15 @@ class Form:
         """Put the core's faults at the fields they point to, or at the whole form."""
         for fault in faults:
             name = fault.pointer.rpartition("/")[2]
-            self._refuse(name if name in self.fields else WHOLE_FORM, self.words(fault.text))
+            self._refuse(name if name in self.fields else WHOLE_FORM, self.words.fault(fault.text))
 
     def _refuse(self, name: str, text: str) -> None:
         self.faults[name] = f"{self.faults[name]}; {text}" if name in self.faults else text
 
 
-async def submit(desk: Desk, form: Form, change: SiteEdited | BadgesEdited) -> bool:
+async def submit(
+    desk: Desk, form: Form, change: SiteEdited | BadgesEdited | BadgeScanStarted | BadgeScanStopped
+) -> bool:
     """Whether the change is saved and stored; if not, `form` says why."""
     if form.faults:
         return False

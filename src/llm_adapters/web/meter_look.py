@@ -26,11 +26,13 @@ def meter_look(desk: Desk, words: Words) -> MeterLook:
     setup = building_meter(state.site)
     if setup is None:
         return MeterLook("off", words("There is no building meter yet."))
+    if not setup.is_read:
+        return MeterLook("off", words("There is no meter: the building is taken to draw its stated load all the time."))
     known = state.meters.get(SITE, MeterState())
     seen_ms = [known.phases[phase].seen_ms for phase in known.phases]
     newest_ms = max((ms for ms in seen_ms if ms is not None), default=None)
     if newest_ms is None:
-        where = f"{setup.host}:{setup.port}"
+        where = setup.serial or f"{setup.host}:{setup.port}"
         text = words(
             "No answer from %(where)s yet. Check its address, port and unit number, and its power.", where=where
         )

@@ -44,10 +44,13 @@ MENU = (
     Entry("/sessions", N_("Sessions"), Permission.SEE_DASHBOARD),
     Entry("/stations", N_("Charging stations"), Permission.ADMINISTER),
     Entry("/badges", N_("Charging authorisation"), Permission.MANAGE_BADGES),
+    Entry("/support", N_("Support"), Permission.SEE_DASHBOARD),
     Entry("/settings", N_("General settings"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/clusters", N_("Clusters"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/strategy", N_("Load shedding strategy"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/users", N_("User management"), Permission.CREATE_STANDARD_USERS, CONFIGURATION),
     Entry("/system", N_("System settings"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/audit", N_("Changes"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/tutorial", N_("Configuration tutorial"), Permission.ADMINISTER, CONFIGURATION),
 )
 TOASTS = {
@@ -56,6 +59,8 @@ TOASTS = {
     "removed": N_("The station is removed."),
     "cluster_removed": N_("The cluster is removed."),
     "badge": N_("The badge is saved."),
+    "user": N_("The user is saved."),
+    "token_revoked": N_("The token opens nothing any more."),
     "password": N_("The new password holds from now on."),
 }
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -99,9 +104,10 @@ def page(
     menu = tuple(entry for entry in MENU if principal is not None and principal.may(entry.permission))
     here = next((entry for entry in menu if entry.holds(path)), None)
     second = tuple(entry for entry in menu if entry.group) if here is not None and here.group else ()
+    words = words_for(request, desk)
     html = render(
         template,
-        words_for(request, desk),
+        words,
         site=state.site,
         alarm_count=len(state.alarms),
         principal=principal,
@@ -111,18 +117,36 @@ def page(
         path=path,
         languages=LANGUAGES,
         version=desk.version,
-        toast=TOASTS.get(request.query_params.get("done", "")),
+        toast=_toast(request, words),
         **values,
     )
     return HTMLResponse(html, status_code)
 
 
-def page_route(path: str, endpoint: Endpoint, methods: list[str] | None = None) -> Route:
+def _toast(request: Request, words: Words) -> str:
+    """What has just been done, as the address tells it."""
+    done, count = request.query_params.get("done", ""), request.query_params.get("n", "")
+    if done == "imported" and re.fullmatch(r"[0-9]{1,6}", count):
+        return words.many("%(n)s badge added.", "%(n)s badges added.", int(count))
+    return words(TOASTS.get(done, ""))
+
+
+def page_route(
+    path: str, endpoint: Endpoint, methods: list[str] | None = None, *, max_body_size: int = MOST_BODY_BYTES
+) -> Route:
     """A route for people, whose forms are small."""
-    return Route(path, endpoint, methods=methods or ["GET"], max_body_size=MOST_BODY_BYTES)
+    return Route(path, endpoint, methods=methods or ["GET"], max_body_size=max_body_size)
 
 
-def guarded(desk: Desk, path: str, permission: Permission, view: View, methods: list[str] | None = None) -> Route:
+def guarded(
+    desk: Desk,
+    path: str,
+    permission: Permission,
+    view: View,
+    methods: list[str] | None = None,
+    *,
+    max_body_size: int = MOST_BODY_BYTES,
+) -> Route:
     """A route for those who may: others are led to the sign-in page, or told calmly that they may not."""
 
     async def endpoint(request: Request) -> Response:
@@ -136,7 +160,7 @@ def guarded(desk: Desk, path: str, permission: Permission, view: View, methods: 
         await refuse_forged(request, principal)
         return await view(request, principal)
 
-    return page_route(path, endpoint, methods)
+    return page_route(path, endpoint, methods, max_body_size=max_body_size)
 
 
 def to_sign_in(request: Request) -> Response:

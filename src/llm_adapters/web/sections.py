@@ -27,14 +27,18 @@ from llm_adapters.web.words import (
     Words,
 )
 from llm_core import (
+    MANUAL,
     PHASES,
     SITE,
+    STATIONS,
     AccessRule,
     CurrentTransformer,
     Dashboard,
     Fault,
     MeterSetup,
     Mode,
+    PerPhase,
+    Phase,
     PutAccess,
     PutMeters,
     PutSupply,
@@ -58,8 +62,21 @@ def options(words: Words, desk: Desk) -> dict[str, Any]:
         "dashboards": [(value, words(DASHBOARDS[value]), words(DASHBOARD_HELP[value])) for value in Dashboard],
         "zones": [(zone, zone.replace("_", " ")) for zone in time_zones()],
         "countries": countries(words.language),
-        "meter_models": [(model, model) for model in desk.meter_models],
+        "meter_models": [
+            *_meter_names(desk),
+            (MANUAL, words("No meter: a load that I state")),
+            (STATIONS, words("No meter: only what the stations report")),
+        ],
     }
+
+
+def _meter_names(desk: Desk) -> list[tuple[str, str]]:
+    """The meters that can be chosen, by their makers' names where those are known."""
+    models: dict[str, Any] = getattr(desk.meter_models, "models", dict)()
+    names = {model_id: str(model.name) for model_id, model in models.items()}
+    return sorted(
+        ((model, names.get(model, model)) for model in desk.meter_models), key=lambda pair: pair[1].casefold()
+    )
 
 
 # Supply
@@ -104,40 +121,64 @@ def building_meter(site: Site) -> MeterSetup | None:
     return next((meter for meter in site.meters if meter.node == SITE), None)
 
 
-def meter_fields(meter: MeterSetup | None) -> dict[str, str]:
-    fields = {"model": "", "host": "", "port": "502", "unit": "1", "measures": "direct"}
-    fields |= {"primary_a": "", "secondary_a": "5", "applied_by": "meter", "invert": ""}
-    if meter is None:
-        return fields
-    fields |= {"model": meter.model, "host": meter.host, "port": str(meter.port), "unit": str(meter.unit)}
-    fields["invert"] = YES if meter.invert else ""
-    if meter.ct is not None:
-        fields |= {
-            "measures": "transformer",
-            "primary_a": str(meter.ct.primary_a),
-            "secondary_a": str(meter.ct.secondary_a),
-            "applied_by": meter.ct.applied_by,
-        }
-    return fields
+def meter_fields(meter: MeterSetup | None, words: Words, phases: tuple[Phase, ...]) -> dict[str, str]:
+    shown = meter or MeterSetup(SITE, "")
+    ct = shown.ct
+    return {
+        "model": shown.model,
+        "transport": shown.transport,
+        "host": shown.host,
+        "port": str(shown.port),
+        "unit": str(shown.unit),
+        "serial": shown.serial,
+        "baud": str(shown.baud),
+        "parity": shown.parity,
+        "stop_bits": str(shown.stop_bits),
+        "load_a": shown_per_phase(words, shown.load_ma, phases) if any(shown.load_ma) else "",
+        "measures": "direct" if ct is None else "transformer",
+        "primary_a": str(ct.primary_a) if ct is not None else "",
+        "secondary_a": str(ct.secondary_a) if ct is not None else "5",
+        "applied_by": ct.applied_by if ct is not None else "meter",
+        "invert": YES if shown.invert else "",
+    }
 
 
 def read_meters(form: Form, site: Site) -> PutMeters:
-    """The building's meter as typed; without an address there is none. The clusters' meters stay as they are."""
+    """The building's meter as typed; without a model there is none. The clusters' meters stay as they are."""
     others = tuple(meter for meter in site.meters if meter.node != SITE)
-    host = form.text("host")
-    if not host:
+    model = form.text("model")
+    if not model:
         return PutMeters(others)
-    before = building_meter(site) or MeterSetup(SITE, "", host)
-    meter = attrs.evolve(
-        before,
-        model=form.text("model"),
-        host=host,
-        port=form.whole("port", 1, 65_535),
-        unit=form.whole("unit", 0, 255),
-        ct=_transformer(form, before.ct) if "measures" in form.fields else before.ct,
-        invert=form.fields.get("invert") == YES if "measures" in form.fields else before.invert,
-    )
+    before = building_meter(site) or MeterSetup(SITE, "")
+    if model in (MANUAL, STATIONS):
+        load = form.fields.get("load_a", "").strip()
+        load_ma = form.amps_per_phase("load_a", site.supply.site_phases) if load else PerPhase()
+        return PutMeters((MeterSetup(SITE, model, load_ma=load_ma), *others))
+    meter = attrs.evolve(_addressed(form, before), model=model, load_ma=PerPhase())
+    if "measures" in form.fields:
+        meter = attrs.evolve(meter, ct=_transformer(form, before.ct), invert=form.fields.get("invert") == YES)
     return PutMeters((meter, *others))
+
+
+def _addressed(form: Form, before: MeterSetup) -> MeterSetup:
+    """Where the meter is: on the network, or on a serial line of this controller."""
+    transport = form.fields.get("transport", before.transport)
+    unit = form.whole("unit", 0, 255)
+    if transport == "rtu":
+        return attrs.evolve(
+            before,
+            transport=transport,
+            host="",
+            unit=unit,
+            serial=form.text("serial"),
+            baud=form.whole("baud", 1_200, 115_200),
+            parity=form.text("parity"),
+            stop_bits=form.whole("stop_bits", 1, 2),
+        )
+    host, port = form.text("host"), form.whole("port", 1, 65_535)
+    if not host:
+        form.take((Fault("/host", N_("Give the name or the IP address of the meter.")),))
+    return attrs.evolve(before, transport=transport, host=host, port=port, unit=unit, serial="")
 
 
 def _transformer(form: Form, before: CurrentTransformer | None) -> CurrentTransformer | None:

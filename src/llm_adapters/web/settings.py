@@ -80,5 +80,5 @@ async def ask_for_password(desk: Desk, form: Form, principal: Principal) -> None
 def _forms(words: Words, site: Site) -> dict[str, Form]:
     return {
         "supply": Form(words, supply_fields(site.supply, words)),
-        "meter": Form(words, meter_fields(building_meter(site))),
+        "meter": Form(words, meter_fields(building_meter(site), words, site.supply.site_phases)),
     }

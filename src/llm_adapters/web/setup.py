@@ -88,7 +88,7 @@ def setup_routes(desk: Desk) -> list[Route]:
             set_clock(desk, form)
         if not await submit(desk, form, SiteEdited(principal.name, edit)):
             return _show(request, desk, principal, found, form)
-        stays = found.name == "meter" and form.fields.get("host", "") and form.fields.get("go") != "on"
+        stays = found.name == "meter" and form.fields.get("model", "") and form.fields.get("go") != "on"
         return RedirectResponse(f"/setup/{found.name if stays else _next(found, desk)}", 303)
 
     async def tutorial(request: Request, principal: Principal) -> Response:
@@ -154,7 +154,7 @@ def _stored(step: Step, desk: Desk, words: Words) -> dict[str, str]:
             fields = supply_fields(site.supply, words)
             return fields | {"mode": Mode.DYNAMIC} if is_unset(site) else fields
         case "meter":
-            return meter_fields(building_meter(site))
+            return meter_fields(building_meter(site), words, site.supply.site_phases)
         case _:
             return {"rule": site.access}
 

@@ -15,6 +15,8 @@ import attrs
 from babel.dates import format_date, format_time
 from babel.numbers import format_decimal
 
+from llm_adapters.web.faults import N_ as N_
+from llm_adapters.web.faults import said
 from llm_adapters.web.languages import catalogue
 from llm_core import (
     SITE,
@@ -37,12 +39,6 @@ from llm_core import (
     Strategy,
     Verdict,
 )
-
-
-def N_(text: str) -> str:
-    """Mark a text for the translators; it is translated where it is said."""
-    return text
-
 
 STATUSES = {
     Status.AVAILABLE: N_("Free"),
@@ -102,6 +98,30 @@ ROLES = {
     Role.ADVANCED: N_("Advanced user"),
     Role.STANDARD: N_("Standard user"),
 }
+ROLE_HELP = {
+    Role.ADMINISTRATOR: N_("All settings."),
+    Role.ADVANCED: N_("The overview, the sessions and all badges; creates standard users."),
+    Role.STANDARD: N_("The overview and the sessions."),
+}
+CHANGES = {
+    "PutSystem": N_("System settings"),
+    "PutSupply": N_("Supply"),
+    "PutClusters": N_("Clusters"),
+    "PutMeters": N_("Meters"),
+    "PutSharing": N_("Load shedding strategy"),
+    "PutAccess": N_("Access"),
+    "PutStation": N_("Station"),
+    "PutStations": N_("Stations"),
+    "RemoveStation": N_("Station removed"),
+    "badge": N_("Badge"),
+    "badge scan": N_("Search for badges"),
+    "reset": N_("Restart of a station"),
+    "unlock": N_("Cable unlocked"),
+    "remote-start": N_("Started by hand"),
+    "remote-stop": N_("Stopped by hand"),
+    "availability": N_("In or out of use"),
+}
+"""What the audit trail calls a change, in words; what stands not here is shown as it is."""
 BADGE_STATES = {
     BadgeState.PENDING: N_("Pending"),
     BadgeState.ACTIVE: N_("Active"),
@@ -179,6 +199,10 @@ class Words:
     def many(self, one: str, several: str, n: int, **values: object) -> str:
         """The form that fits the number `n`, translated, then filled in; `%(n)s` is the number."""
         return catalogue(self.language).ngettext(one, several, n) % {"n": n, **values}
+
+    def fault(self, text: str) -> str:
+        """What the core or a file reader refuses, in the reader's language."""
+        return said(text, catalogue(self.language).gettext)
 
     # Quantities
 

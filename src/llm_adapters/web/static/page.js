@@ -14,11 +14,11 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// Fields that matter only with a certain choice: data-only="name=value".
+// Fields that matter only with certain choices: data-only="name=value,value" or "name!=value,value".
 for (const part of document.querySelectorAll("[data-only]")) {
-  const [name, value] = part.dataset.only.split("=");
+  const [, name, not, values] = part.dataset.only.match(/^(\w+)(!?)=(.*)$/);
   const form = part.closest("form");
-  const show = () => (part.hidden = form.elements[name].value !== value);
+  const show = () => (part.hidden = values.split(",").includes(form.elements[name].value) === Boolean(not));
   form.addEventListener("change", show);
   show();
 }
