@@ -20,6 +20,7 @@ import llm_core
 from llm_adapters.web import words as words_module
 from llm_adapters.web.bars import node_bars
 from llm_adapters.web.languages import LANGUAGES, choose_language
+from llm_adapters.web.orders import TOLD
 from llm_adapters.web.rows import Listing, cut
 from llm_adapters.web.words import ALARMS, KINDS, REASONS, STATUSES, Words, alarm_link
 from llm_core import (
@@ -29,12 +30,14 @@ from llm_core import (
     BadgeState,
     BadgeType,
     Binding,
+    CallFailure,
     Cluster,
     ConnectorView,
     Dashboard,
     GrantReason,
     Mode,
     NodeView,
+    OrderFault,
     PasswordRule,
     PerPhase,
     Phase,
@@ -117,6 +120,10 @@ def test_every_alarm_of_a_station_names_it_in_every_language(language: str) -> N
     nameless = {AlarmCode.STORAGE_FAILING, AlarmCode.GUARD_INTERVENED}
     for code in set(AlarmCode) - nameless:
         assert "Bay 1" in said.alarm(SITE, Alarm(code, "ST1", NOON))
+
+
+def test_every_end_of_an_order_has_words() -> None:
+    assert {*CallFailure, *OrderFault} <= set(TOLD)
 
 
 # The sentences of the person beside the car

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from llm_adapters.web.api.orders import COMMANDS, Wish, carry_out, is_done
+from llm_adapters.web.api.commands import COMMANDS, Wish
+from llm_adapters.web.api.orders import carry_out, is_done
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import read_fields
@@ -34,6 +35,9 @@ TOLD = {
     OrderFault.BADGE_REFUSED: N_("This badge may not charge here."),
     OrderFault.OCCUPIED: N_("A session runs there already."),
     OrderFault.NO_SESSION: N_("No session runs there."),
+    OrderFault.RESERVED: N_("It is reserved for another badge."),
+    OrderFault.NO_RESERVATION: N_("There is no such reservation."),
+    OrderFault.IN_THE_PAST: N_("The end of a reservation lies in the future."),
 }
 """How an order ended, in words."""
 
@@ -59,7 +63,7 @@ def _wish(order: Order, fields: dict[str, str]) -> Wish:
     connector = int(text) if text.isascii() and text.isdigit() and len(text) < 3 else None
     if order is Order.AVAILABILITY:
         operative = "inoperative" if fields.get("operative") == "inoperative" else "operative"
-        return Wish(connector=connector or 0, operative=operative)
+        return Wish(connector=connector or 0, type=operative)
     return Wish(connector=connector, badge_id=fields.get("badge_id") or None)
 
 

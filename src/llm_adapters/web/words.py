@@ -171,6 +171,8 @@ ALARMS = {
     AlarmCode.STORAGE_FAILING: N_("Nothing can be stored; no limit is raised until that works again."),
     AlarmCode.CLOCK_WRONG: N_("The clock of this controller or of %(name)s is wrong; times may be off."),
     AlarmCode.LIMIT_SENDER_SILENT: N_("Whoever limits %(name)s from outside has not been heard for too long."),
+    AlarmCode.CPO_OFFLINE: N_("The charge point operator does not answer for %(name)s; the offline rule holds."),
+    AlarmCode.CPO_REFUSES: N_("The charge point operator refuses %(name)s."),
     AlarmCode.CAR_ASLEEP: N_("The car at %(name)s takes no current although it may; it seems to sleep."),
 }
 METER_ALARMS = frozenset({AlarmCode.METER_SILENT, AlarmCode.METER_FROZEN, AlarmCode.METER_IMPLAUSIBLE})
