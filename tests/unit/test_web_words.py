@@ -308,7 +308,9 @@ def faults_in(module: str) -> Iterator[str]:
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in parts)
 
 
-@pytest.mark.parametrize("module", ["site.py", "configuration.py", "enrolling.py"])
+@pytest.mark.parametrize(
+    "module", ["site.py", "configuration.py", "enrolling.py", "curtailment.py", "external.py", "uplink.py"]
+)
 def test_every_fault_of_the_core_is_told_in_every_language(module: str) -> None:
     told = list(faults_in(module))
     assert told

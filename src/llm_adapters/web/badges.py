@@ -84,6 +84,16 @@ def badge_routes(desk: Desk) -> list[Route]:
             return RedirectResponse("/badges?done=saved", 303)
         return _show(request, desk, principal, form)
 
+    return [
+        guarded(desk, "/badges/rule", Permission.ADMINISTER, rule, ["POST"]),
+        guarded(desk, "/badges", Permission.MANAGE_BADGES, index, ["GET", "POST"]),
+        guarded(desk, "/badges/edit", Permission.MANAGE_BADGES, edit, ["GET", "POST"]),
+        guarded(desk, "/badges/bulk", Permission.MANAGE_BADGES, bulk, ["POST"]),
+        *_scan_routes(desk),
+    ]
+
+
+def _scan_routes(desk: Desk) -> list[Route]:
     async def scan(request: Request, principal: Principal) -> Response:
         form = Form(words_for(request, desk), await read_fields(request))
         stop = form.fields.get("go") == "stop"
@@ -97,10 +107,6 @@ def badge_routes(desk: Desk) -> list[Route]:
         return HTMLResponse(render("badge_scan.html", words, principal=principal, **_scan(desk, words)))
 
     return [
-        guarded(desk, "/badges/rule", Permission.ADMINISTER, rule, ["POST"]),
-        guarded(desk, "/badges", Permission.MANAGE_BADGES, index, ["GET", "POST"]),
-        guarded(desk, "/badges/edit", Permission.MANAGE_BADGES, edit, ["GET", "POST"]),
-        guarded(desk, "/badges/bulk", Permission.MANAGE_BADGES, bulk, ["POST"]),
         guarded(desk, "/badges/scan", Permission.MANAGE_BADGES, scan, ["POST"]),
         guarded(desk, "/badges/scan/live", Permission.MANAGE_BADGES, found),
     ]
