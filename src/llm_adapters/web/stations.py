@@ -66,6 +66,15 @@ def station_routes(desk: Desk) -> list[Route]:
         in_setup = request.query_params.get("in") == "setup"
         return HTMLResponse(render("station_lists.html", words, in_setup=in_setup, **lists))
 
+    return [
+        guarded(desk, "/stations", Permission.ADMINISTER, index),
+        guarded(desk, "/stations/bulk", Permission.ADMINISTER, bulk, ["POST"]),
+        guarded(desk, "/stations/waiting", Permission.ADMINISTER, waiting),
+        *_one_station(desk),
+    ]
+
+
+def _one_station(desk: Desk) -> list[Route]:
     async def edit(request: Request, principal: Principal) -> Response:
         station_id = request.path_params["station_id"]
         stored = desk.inbox.state.site.station(station_id)
@@ -105,9 +114,6 @@ def station_routes(desk: Desk) -> list[Route]:
         return _show(request, desk, principal, attrs.evolve(form, fields=fields), stored)
 
     return [
-        guarded(desk, "/stations", Permission.ADMINISTER, index),
-        guarded(desk, "/stations/bulk", Permission.ADMINISTER, bulk, ["POST"]),
-        guarded(desk, "/stations/waiting", Permission.ADMINISTER, waiting),
         guarded(desk, "/stations/{station_id:path}/remove", Permission.ADMINISTER, remove, ["POST"]),
         guarded(desk, "/stations/{station_id:path}/sums", Permission.ADMINISTER, sums, ["POST"]),
         guarded(desk, "/stations/{station_id:path}", Permission.ADMINISTER, edit, ["GET", "POST"]),
