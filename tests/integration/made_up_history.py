@@ -30,7 +30,9 @@ class WaveHistory:
 
 
 def wave(place: Place, at: datetime, length: timedelta) -> Slice:
-    cars_ma = PerPhase.same(8_000) if at.hour % 2 else PerPhase()
+    cars_ma = PerPhase.same(8_000 if at.hour % 2 else 0)
+    if length == LENGTHS[Span.DAY]:
+        cars_ma = PerPhase.same(4_000)
     total_ma = None if place.is_station or at.hour == 3 else PerPhase(10_000, 5_000, 5_000) + cars_ma
     hours = length.total_seconds() / 3600
     return Slice(

@@ -17,7 +17,7 @@ from llm_core import PerPhase
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-PAGES = ("/", "/stations", "/stations/EV-NEW-01", "/sessions", "/badges", "/settings", "/set-password")
+PAGES = ("/", "/stations", "/stations/EV-NEW-01", "/sessions", "/history", "/badges", "/settings", "/set-password")
 TOUCH_PX = 44
 TOKENS = Path(app.__file__).parent / "static" / "tokens.css"
 
@@ -199,7 +199,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_or_too_small_to_touch(
 def test_long_and_hostile_names_run_nothing_and_break_nothing(served: Served, open_page: Open) -> None:
     served.book.state = hostile()
     watched = open_page(served, viewport=PHONE)
-    for path in PAGES[:2] + PAGES[3:6]:
+    for path in PAGES[:2] + PAGES[3:7]:
         watched.page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
         watched.page.wait_for_timeout(1_200 if path == "/" else 0)
         assert watched.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path

@@ -89,6 +89,7 @@ PAGES = {
     "/": EVERYBODY,
     "/live": EVERYBODY,
     "/sessions": EVERYBODY,
+    "/history": EVERYBODY,
     "/stations": ADMINISTRATORS,
     "/stations/EV-NEW-01": ADMINISTRATORS,
     "/badges": BADGE_MANAGERS,
@@ -116,6 +117,7 @@ PAGES = {
 MENU = (
     "/",
     "/sessions",
+    "/history",
     "/stations",
     "/badges",
     "/support",
@@ -236,7 +238,7 @@ def test_every_route_is_in_the_tables_of_rights(served: Served) -> None:
     listed |= {"/setup", "/clusters/c2/remove"}
     others = {path for path in listed if path.startswith("/setup/")} - {"/setup/clock"}
     others |= {"/stations/EV-NEW-01", "/clusters/new"}
-    assert paths - {"/metrics", "/healthz"} == listed - others
+    assert paths - {"/metrics", "/healthz", "/history/columns"} == listed - others  # the last: test_web_history.py
 
 
 def test_each_role_sees_exactly_its_pages(served: Served) -> None:

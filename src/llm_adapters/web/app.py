@@ -23,6 +23,7 @@ from llm_adapters.web.clusters import cluster_routes
 from llm_adapters.web.dashboard import dashboard_routes
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.gate import SECURITY_HEADERS, Gate
+from llm_adapters.web.history import history_routes
 from llm_adapters.web.orders import order_routes
 from llm_adapters.web.pages import page
 from llm_adapters.web.sessions import session_routes
@@ -68,6 +69,7 @@ def create_app(desk: Desk) -> Starlette:
             *station_routes(desk),
             *bay_routes(desk),
             *session_routes(desk),
+            *history_routes(desk),
             *badge_routes(desk),
             *badge_import_routes(desk),
             *settings_routes(desk),

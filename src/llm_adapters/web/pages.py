@@ -42,6 +42,7 @@ class Entry:
 MENU = (
     Entry("/", N_("Overview"), Permission.SEE_DASHBOARD),
     Entry("/sessions", N_("Sessions"), Permission.SEE_DASHBOARD),
+    Entry("/history", N_("History"), Permission.SEE_DASHBOARD),
     Entry("/stations", N_("Charging stations"), Permission.ADMINISTER),
     Entry("/badges", N_("Charging authorisation"), Permission.MANAGE_BADGES),
     Entry("/support", N_("Support"), Permission.SEE_DASHBOARD),

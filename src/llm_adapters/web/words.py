@@ -239,11 +239,11 @@ class Words:
     # Times
 
     def time(self, at: datetime) -> str:
-        return format_time(at, "short", tzinfo=ZoneInfo(self.time_zone), locale=self._region)
+        return format_time(at, "short", tzinfo=ZoneInfo(self.time_zone), locale=self.region)
 
     def stamp(self, at: datetime) -> str:
         local = at.astimezone(ZoneInfo(self.time_zone))
-        return f"{format_date(local, 'medium', locale=self._region)} {self.time(at)}"
+        return f"{format_date(local, 'medium', locale=self.region)} {self.time(at)}"
 
     def end_stamp(self, at: datetime, began: datetime) -> str:
         """When something ended: the time alone if that was on the day it began."""
@@ -251,14 +251,14 @@ class Words:
         return self.time(at) if at.astimezone(zone).date() == began.astimezone(zone).date() else self.stamp(at)
 
     def day(self, day: date) -> str:
-        return format_date(day, "medium", locale=self._region)
+        return format_date(day, "medium", locale=self.region)
 
     def since(self, at: datetime, now: datetime) -> str:
         """The time of day, with its date when that is long ago."""
         return self.time(at) if now - at < timedelta(hours=18) else self.stamp(at)
 
     @property
-    def _region(self) -> str:
+    def region(self) -> str:
         """European English: 14:02, and the day before the month."""
         return "en_GB" if self.language == "en" else self.language
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,7 @@ from llm_adapters.web.api.call import Call
 from llm_adapters.web.api.exact import DAY, Json, Wrong, amps_of, amps_per_phase, choice, part, word, wrong
 from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.periods import read_period
+from llm_adapters.web.desk import Desk
 from llm_core import SITE, Fault, Permission, PerPhase, Phase, Place, Slice, Span, State
 
 _QUERY = {
@@ -43,30 +44,38 @@ class Asked:
 
 
 async def _show(call: Call) -> Response:
-    given = call.request.query_params
+    return answer(call.desk, call.request.query_params)
+
+
+def answer(desk: Desk, given: Mapping[str, str]) -> Response:
+    """What a question is answered with. Raises `Wrong` with every fault."""
     faults = [Fault(f"/{name}", "is not a parameter of this address") for name in given if name not in _QUERY]
+    state = desk.inbox.state
     form = "json"
     with part("format", faults):
         form = _FORMAT.read(given.get("format", form))
     place, span = Place(SITE), None
     with part("station" if "station" in given else "node", faults):
-        place = _place(given.get("node"), given.get("station"), call.state)
+        place = _place(given.get("node"), given.get("station"), state)
     with part("step", faults):
         span = _STEP.read(given["step"]) if "step" in given else None
     if faults:
         raise Wrong(*faults)
-    zone = ZoneInfo(call.state.site.system.time_zone)
-    from_utc, to_utc = read_instants(given.get("from"), given.get("to"), call.desk.clock.utc(), zone)
+    zone = ZoneInfo(state.site.system.time_zone)
+    from_utc, to_utc = read_instants(given.get("from"), given.get("to"), desk.clock.utc(), zone)
     asked = Asked(place, span or suiting(to_utc - from_utc), from_utc, to_utc)
-    found = call.desk.history.slices(asked.place, asked.span, asked.from_utc, asked.to_utc)
-    phases = call.state.site.supply.site_phases
+    found = desk.history.slices(asked.place, asked.span, asked.from_utc, asked.to_utc)
+    phases = state.site.supply.site_phases
     if form == "csv":
-        name = f"history_{place.id}_{from_utc:%Y-%m-%d}_{asked.span}.csv"
-        safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in name)
-        headers = {"Content-Disposition": f'attachment; filename="{safe}"'}
+        headers = {"Content-Disposition": f'attachment; filename="{_file_name(asked, zone)}"'}
         return StreamingResponse(_as_csv(found, phases), headers=headers, media_type="text/csv")
     pieces = _as_json(found, asked, phases) if form == "json" else _as_columns(found, asked, phases)
     return StreamingResponse(pieces, media_type="application/json")
+
+
+def _file_name(asked: Asked, zone: tzinfo) -> str:
+    name = f"history_{asked.place.id}_{asked.from_utc.astimezone(zone):%Y-%m-%d}_{asked.span}.csv"
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in name)
 
 
 def _place(node: str | None, station: str | None, state: State) -> Place:
