@@ -33,6 +33,18 @@ from llm_core.authorisation import (
     usable_badges,
 )
 from llm_core.budget import decays
+from llm_core.commissioning import (
+    lesson,
+)
+from llm_core.commissions import (
+    Commission,
+    CommissionTold,
+    CommissionWish,
+    Finding,
+    Progress,
+    Trial,
+    Tried,
+)
 from llm_core.configuration import edited
 from llm_core.effects import (
     Alarm,
@@ -334,6 +346,9 @@ __all__ = [
     "ClockDoubt",
     "ClockStepped",
     "Cluster",
+    "Commission",
+    "CommissionTold",
+    "CommissionWish",
     "Concurrency",
     "ConfigurationRead",
     "ConnectorCapped",
@@ -353,6 +368,7 @@ __all__ = [
     "Event",
     "ExternalLimit",
     "Fault",
+    "Finding",
     "Floor",
     "FoundBadge",
     "Grant",
@@ -403,6 +419,7 @@ __all__ = [
     "Presence",
     "Problem",
     "ProblemError",
+    "Progress",
     "Purpose",
     "PutAccess",
     "PutClusters",
@@ -481,6 +498,8 @@ __all__ = [
     "TellCpo",
     "Tick",
     "Token",
+    "Trial",
+    "Tried",
     "TryLater",
     "TurnedAway",
     "TurnedAwayFor",
@@ -515,6 +534,7 @@ __all__ = [
     "found_stations",
     "interrupt_session",
     "is_same_badge",
+    "lesson",
     "ma_down",
     "ma_up",
     "may",

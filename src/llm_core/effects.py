@@ -12,6 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
+from llm_core.commissions import Commission
 from llm_core.external import LimitRecord
 from llm_core.orders import OrderGranted, OrderRefused, ReservationRecord, StationReport
 from llm_core.problem import Fault
@@ -186,6 +187,7 @@ Record = (
     | AuditEntry
     | RefusedStart
     | ReservationRecord
+    | Commission
     | StationReport
     | LimitRecord
     | UplinkMessage

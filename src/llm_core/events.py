@@ -12,6 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
+from llm_core.commissions import CommissionTold
 from llm_core.external import CapSource, ExternalLimit
 from llm_core.orders import (
     ConfigurationRead,
@@ -453,6 +454,7 @@ Event = (
     | BadgeScanStopped
     | StationReported
     | ConfigurationRead
+    | CommissionTold
     | StationScanStarted
     | StationScanStopped
     | LimitPut

@@ -54,6 +54,7 @@ class CapSource(StrEnum):
 
     CPO = "cpo"
     DRIVER = "driver"
+    TEST = "test"  # a commissioning test tries whether a car obeys
 
 
 @attrs.frozen

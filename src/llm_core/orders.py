@@ -12,6 +12,8 @@ from enum import StrEnum
 
 import attrs
 
+from llm_core.commissions import CommissionTold
+
 
 class Order(StrEnum):
     """What can be asked of a station, as the API calls it."""
@@ -39,6 +41,7 @@ class Order(StrEnum):
     INSTALL_CERTIFICATE = "install-certificate"
     DELETE_CERTIFICATE = "delete-certificate"
     DATA_TRANSFER = "data-transfer"
+    COMMISSION = "commission"  # a sequence of calls, told by `CommissionTold`
 
 
 class OrderFault(StrEnum):
@@ -198,5 +201,11 @@ class StationScan:
 
 
 StationCare = (
-    StationOrdered | OrderEnded | StationReported | ConfigurationRead | StationScanStarted | StationScanStopped
+    StationOrdered
+    | OrderEnded
+    | StationReported
+    | ConfigurationRead
+    | StationScanStarted
+    | StationScanStopped
+    | CommissionTold
 )

@@ -23,7 +23,11 @@ from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bound
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
 UNBALANCE = "unbalance"
-CAPPED_BY = {CapSource.CPO: GrantReason.CPO_LIMIT, CapSource.DRIVER: GrantReason.EXTERNAL_LIMIT}
+CAPPED_BY = {
+    CapSource.CPO: GrantReason.CPO_LIMIT,
+    CapSource.DRIVER: GrantReason.EXTERNAL_LIMIT,
+    CapSource.TEST: GrantReason.EXTERNAL_LIMIT,
+}
 KEPT_REASONS = (GrantReason.SHARED_LIMIT, GrantReason.EXTERNAL_LIMIT)
 
 Tree = tuple[LimitNode, ...]

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 import attrs
 
 from llm_core.authorisation import Badge
+from llm_core.commissions import Commission, CommissionWish
 from llm_core.effects import (
     Answer,
     AskCpo,
@@ -107,6 +108,9 @@ class StationCalls(Protocol):
         self, station_id: str, action: str, payload: Mapping[str, Json], *, deadline_s: int = 10
     ) -> CallOutcome:
         """Have the station do `action` (OCPP 1.6's words, as those of the payload); returns within `deadline_s`."""
+
+    def commission(self, station_id: str, by: str, wish: CommissionWish) -> bool:
+        """Begin a commissioning test, told by `CommissionTold`; False where it is not connected or under test."""
 
 
 class StationKeys(Protocol):
@@ -247,6 +251,7 @@ class Stored:
     latest_utc: datetime | None = None
     refusals: tuple[RefusedStart, ...] = ()  # the last ones, newest last
     reservations: tuple[Reservation, ...] = ()
+    commissions: tuple[Commission, ...] = ()
     reports: tuple[StationReport, ...] = ()  # oldest first
 
 

@@ -10,6 +10,7 @@ import attrs
 
 from llm_core import ledger as books
 from llm_core.budget import decays
+from llm_core.commissioning import learned
 from llm_core.copies import changed
 from llm_core.demand import forgotten, observed
 from llm_core.dispatch import told
@@ -192,10 +193,12 @@ def clock_stepped(state: State, by_ms: int, now: Now) -> State:
 
 
 def found_capable(state: State, event: CapabilitiesFound) -> State:
+    """What a station can do with limits, less what a commissioning test has disproved."""
     known = state.stations.get(event.station_id)
     if known is None:
         return state
-    return with_station(state, event.station_id, attrs.evolve(known, capabilities=event.capabilities))
+    found = learned(state, event.station_id, event.capabilities)
+    return with_station(state, event.station_id, attrs.evolve(known, capabilities=found))
 
 
 def status_changed(state: State, event: StatusChanged, now: Now) -> Result:

@@ -8,6 +8,7 @@ from datetime import datetime
 import attrs
 
 from llm_core.authorisation import Badge, find_badge
+from llm_core.commissions import Commission
 from llm_core.effects import Alarm, AlarmCode, CpoVerdict, RefusedStart
 from llm_core.events import Capabilities, Status, TurnedAwayFor
 from llm_core.external import CapSource, ClockDoubt, Ended, LimitRecord
@@ -225,6 +226,7 @@ class State:
     badge_scan: BadgeScan | None = None
     station_scan: StationScan | None = None
     reservations: Mapping[int, Reservation] = attrs.field(factory=dict)
+    commissions: Mapping[str, Commission] = attrs.field(factory=dict)  # the last one of each station
     reports: Mapping[str, tuple[StationReport, ...]] = attrs.field(factory=dict)  # of adopted stations, newest last
     limits: Mapping[str, LimitState] = attrs.field(factory=dict)  # from outside, ended ones too (the last hundred)
     next_limit: int = 1

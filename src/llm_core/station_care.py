@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from llm_core.commissioning import commission_told
+from llm_core.commissions import CommissionTold
 from llm_core.effects import Effect
 from llm_core.ordering import order_ended, ordered
 from llm_core.orders import (
@@ -36,5 +38,7 @@ def cared(state: State, event: StationCare, now: Now) -> tuple[State, tuple[Effe
             return station_scan_started(state, event, now)
         case StationScanStopped():
             return station_scan_stopped(state, event, now)
+        case CommissionTold():
+            return commission_told(state, event, now)
         case _:
             assert_never(event)

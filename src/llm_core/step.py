@@ -10,6 +10,7 @@ from typing import assert_never
 import attrs
 
 from llm_core.budget import sampled
+from llm_core.commissions import CommissionTold
 from llm_core.configuration import badges_edited, site_edited
 from llm_core.control import tick
 from llm_core.copies import changed
@@ -143,7 +144,7 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*heard(state, event, now))
         case StationOrdered() | OrderEnded() | StationReported() | ConfigurationRead():
             return Step(*cared(state, event, now))
-        case StationScanStarted() | StationScanStopped():
+        case StationScanStarted() | StationScanStopped() | CommissionTold():
             return Step(*cared(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))

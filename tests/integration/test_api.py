@@ -36,6 +36,7 @@ from llm_core import (
     AuditEntry,
     Badge,
     CallOutcome,
+    CommissionWish,
     Ended,
     Event,
     ExternalLimit,
@@ -125,6 +126,12 @@ class Wall:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Mapping[str, Json]]] = []
         self.outcome = CallOutcome("Accepted", {"status": "Accepted"})
+        self.commissioned: list[tuple[str, str, CommissionWish]] = []
+        self.is_there = True
+
+    def commission(self, station_id: str, by: str, wish: CommissionWish) -> bool:
+        self.commissioned.append((station_id, by, wish))
+        return self.is_there
 
     async def call(
         self, station_id: str, action: str, payload: Mapping[str, Json], *, deadline_s: int = 10
@@ -314,6 +321,8 @@ def house(served: House) -> House:
     served.shelf.limits.clear()
     served.faults.clear()
     served.wall.asked.clear()
+    served.wall.commissioned.clear()
+    served.wall.is_there = True
     served.wall.outcome = CallOutcome("Accepted", {"status": "Accepted"})
     served.keys.keys.clear()
     served.keys.handed.clear()
@@ -1234,8 +1243,13 @@ RIGHTS = {
         for method in ("GET", "PUT")
         for name in ("supply", "clusters", "meters", "strategy", "access", "system", "uplink")
     },
-    **{("POST", f"/stations/{{id}}/commands/{order}"): ADMINISTRATORS for order in Order},
+    **{
+        ("POST", f"/stations/{{id}}/commands/{order}"): ADMINISTRATORS
+        for order in Order
+        if order is not Order.COMMISSION
+    },
     ("PATCH", "/stations"): ADMINISTRATORS,
+    ("POST", "/stations/{id}/commission"): ADMINISTRATORS,
     **{(method, "/scan"): ADMINISTRATORS for method in ("GET", "POST", "DELETE")},
 }
 

@@ -8,15 +8,22 @@ import httpx
 import pytest
 from test_api import House, admin, busy, house, pointers, served
 
+from llm_adapters.web.api.commissioning import finding_text
 from llm_adapters.web.api.station_details import NOTES
 from llm_core import (
+    CommissionTold,
+    CommissionWish,
     ConfigurationRead,
+    Finding,
+    Progress,
     ReportKind,
     Role,
     StationClockRead,
     StationConnected,
     StationNote,
     StationReported,
+    Trial,
+    Tried,
 )
 
 __all__ = ["admin", "house", "served"]  # fixtures
@@ -117,3 +124,41 @@ def test_only_an_administrator_sees_how_a_station_is_set_up(house: House, admin:
 
 def test_every_note_has_its_sentence() -> None:
     assert set(NOTES) == set(StationNote)
+
+
+def test_a_commissioning_test_is_begun_and_its_result_is_told_in_words(house: House, admin: httpx.Client) -> None:
+    busy(house, admin)
+    begun = admin.post("/api/v1/stations/ST1/commission", json={"reboot": True})
+    assert begun.status_code == 202
+    assert house.wall.commissioned == [("ST1", house.inbox.audited[-1].by, CommissionWish(1, False, True))]
+    assert (house.inbox.audited[-1].what, house.inbox.audited[-1].new) == ("commission", "begun")
+    tried = (Tried(Trial.AMPS, Finding.YES, "Accepted"), Tried(Trial.FALLS_BACK, Finding.NO, "16 A"))
+    house.inbox.post(CommissionTold("ST1", 1, "ann", Progress.RUNNING, Trial.WATTS, tried[:1]))
+    seen = admin.get("/api/v1/stations/ST1").json()["commissioning"]
+    assert (seen["progress"], seen["trying"], len(seen["tried"])) == ("running", "watts", 1)
+    house.inbox.post(CommissionTold("ST1", 1, "ann", Progress.DONE, None, tried))
+    station = admin.get("/api/v1/stations/ST1").json()
+    assert station["commissioning"]["tried"][0] == {
+        "trial": "amps",
+        "finding": "yes",
+        "text": "It takes limits in amps.",
+        "detail": "Accepted",
+    }
+    assert station["learned_from"]["station_id"] == "ST1"
+    assert not station["capabilities"]["second_period"]
+
+
+def test_a_commissioning_test_needs_a_station_that_is_there(house: House, admin: httpx.Client) -> None:
+    busy(house, admin)
+    house.wall.is_there = False
+    assert pointers(admin.post("/api/v1/stations/ST1/commission"), 409) == []
+    assert pointers(admin.post("/api/v1/stations/NEW1/commission"), 409) == []
+    assert pointers(admin.post("/api/v1/stations/NONE/commission"), 404) == []
+    assert pointers(admin.post("/api/v1/stations/ST1/commission", json={"connector": 7}), 422) == ["/connector"]
+    assert pointers(admin.post("/api/v1/stations/ST1/commission", json={"car": True}), 422) == ["/car"]
+
+
+def test_every_finding_has_its_words() -> None:
+    for trial in Trial:
+        for finding in Finding:
+            assert finding_text(Tried(trial, finding)).endswith(".")

@@ -125,7 +125,7 @@ async def complete(b: Bench) -> Complete:
 
 
 def test_the_orders_below_are_all_there_are() -> None:
-    assert {command.order for command in COMMANDS} == set(Order) == set(BODIES)
+    assert {command.order for command in COMMANDS} == set(Order) - {Order.COMMISSION} == set(BODIES)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.order)

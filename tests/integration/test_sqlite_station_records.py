@@ -7,10 +7,21 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 from test_sqlite_store import opened
 
 from llm_adapters.sqlite import station_records
-from llm_core import ReportKind, Reservation, ReservationRecord, StationReport
+from llm_core import (
+    Commission,
+    Finding,
+    Progress,
+    ReportKind,
+    Reservation,
+    ReservationRecord,
+    StationReport,
+    Trial,
+    Tried,
+)
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -60,5 +71,23 @@ def test_reports_are_bounded(tmp_path: Path) -> None:
         (count,) = connection.execute("SELECT count(*) FROM station_reports").fetchone()
         connection.close()
         assert count == station_records.REPORTS_KEPT
+
+    asyncio.run(scenario())
+
+
+def test_a_commissioning_test_is_there_after_a_restart(tmp_path: Path) -> None:
+    tried = (Tried(Trial.AMPS, Finding.YES, "Accepted"), Tried(Trial.OBEYS, Finding.SKIPPED))
+    kept = Commission("A", 1, "ann", NOON, Progress.DONE, None, tried, "V / M / 1")
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as store:
+            await store.commit([attrs.evolve(kept, progress=Progress.BROKEN_OFF), kept])
+        async with opened(tmp_path) as store:
+            assert (await store.load()).commissions == (kept,)
+        with sqlite3.connect(tmp_path / "llm.db") as connection:
+            connection.execute("UPDATE commissions SET document = '{'")
+        connection.close()
+        async with opened(tmp_path) as store:
+            assert (await store.load()).commissions == ()
 
     asyncio.run(scenario())

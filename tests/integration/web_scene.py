@@ -39,6 +39,7 @@ from llm_core import (
     Binding,
     CallOutcome,
     Cluster,
+    CommissionWish,
     ConnectorState,
     Dashboard,
     Event,
@@ -268,6 +269,11 @@ class Nobody:
         assert deadline_s
         assert payload is not None
         return CallOutcome("Accepted")
+
+    def commission(self, station_id: str, by: str, wish: CommissionWish) -> bool:
+        assert station_id
+        assert by
+        return wish.connector == 1
 
 
 # States

@@ -8,8 +8,10 @@ import pytest
 
 from llm_core import (
     Badge,
+    Commission,
     CpoVerdict,
     PerPhase,
+    Progress,
     RefusedStart,
     ReportKind,
     Reservation,
@@ -169,9 +171,12 @@ def test_a_refused_attempt_can_still_be_enrolled_after_a_restart() -> None:
 def test_reservations_and_what_stations_reported_outlive_a_restart() -> None:
     reservation = Reservation(7, "A", 1, "a1b2", now(3_600).utc)
     told = [StationReport(now(n).utc, "AB"[n % 2], ReportKind.SECURITY, f"Event{n}") for n in range(3)]
-    stored = Stored(site=Site(stations=(Station("A"),)), reservations=(reservation,), reports=tuple(told))
+    test = Commission("A", 1, "ann", NOON, Progress.DONE, model="V / M / 1")
+    site = Site(stations=(Station("A"),))
+    stored = Stored(site=site, reservations=(reservation,), reports=tuple(told), commissions=(test,))
     state, _ = recover(stored, now(), factory=False)
     assert state.reservations == {7: reservation}
+    assert state.commissions == {"A": test}
     assert state.reports == {"A": (told[0], told[2]), "B": (told[1],)}
 
 

@@ -7,9 +7,11 @@ from typing import get_args
 import pytest
 
 from llm_core import (
+    CommissionTold,
     ConfigurationRead,
     Order,
     OrderEnded,
+    Progress,
     ReportKind,
     Site,
     State,
@@ -30,6 +32,7 @@ FACTS: tuple[StationCare, ...] = (
     OrderEnded("ann", "A", Order.RESET, done=True, outcome="Accepted"),
     StationReported("A", ReportKind.FIRMWARE, "Installed"),
     ConfigurationRead("A", {"HeartbeatInterval": "60"}),
+    CommissionTold("A", 1, "ann", Progress.DONE),
     StationScanStarted("ann"),
     StationScanStopped("ann"),
 )

@@ -18,6 +18,7 @@ class Memory:
     station_id: str
     boot: StationBooted
     time: StationTime = StationTime()
+    boots: int = 0  # how often it booted since this program runs
     ahead_told_ms: int | None = None  # how far ahead the core believes its clock
     dialect: Dialect = Dialect()
     unit_known: bool = False
@@ -35,6 +36,7 @@ class Memory:
     def booted(self, boot: StationBooted) -> None:
         """It restarted: its clock is unknown again, and what it refused before it may take now."""
         self.boot = boot
+        self.boots += 1
         self.time = StationTime()
         self.ahead_told_ms = None
         self.explored.clear()

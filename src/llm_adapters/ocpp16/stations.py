@@ -20,6 +20,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -27,7 +28,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from llm_adapters.ocpp16 import calls, identity
+from llm_adapters.ocpp16 import calls, commissioning, identity
 from llm_adapters.ocpp16.admission import Admitted, Caller, NoKeys, certified_names, judge
 from llm_adapters.ocpp16.conversation import Conversation
 from llm_adapters.ocpp16.crowd import Crowd
@@ -41,6 +42,7 @@ from llm_core import (
     CallOutcome,
     ClearLimit,
     Clock,
+    CommissionWish,
     Inbox,
     InviteBoot,
     Json,
@@ -95,6 +97,8 @@ class StationServer:
         self._conversations: dict[str, Conversation] = {}
         self._memories: dict[str, Memory] = {}
         self._probed: set[str] = set()
+        self._commissions: dict[str, asyncio.Task[None]] = {}
+        self._kept_out: dict[str, float] = {}
         self._told: dict[str, tuple[TurnedAwayFor, float]] = {}
         self._crowd = Crowd(self._caps.total, self._caps.per_address, self._caps.handshake_s)
 
@@ -122,14 +126,56 @@ class StationServer:
         conversation = self._conversations.get(station_id)
         return KeyHandover.OFFLINE if conversation is None else await conversation.hand_key(key)
 
+    def commission(self, station_id: str, by: str, wish: CommissionWish) -> bool:
+        """Begin a commissioning test of a station that is connected and not under test; returns at once."""
+        running = self._commissions.get(station_id)
+        if station_id not in self._conversations or (running is not None and not running.done()):
+            return False
+        bench = commissioning.Bench(
+            station_id,
+            by,
+            wish,
+            partial(self.call, station_id),
+            partial(self._cut, station_id),
+            self._memories[station_id],
+            self._inbox,
+            self._clock,
+        )
+        task = asyncio.create_task(commissioning.commission(bench), name=f"commission {station_id}")
+        self._commissions[station_id] = task
+        task.add_done_callback(partial(self._commissioned, station_id))
+        return True
+
+    def _commissioned(self, station_id: str, task: asyncio.Task[None]) -> None:
+        if self._commissions.get(station_id) is task:
+            del self._commissions[station_id]
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("%s: its commissioning test failed", station_id, exc_info=task.exception())
+
+    def _cut(self, station_id: str, seconds: float) -> None:
+        """End the link of a station and keep it out for a while, as if the network had failed."""
+        self._kept_out[station_id] = asyncio.get_running_loop().time() + seconds
+        conversation = self._conversations.get(station_id)
+        if conversation is not None:
+            conversation.retire()
+
+    def _is_kept_out(self, station_id: str) -> bool:
+        until = self._kept_out.get(station_id)
+        if until is None:
+            return False
+        if asyncio.get_running_loop().time() < until:
+            return True
+        del self._kept_out[station_id]
+        return False
+
     async def attach(self, link: Link, station_id: str, address: str, path: str, *, proven: bool = False) -> str:
         """Serve one link of a station from beginning to end; returns why it ended.
 
         `proven`: whoever calls has shown that it is the station.
         """
         if not self._has_room(station_id):
-            await link.close(_TRY_LATER, "too many unknown stations")
-            return "too many unknown stations"
+            await link.close(_TRY_LATER, "there is no room for this station now")
+            return "there was no room for it"
         if not await self._may_replace(station_id, address, proven=proven):
             self._turned_away(station_id, address, TurnedAwayFor.ID_IN_USE)
             await link.close(_POLICY, "this id is in use")
@@ -183,6 +229,8 @@ class StationServer:
         return self._inbox.state.site.station(station_id) is not None
 
     def _has_room(self, station_id: str) -> bool:
+        if self._is_kept_out(station_id):
+            return False
         if station_id in self._conversations or self._is_known(station_id):
             return True
         pending = sum(not self._is_known(connected) for connected in self._conversations)
@@ -267,7 +315,7 @@ class StationServer:
             if isinstance(connection, StationConnection):
                 connection.proven = judgement.proven
         if not self._has_room(station_id):
-            return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "Too many unknown stations.\n")
+            return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "There is no room for this station now.\n")
         if "Upgrade" in request.headers and "Connection" not in request.headers:
             request.headers["Connection"] = "Upgrade"  # some stations leave it out
         return None

@@ -137,4 +137,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             expires_at TEXT
         )""",
     ),
+    ("CREATE TABLE commissions (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
 )

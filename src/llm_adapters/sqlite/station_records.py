@@ -9,7 +9,7 @@ from datetime import datetime
 
 from llm_adapters.sqlite.columns import storable, utc_text
 from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
-from llm_core import ReportKind, Reservation, ReservationRecord, StationReport
+from llm_core import Commission, ReportKind, Reservation, ReservationRecord, StationReport
 
 REPORTS_KEPT = 5_000
 REPORTS_LOADED = 500
@@ -50,3 +50,16 @@ def reports(connection: sqlite3.Connection) -> tuple[StationReport, ...]:
         StationReport(datetime.fromisoformat(at), station_id, ReportKind(kind), status, detail)
         for at, station_id, kind, status, detail in reversed(rows)
     )
+
+
+def save_commission(connection: sqlite3.Connection, commission: Commission) -> None:
+    row = (storable(commission.station_id), to_json(commission))
+    connection.execute("INSERT OR REPLACE INTO commissions VALUES (?, ?)", row)
+
+
+def commissions(connection: sqlite3.Connection) -> Iterator[Commission]:
+    for (document,) in connection.execute("SELECT document FROM commissions ORDER BY station_id"):
+        try:
+            yield from_json(str(document), Commission)
+        except UnreadableError as error:
+            log.error("A stored commissioning test cannot be read and is left out: %s", error)

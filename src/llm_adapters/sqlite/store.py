@@ -23,6 +23,7 @@ from llm_core import (
     Badge,
     BadgeRecord,
     Ceiling,
+    Commission,
     CpoForgotten,
     CpoVerdict,
     Key,
@@ -172,6 +173,8 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
             connection.execute("DELETE FROM refused_starts WHERE id <= ?", ((added or 0) - REFUSED_STARTS_KEPT,))
         case ReservationRecord():
             station_records.save_reservation(connection, record)
+        case Commission():
+            station_records.save_commission(connection, record)
         case StationReport():
             station_records.save_report(connection, record)
         case LimitRecord():
@@ -208,7 +211,7 @@ def _instants(record: Record) -> Iterator[datetime]:
             yield at
         case LimitRecord(set_at=set_at, began_at=began_at, ended_at=ended_at):  # its own times may lie ahead
             yield from (at for at in (set_at, began_at, ended_at) if at is not None)
-        case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport():
+        case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport() | Commission():
             return
         case UplinkMessage() | CpoVerdict() | CpoForgotten():
             return
@@ -236,6 +239,7 @@ def _load(connection: sqlite3.Connection) -> Stored:
         latest_utc=next(readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
         refusals=tuple(readable(reversed(_newest_refusals(connection, RECENT_REFUSALS)), _refused_start)),
         reservations=tuple(station_records.reservations(connection)),
+        commissions=tuple(station_records.commissions(connection)),
         reports=station_records.reports(connection),
     )
 

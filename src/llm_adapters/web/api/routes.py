@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from llm_adapters.web.api import (
     audit,
     badges,
+    commissioning,
     configuring,
     enrolling,
     history,
@@ -63,6 +64,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *configuring.operations(desk.meter_models),
         *stations.OPERATIONS,
         *orders.OPERATIONS,
+        *commissioning.OPERATIONS,
         *onboarding.OPERATIONS,
         *badges.OPERATIONS,
         *enrolling.OPERATIONS,

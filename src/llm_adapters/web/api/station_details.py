@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llm_adapters.web.api.commissioning import commission_json, lesson_json
 from llm_adapters.web.api.exact import Json, amps_of
 from llm_adapters.web.api.views import shown_badge_id, stamp
 from llm_core import (
@@ -42,6 +43,8 @@ def details(station_id: str, state: State) -> dict[str, Json]:
     reports = state.reports.get(station_id, ())
     return {
         "notes": [{"code": note, "text": NOTES[note]} for note in station_notes(state, station_id)],
+        "commissioning": commission_json(station_id, state),
+        "learned_from": lesson_json(station_id, state),
         "capabilities": _capabilities(known) if known.accepted else None,
         "clock_ahead_s": known.clock_ahead_ms / 1000 if known.clock_ahead_ms is not None else None,
         "told_phase_rotation": _told_rotation(known),
