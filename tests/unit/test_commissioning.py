@@ -9,7 +9,6 @@ from llm_core import (
     AuditEntry,
     Capabilities,
     CapabilitiesFound,
-    Commission,
     CommissionTold,
     Finding,
     Progress,
@@ -125,8 +124,3 @@ def test_a_station_that_does_not_say_what_it_is_learns_from_nobody() -> None:
     state = step(HOUSE, told((Trial.FALLS_BACK, Finding.NO)), now()).state
     nameless = attrs.evolve(state, stations={**state.stations, "B": attrs.evolve(FINE, model="")})
     assert capable(nameless, "B").decays
-
-
-def test_a_trial_that_was_not_made_was_skipped() -> None:
-    commission = Commission("A", 1, "ann", now().utc, Progress.DONE)
-    assert commission.found(Trial.OBEYS) is Finding.SKIPPED
