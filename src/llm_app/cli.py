@@ -8,13 +8,9 @@ import os
 import signal
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from datetime import date, datetime, time, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any
 
 import typer
 
@@ -26,18 +22,10 @@ from llm_adapters.sqlite.store import SqliteStore
 from llm_app import configuring
 from llm_app.clock import SystemClock
 from llm_app.doors import TlsFiles
+from llm_app.data_commands import Data, add_to
 from llm_app.faults import Failure, WrongInput
-from llm_app.wiring import Address, Options, locked, serving
-from llm_core import (
-    Now,
-    PasswordRule,
-    ProblemError,
-    Role,
-    StoreError,
-    User,
-    broken_rules,
-    recover,
-)
+from llm_app.wiring import Address, Options, serving
+from llm_core import ProblemError
 
 app = typer.Typer(
     name="llm-app",
@@ -47,16 +35,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
 )
-sessions_app = typer.Typer(help="Charging sessions.", no_args_is_help=True)
-user_app = typer.Typer(help="Users.", no_args_is_help=True)
-config_app = typer.Typer(help="The configuration as a file.", no_args_is_help=True)
-badges_app = typer.Typer(help="Badges.", no_args_is_help=True)
-token_app = typer.Typer(help="API tokens.", no_args_is_help=True)
-app.add_typer(sessions_app, name="sessions")
-app.add_typer(user_app, name="user")
-app.add_typer(token_app, name="token")
-app.add_typer(config_app, name="config")
-app.add_typer(badges_app, name="badges")
+add_to(app)
 
 T = TypeVar("T")
 Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
@@ -79,6 +58,8 @@ CONFIG_KEYS = {
     "allowed_hosts": list,
 }
 KINDS = {str: "a text", bool: "true or false", list: "a list of names"}
+CONFIG_KEYS = {"http": str, "ocpp": str, "log": str, "allowed_hosts": list, "first_login_code": str}
+SHORTEST_CODE = 8
 
 
 def main() -> None:
@@ -138,6 +119,13 @@ def server(
     """Run the controller until it is told to stop."""
     settings = _settings(config)
     for name, given in (("http", http), ("ocpp", ocpp), ("ocpp_tls", ocpp_tls)):
+    config: Annotated[Path | None, typer.Option(help="A TOML file with http, ocpp, log, allowed_hosts.")] = None,
+    first_login_code: Annotated[
+        str | None, typer.Option(help="The first password of this device, in place of the usual 1234.")
+    ] = None,
+) -> None:
+    settings = _settings(config)
+    for name, given in (("http", http), ("ocpp", ocpp), ("first_login_code", first_login_code)):
         if given is not None and name in settings:
             raise WrongInput(f"{name} is given twice: on the command line and in {config}")
     encrypted = ocpp_tls or settings.get("ocpp_tls")
@@ -149,9 +137,17 @@ def server(
         ocpp_tls=_address(str(encrypted), "--ocpp-tls") if encrypted is not None else None,
         tls=_own_certificates(settings, config),
         https=bool(settings.get("https", False)),
+        first_login_code=_first_login_code(first_login_code, settings),
     )
     _log(str(settings.get("log", "info")))
     asyncio.run(_serve(options))
+
+
+def _first_login_code(given: str | None, settings: dict[str, Any]) -> str | None:
+    code = given if given is not None else settings.get("first_login_code")
+    if code is not None and len(code) < SHORTEST_CODE:
+        raise WrongInput(f"the first login code needs at least {SHORTEST_CODE} characters")
+    return code
 
 
 async def _serve(options: Options) -> None:
@@ -296,183 +292,3 @@ def replay_journal(
 
     for line in lines_of(replay(journal, instant(until) if until else None), as_json=json_output):
         sys.stdout.write(line + "\n")
-
-
-# The data directory, with the server running or not
-
-
-@asynccontextmanager
-async def _open(data: Path) -> AsyncIterator[Database]:
-    try:
-        database = await Database.open(data, SystemClock(), repair=False)
-    except StoreError as error:
-        raise Failure(f"cannot open the database in {data}: {error}") from error
-    try:
-        yield database
-    except StoreError as error:
-        raise Failure(f"the database in {data} does not answer: {error}") from error
-    finally:
-        await database.close()
-
-
-def _with_accounts(data: Path, work: Callable[[SqliteAccounts], Coroutine[Any, Any, T]]) -> T:
-    async def inside() -> T:
-        async with _open(data) as database:
-            return await work(SqliteAccounts(database))
-
-    return asyncio.run(inside())
-
-
-def _new_password(from_stdin: bool) -> str:
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif sys.stdin.isatty():
-        password = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
-    else:
-        raise WrongInput("no terminal to ask for a password: give it with --password-stdin")
-    missing = [RULES[rule] for rule in broken_rules(password)]
-    if missing:
-        raise WrongInput(f"the password needs {', '.join(missing)}")
-    return password
-
-
-PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
-
-
-@user_app.command("reset-password")
-def reset_password(name: str, data: Data, password_stdin: PasswordStdin = False) -> None:
-    """Set a user's password; ends the factory state. Who has a shell on the controller is trusted."""
-    password = _new_password(password_stdin)
-
-    async def work(accounts: SqliteAccounts) -> None:
-        if name != "admin" and name not in {user.name for user in await accounts.users()}:
-            raise WrongInput(f"there is no user “{name}”")
-        await accounts.set_password(name, password, by="command line")
-
-    _with_accounts(data, work)
-
-
-@user_app.command("add")
-def add_user(
-    name: str,
-    data: Data,
-    role: Annotated[Role, typer.Option(help="What the user may do.")],
-    password_stdin: PasswordStdin = False,
-) -> None:
-    """Add a user with a temporary password, to be changed at the first login."""
-    password = _new_password(password_stdin)
-    user = User(name, role, temporary=True)
-    if not _with_accounts(data, lambda accounts: accounts.add_user(user, password, by="command line")):
-        raise WrongInput(f"there is already a user “{name}”")
-
-
-@user_app.command("list")
-def list_users(data: Data) -> None:
-    """One line per user: name, role, and whether the password is temporary."""
-    for user in _with_accounts(data, lambda accounts: accounts.users()):
-        sys.stdout.write("\t".join([user.name, user.role.value, *(["temporary"] if user.temporary else [])]) + "\n")
-
-
-@token_app.command("create")
-def create_token(
-    data: Data,
-    role: Annotated[Role, typer.Option(help="What the token may do.")],
-    label: Annotated[str, typer.Option(help="What it is for; revoke it by this name.")] = "command line",
-) -> None:
-    """Create an API token and print it, alone: it is shown once."""
-    token = _with_accounts(data, lambda accounts: accounts.create_token(role, label, by="command line"))
-    sys.stdout.write(token + "\n")
-
-
-@token_app.command("list")
-def list_tokens(data: Data) -> None:
-    """One line per token: label, role, and when it was made; never the token itself."""
-    for token in _with_accounts(data, lambda accounts: accounts.tokens()):
-        sys.stdout.write(f"{token.label}\t{token.role.value}\t{token.created_at:%Y-%m-%d}\n")
-
-
-@token_app.command("revoke")
-def revoke_token(label: str, data: Data) -> None:
-    """Make every token of this label useless."""
-    if not _with_accounts(data, lambda accounts: accounts.revoke_token(label, by="command line")):
-        raise WrongInput(f"there is no token “{label}”")
-
-
-@config_app.command("export")
-def export_configuration(data: Data) -> None:
-    """Print the whole configuration as JSON; it holds no secret."""
-
-    async def work() -> str:
-        async with _open(data) as database:
-            return await configuring.exported(database)
-
-    sys.stdout.write(asyncio.run(work()) + "\n")
-
-
-@config_app.command("import")
-def import_configuration(file: Path, data: Data) -> None:
-    """Take over a configuration, whole or not at all. The server must not run meanwhile."""
-    text = configuring.read_file(file)
-
-    async def work() -> int:
-        async with _open(data) as database:
-            return await configuring.imported(database, text)
-
-    with locked(data):
-        left_out = asyncio.run(work())
-    if left_out:
-        _say(f"{left_out} users are not there yet: add them with a password by `llm-app user add`", 0)
-
-
-@config_app.command("check")
-def check_configuration(file: Path) -> None:
-    """Say what is wrong with a configuration, all of it; nothing is changed."""
-    configuring.read(configuring.read_file(file))
-
-
-@badges_app.command("import")
-def import_badges(file: Path, data: Data) -> None:
-    """Add or renew badges from a CSV file, all or none. The server must not run meanwhile."""
-
-    async def work() -> int:
-        async with _open(data) as database:
-            return await configuring.badges_imported(database, file)
-
-    with locked(data):
-        sys.stdout.write(f"{asyncio.run(work())} badges added\n")
-
-
-@sessions_app.command("export")
-def export_sessions(
-    data: Data,
-    first: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD, in the site's time zone.")],
-    last: Annotated[str, typer.Option("--to", help="The last day, inclusive; at most one year.")],
-    decimal: Annotated[str, typer.Option(help="point or comma; comma puts ; between fields.")] = "point",
-) -> None:
-    """Print the sessions that started in a period as CSV, open ones included."""
-    start, end = _day(first, "--from"), _day(last, "--to")
-    if end < start:
-        raise WrongInput("--to lies before --from")
-    if end - start > timedelta(days=366):
-        raise WrongInput("the period is longer than one year")
-    if decimal not in ("point", "comma"):
-        raise WrongInput("--decimal must be point or comma")
-    asyncio.run(_export(data, start, end, decimal_comma=decimal == "comma"))
-
-
-async def _export(data: Path, start: date, end: date, *, decimal_comma: bool) -> None:
-    async with _open(data) as database:
-        store, clock = SqliteStore(database), SystemClock()
-        state, _ = recover(await store.load(), Now(clock.monotonic_ms(), clock.utc()), factory=False)
-        zone = ZoneInfo(state.site.system.time_zone)
-        from_utc = datetime.combine(start, time(), zone)
-        to_utc = datetime.combine(end + timedelta(days=1), time(), zone)
-        async for chunk in write_sessions(store.sessions(from_utc, to_utc), state, decimal_comma=decimal_comma):
-            sys.stdout.write(chunk)
-
-
-def _day(text: str, option: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise WrongInput(f"{option}: “{text}” is no day; write it as 2026-01-31") from error

@@ -32,7 +32,9 @@ from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.sqlite.uplink import SqliteUplink
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
+from llm_app.changing import Changes
 from llm_app.clock import SystemClock, set_machine_clock
+from llm_app.control_socket import answering
 from llm_app.controller import Controller
 from llm_app.doors import (
     TlsFiles,
@@ -84,6 +86,7 @@ class Options:
     ocpp_tls: Address | None = None
     tls: TlsFiles | None = None  # None: certificates of our own
     https: bool = False
+    first_login_code: str | None = attrs.field(default=None, repr=False)  # in place of 1234, for this device alone
 
 
 @attrs.frozen
@@ -155,6 +158,7 @@ async def serving(options: Options) -> AsyncIterator[Running]:
             keys = await SqliteStationKeys.open(database)
             history = await _history(options.data)
             shelves = Shelves(SqliteStore(database), SqliteAccounts(database), keys, SqliteUplink(database), history)
+            store, accounts = SqliteStore(database), SqliteAccounts(database, options.first_login_code)
             snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
             try:
                 async with _running(options, clock, shelves, http) as running:
@@ -187,6 +191,9 @@ async def _running(
     meters = Meters(controller, clock, Catalogue(options.data))
     recorder = Recorder(shelves.history, clock)
     controller.watch(recorder.look)
+    catalogue = Catalogue(options.data)
+    meters = Meters(controller, clock, catalogue)
+    changes = Changes(controller, accounts, catalogue)
     watchdog = Watchdog(controller)
     async with _listening(stations, options, tls, controller) as (ocpp, ocpp_tls):
         running = Running(_address(http), ocpp, controller, shelves.accounts, ocpp_tls, tls)
@@ -202,7 +209,7 @@ async def _running(
         ]
         watchdog.start()
         try:
-            async with _together([pages, *others]):
+            async with _together([pages, *others]), answering(options.data, changes):
                 yield running
         finally:
             watchdog.stop()

@@ -60,10 +60,10 @@ def site_edited(state: State, event: SiteEdited, now: Now) -> Result:
     followed: tuple[Effect, ...] = ()
     if isinstance(event.edit, PutStation | PutStations):
         for station in _stations_of(event.edit):
-            state, more = _station_put(state, station, now)
+            state, more = station_put(state, station, now)
             followed = (*followed, *more)
     elif isinstance(event.edit, RemoveStation):
-        state, followed = _station_removed(state, event.edit.station_id, now)
+        state, followed = station_removed(state, event.edit.station_id, now)
     return state, (Save(site), Save(audit), *followed, Reply(event.request, Saved()))
 
 
@@ -148,7 +148,7 @@ def _text(value: Badge | Station | None) -> str:
     return "" if value is None else repr(value)
 
 
-def _station_put(state: State, station: Station, now: Now) -> Result:
+def station_put(state: State, station: Station, now: Now) -> Result:
     """A waiting station is adopted: from now on its maximum counts, and it is asked to boot so that it is accepted.
 
     Of a station that we know already, a larger maximum counts at once wherever nobody knows what it holds.
@@ -172,7 +172,7 @@ def _station_put(state: State, station: Station, now: Now) -> Result:
     return state, (*saves, InviteBoot(station.id)) if waits else saves
 
 
-def _station_removed(state: State, station_id: str, now: Now) -> Result:
+def station_removed(state: State, station_id: str, now: Now) -> Result:
     """Its open sessions end here; while it stays connected it is a stranger again, and what it draws counts on."""
     saves: list[Effect] = []
     recent = dict(state.recent)

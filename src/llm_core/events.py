@@ -28,6 +28,7 @@ from llm_core.site import (
     Cluster,
     MeterSetup,
     Sharing,
+    Site,
     Station,
     Supply,
     System,
@@ -310,6 +311,16 @@ class SiteEdited:
 
 
 @attrs.frozen
+class ConfigurationReplaced:
+    """A whole site, and all badges (None: they stay), in place of the present ones. Answer: `Saved` or `NotSaved`."""
+
+    by: str
+    site: Site
+    badges: tuple[Badge, ...] | None = None
+    request: int = 0
+
+
+@attrs.frozen
 class BadgesEdited:
     """Somebody adds, changes (by `badge_id`) or removes badges, all or none. Answer: `Saved` or `NotSaved`."""
 
@@ -447,6 +458,7 @@ Event = (
     | LimitRefused
     | LimitUnanswered
     | SiteEdited
+    | ConfigurationReplaced
     | BadgesEdited
     | StationOrdered
     | OrderEnded
@@ -475,6 +487,7 @@ Request = (
     | StartRequested
     | StopRequested
     | SiteEdited
+    | ConfigurationReplaced
     | BadgesEdited
     | StationOrdered
     | StationScanStarted

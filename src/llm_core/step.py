@@ -25,6 +25,7 @@ from llm_core.events import (
     BadgesEdited,
     CapabilitiesFound,
     ClockStepped,
+    ConfigurationReplaced,
     ConnectorCapped,
     CpoAnswered,
     CpoCacheCleared,
@@ -74,6 +75,7 @@ from llm_core.presence import (
     turned_away,
 )
 from llm_core.quantities import Now
+from llm_core.replacing import configuration_replaced
 from llm_core.state import State
 from llm_core.station_care import cared
 
@@ -132,6 +134,8 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(answered(state, event, now))
         case SiteEdited():
             return Step(*site_edited(state, event, now))
+        case ConfigurationReplaced():
+            return Step(*configuration_replaced(state, event, now))
         case BadgesEdited():
             return Step(*badges_edited(state, event, now))
         case BadgeScanStarted():

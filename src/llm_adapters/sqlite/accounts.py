@@ -63,12 +63,13 @@ class _Row:
 class SqliteAccounts:
     """Users, browser sessions and API tokens (port `Accounts`). Every method may raise `StoreError`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, first_login_code: str | None = None) -> None:
         self._database = database
         self._clock = database.clock
         self._scrypt = Scrypt()
         self._attempts = Attempts()
         self._is_set_up = False
+        self._factory_password = first_login_code or FACTORY_PASSWORD
 
     async def is_factory(self) -> bool:
         """True until somebody has set a password or made a token; once False, it stays False."""
@@ -77,15 +78,15 @@ class SqliteAccounts:
         return not self._is_set_up
 
     async def sign_in(self, name: str, password: str, address: str) -> WebSession | WrongPassword | TryLater:
-        """A new browser session. While nobody has set a password, admin/1234 opens one from a private address, for
-        a user whose password is temporary. Takes as long for a user who does not exist."""
+        """A new browser session. While nobody has set a password, admin/1234 (or the code of this device) opens one
+        from a private address, for a user whose password is temporary. Takes as long for a user who does not exist."""
         key = (name.casefold(), address)
         row = await self._database.read(lambda connection: _find(connection, name))
         matches = await self._compare(key, password, row)
         if isinstance(matches, TryLater):
             return matches
         if row is not None and row.factory:
-            matches = row.user.name == FACTORY_NAME and _is_same(password, FACTORY_PASSWORD) and is_near(address)
+            matches = row.user.name == FACTORY_NAME and _is_same(password, self._factory_password) and is_near(address)
         if row is None or not matches:
             return WrongPassword()
         cookie = secrets.token_urlsafe(32)

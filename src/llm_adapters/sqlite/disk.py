@@ -22,7 +22,7 @@ LARGEST_WAL_BYTES = 16 * 1024 * 1024
 def connect(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on the disk when they return; creates the file when there is none."""
     if not path.exists():
-        _create_private(path)
+        create_private(path)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
         # One damaged letter must not hide its row.
@@ -100,7 +100,7 @@ def take_snapshot(path: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        _create_private(partial)
+        create_private(partial)
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as source:
             source.execute("VACUUM INTO ?", (str(partial),))
         move_durably(partial, target)
@@ -108,7 +108,7 @@ def take_snapshot(path: Path, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _create_private(path: Path) -> None:
+def create_private(path: Path) -> None:
     """An empty file that nobody else on the machine reads: it is to hold password hashes."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 

@@ -57,21 +57,21 @@ def recover_if_damaged(path: Path, utc: datetime) -> Recovery | None:
     prepared = path.with_name(f"{path.name}.prepared")
     aside = path.with_name(f"{path.name}.corrupt-{stamp(utc)}")
     if not path.exists() and prepared.exists():
-        _move_aside(path, aside)
+        set_aside(path, aside)
         move_durably(prepared, path)
-    reason = _damage_of(path)
+    reason = damage_of(path)
     if reason is None:
         return None
-    snapshot = next((copy for copy in snapshots(path) if _damage_of(copy) is None), None)
+    snapshot = next((copy for copy in snapshots(path) if damage_of(copy) is None), None)
     recovery = Recovery(reason, aside, snapshot)
-    _prepare(recovery, prepared, utc)
-    _move_aside(path, aside)
+    prepare(path, snapshot, f"database damaged: {reason}", aside.name, utc)
+    set_aside(path, aside)
     move_durably(prepared, path)
     return recovery
 
 
-def _damage_of(path: Path) -> str | None:
-    """Why this file cannot be trusted, or None."""
+def damage_of(path: Path) -> str | None:
+    """Why this file cannot be trusted, or None. Raises the disk's own errors."""
     if not path.exists():
         return "the database is missing" if snapshots(path) else None
     try:
@@ -122,21 +122,24 @@ def _tables_of(version: int) -> list[tuple[object, ...]]:
         return _tables(connection)
 
 
-def _prepare(recovery: Recovery, prepared: Path, utc: datetime) -> None:
-    unfinished = prepared.with_name(f"{prepared.name}.partial")
+def prepare(path: Path, source: Path | None, what: str, aside: str, utc: datetime) -> Path:
+    """A complete database that may take the place of `path`, made of a copy of `source` (None: an empty one)."""
+    prepared = path.with_name(f"{path.name}.prepared")
+    unfinished = path.with_name(f"{path.name}.prepared.partial")
     for leftover in unfinished.parent.glob(f"{unfinished.name}*"):
         leftover.unlink()
-    if recovery.restored is not None:
-        shutil.copyfile(recovery.restored, unfinished)
+    if source is not None:
+        shutil.copyfile(source, unfinished)
     with closing(connect(unfinished)) as connection:
         migrate(connection, unfinished)
-        in_transaction(connection, lambda connection: _distrust(connection, recovery, utc))
+        in_transaction(connection, lambda connection: _distrust(connection, what, aside, source, utc))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     move_durably(unfinished, prepared)
+    return prepared
 
 
-def _distrust(connection: sqlite3.Connection, recovery: Recovery, utc: datetime) -> None:
-    """Take back what may have changed since the snapshot.
+def _distrust(connection: sqlite3.Connection, what: str, aside: str, source: Path | None, utc: datetime) -> None:
+    """Take back what may have changed since the copy was made.
 
     Ceilings become doubtful, browsers sign in again, no transaction id is given twice (less than one transaction
     a second ever starts, so the seconds since a fixed day are ahead of every id given), and the factory password
@@ -149,14 +152,14 @@ def _distrust(connection: sqlite3.Connection, recovery: Recovery, utc: datetime)
     connection.execute(
         "UPDATE facts SET value = max(value + ?, ?) WHERE name = 'last_transaction_id'", (SKIPPED_IDS, ahead)
     )
-    restored = "an empty database" if recovery.restored is None else recovery.restored.name
+    restored = "an empty database" if source is None else source.name
     connection.execute(
         "INSERT INTO audit (at, by, what, old, new) VALUES (?, 'controller', ?, ?, ?)",
-        (utc_text(utc), f"database damaged: {recovery.reason}", recovery.set_aside.name, restored),
+        (utc_text(utc), what, aside, restored),
     )
 
 
-def _move_aside(path: Path, aside: Path) -> None:
+def set_aside(path: Path, aside: Path) -> None:
     """The log first of all stays with its database: left behind, it would be replayed onto another one."""
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)

@@ -1,0 +1,378 @@
+"""The commands that work on a data directory, beside a running server or without one.
+
+What a server holds in memory is changed through its control socket; where none runs, the command takes the lock. Users
+and tokens live in the database alone, so those commands write there whoever else is at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import typer
+
+from llm_adapters.files.sessions_csv import write_sessions
+from llm_adapters.modbus.catalogue import Catalogue
+from llm_adapters.sqlite.accounts import SqliteAccounts
+from llm_adapters.sqlite.backup import back_up, erase, restore
+from llm_adapters.sqlite.database import FILE_NAME, Database
+from llm_adapters.sqlite.store import SqliteStore
+from llm_adapters.web.api.configuration import Configuration, write_configuration
+from llm_adapters.web.api.views import session_json
+from llm_app.changing import Changes, Resting, read_configuration_text, refuse_oversized
+from llm_app.clock import SystemClock
+from llm_app.control_socket import NAME as SOCKET_NAME
+from llm_app.control_socket import through_server
+from llm_app.faults import Failure, WrongInput
+from llm_app.support import ERASED, write_bundle
+from llm_app.wiring import locked
+from llm_core import Now, PasswordRule, Role, State, StoreError, User, broken_rules, recover
+
+T = TypeVar("T")
+Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
+BY = "command line"
+RULES = {
+    PasswordRule.CAPITAL: "a capital letter",
+    PasswordRule.LOWER_CASE: "a lower case letter",
+    PasswordRule.NUMBER: "a number",
+    PasswordRule.LENGTH: "at least 8 characters",
+    PasswordRule.SYMBOL: "a symbol",
+}
+LONGEST_NAME = 64
+MOST_BYTES = 10 * 1024**2
+
+sessions_app = typer.Typer(help="Charging sessions.", no_args_is_help=True)
+user_app = typer.Typer(help="Users.", no_args_is_help=True)
+config_app = typer.Typer(help="The configuration as a file.", no_args_is_help=True)
+badges_app = typer.Typer(help="Badges.", no_args_is_help=True)
+token_app = typer.Typer(help="API tokens.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these commands part of `llm-app`."""
+    for name, part in (
+        ("sessions", sessions_app),
+        ("user", user_app),
+        ("token", token_app),
+        ("config", config_app),
+        ("badges", badges_app),
+    ):
+        app.add_typer(part, name=name)
+    app.command("backup")(back_up_data)
+    app.command("restore")(restore_data)
+    app.command("factory-reset")(reset_to_factory)
+    app.command("support-bundle")(support_bundle)
+
+
+@asynccontextmanager
+async def _open(data: Path) -> AsyncIterator[Database]:
+    try:
+        database = await Database.open(data, SystemClock(), repair=False)
+    except StoreError as error:
+        raise Failure(f"cannot open the database in {data}: {error}") from error
+    try:
+        yield database
+    except StoreError as error:
+        raise Failure(f"the database in {data} does not answer: {error}") from error
+    finally:
+        await database.close()
+
+
+def _with_database(data: Path, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    async def inside() -> T:
+        async with _open(data) as database:
+            return await work(database)
+
+    return asyncio.run(inside())
+
+
+def _with_accounts(data: Path, work: Callable[[SqliteAccounts], Coroutine[Any, Any, T]]) -> T:
+    return _with_database(data, lambda database: work(SqliteAccounts(database)))
+
+
+def _changed(
+    data: Path, command: str, content: bytes, work: Callable[[Changes], Coroutine[Any, Any, str]], *, dry_run: bool
+) -> str:
+    """Have a change made by the server that runs on this data, or make it where none runs."""
+    answer = through_server(data, command, content, dry_run=dry_run)
+    if answer is not None:
+        return answer
+
+    async def alone(database: Database) -> str:
+        store, accounts = SqliteStore(database), SqliteAccounts(database)
+        return await work(Changes(await Resting.of(store, accounts, SystemClock()), accounts, Catalogue(data)))
+
+    with locked(data):
+        return _with_database(data, alone)
+
+
+def read_file(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise WrongInput(f"cannot read {file}: {error.strerror}") from error
+
+
+def _tell(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+# Users and tokens
+
+
+def _new_password(from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
+    else:
+        raise WrongInput("no terminal to ask for a password: give it with --password-stdin")
+    missing = [RULES[rule] for rule in broken_rules(password)]
+    if missing:
+        raise WrongInput(f"the password needs {', '.join(missing)}")
+    return password
+
+
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+
+
+@user_app.command("reset-password")
+def reset_password(name: str, data: Data, password_stdin: PasswordStdin = False) -> None:
+    """Set a user's password; ends the factory state. Who has a shell on the controller is trusted."""
+    password = _new_password(password_stdin)
+
+    async def work(accounts: SqliteAccounts) -> None:
+        if name != "admin" and name.casefold() not in {user.name.casefold() for user in await accounts.users()}:
+            raise WrongInput(f"there is no user “{name}”")
+        await accounts.set_password(name, password, by=BY)
+
+    _with_accounts(data, work)
+
+
+@user_app.command("add")
+def add_user(
+    name: str,
+    data: Data,
+    role: Annotated[Role, typer.Option(help="What the user may do.")],
+    password_stdin: PasswordStdin = False,
+) -> None:
+    """Add a user with a temporary password, to be changed at the first login."""
+    if not name.strip() or name != name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise WrongInput(f"a name has 1 to {LONGEST_NAME} characters that can be shown, without blanks around")
+    password = _new_password(password_stdin)
+    user = User(name, role, temporary=True)
+    if not _with_accounts(data, lambda accounts: accounts.add_user(user, password, by=BY)):
+        raise WrongInput(f"there is already a user “{name}”")
+
+
+@user_app.command("list")
+def list_users(data: Data) -> None:
+    """One line per user: name, role, and whether the password is temporary."""
+    for user in _with_accounts(data, lambda accounts: accounts.users()):
+        _tell("\t".join([user.name, user.role.value, *(["temporary"] if user.temporary else [])]))
+
+
+@token_app.command("create")
+def create_token(
+    data: Data,
+    role: Annotated[Role, typer.Option(help="What the token may do.")],
+    label: Annotated[str, typer.Option(help="What it is for; revoke it by this name.")] = BY,
+) -> None:
+    """Create an API token and print it, alone: it is shown once."""
+    _tell(_with_accounts(data, lambda accounts: accounts.create_token(role, label, by=BY)))
+
+
+@token_app.command("list")
+def list_tokens(data: Data) -> None:
+    """One line per token: label, role, and when it was made; never the token itself."""
+    for token in _with_accounts(data, lambda accounts: accounts.tokens()):
+        _tell(f"{token.label}\t{token.role.value}\t{token.created_at:%Y-%m-%d}")
+
+
+@token_app.command("revoke")
+def revoke_token(label: str, data: Data) -> None:
+    """Make every token of this label useless."""
+    if not _with_accounts(data, lambda accounts: accounts.revoke_token(label, by=BY)):
+        raise WrongInput(f"there is no token “{label}”")
+
+
+# Configuration and badges
+
+
+@config_app.command("export")
+def export_configuration(data: Data) -> None:
+    """Print the whole configuration as JSON; it holds no secret."""
+
+    async def work(database: Database) -> str:
+        state = await _stored_state(database)
+        users = await SqliteAccounts(database).users()
+        document = write_configuration(Configuration.of(state.site, tuple(state.badges.values()), users))
+        return json.dumps(document, indent=2, ensure_ascii=False)
+
+    _tell(_with_database(data, work))
+
+
+@config_app.command("import")
+def import_configuration(file: Path, data: Data) -> None:
+    """Take over a configuration, whole or not at all; a running server takes it over at once."""
+    text = read_file(file)
+    if len(text) > MOST_BYTES:
+        raise WrongInput(f"{file} is larger than {MOST_BYTES // 1024**2} MiB")
+    left_out = _changed(
+        data, "import configuration", text, lambda changes: changes.import_configuration(text), dry_run=False
+    )
+    if left_out:
+        sys.stderr.write(f"llm-app: {left_out}\n")
+
+
+@config_app.command("check")
+def check_configuration(file: Path) -> None:
+    """Say what is wrong with a configuration, all of it; nothing is changed."""
+    read_configuration_text(read_file(file), meter_models=Catalogue())
+
+
+@badges_app.command("import")
+def import_badges(
+    file: Path,
+    data: Data,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Add or renew badges from a CSV file, all or none."""
+    content = read_file(file)
+    refuse_oversized(content)
+    _tell(
+        _changed(
+            data,
+            "import badges",
+            content,
+            lambda changes: changes.import_badges(content, dry_run=dry_run),
+            dry_run=dry_run,
+        )
+    )
+
+
+# Sessions
+
+
+@sessions_app.command("export")
+def export_sessions(
+    data: Data,
+    first: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD, in the site's time zone.")],
+    last: Annotated[str, typer.Option("--to", help="The last day, inclusive; at most one year.")],
+    decimal: Annotated[str, typer.Option(help="point or comma; comma puts ; between fields.")] = "point",
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
+) -> None:
+    """Print the sessions that started in a period as CSV, open ones included."""
+    start, end = _day(first, "--from"), _day(last, "--to")
+    if end < start:
+        raise WrongInput("--to lies before --from")
+    if end > _year_after(start):
+        raise WrongInput("the period is longer than one year")
+    if decimal not in ("point", "comma"):
+        raise WrongInput("--decimal must be point or comma")
+    asyncio.run(_export(data, start, end, decimal_comma=decimal == "comma", as_json=json_output))
+
+
+def _year_after(first: date) -> date:
+    """The last day of the year that begins with `first`."""
+    try:
+        return first.replace(year=first.year + 1) - timedelta(days=1)
+    except ValueError:  # 29 February
+        return date(first.year + 1, 2, 28)
+
+
+async def _export(data: Path, start: date, end: date, *, decimal_comma: bool, as_json: bool) -> None:
+    async with _open(data) as database:
+        store, state = SqliteStore(database), await _stored_state(database)
+        zone = ZoneInfo(state.site.system.time_zone)
+        from_utc = datetime.combine(start, time(), zone)
+        to_utc = datetime.combine(end + timedelta(days=1), time(), zone)
+        sessions = store.sessions(from_utc, to_utc)
+        if not as_json:
+            async for chunk in write_sessions(sessions, state, decimal_comma=decimal_comma):
+                sys.stdout.write(chunk)
+            return
+        before = "[\n"
+        async for session in sessions:
+            sys.stdout.write(before + json.dumps(session_json(session, state)))
+            before = ",\n"
+        sys.stdout.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+async def _stored_state(database: Database) -> State:
+    clock = SystemClock()
+    stored = await SqliteStore(database).load()
+    state, _ = recover(stored, Now(clock.monotonic_ms(), clock.utc()), factory=False)
+    return state
+
+
+def _day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise WrongInput(f"{option}: “{text}” is no day; write it as 2026-01-31") from error
+
+
+# The whole of it
+
+
+def back_up_data(
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help="The file to write. [default: llm-backup-TIME.db]")] = None,
+) -> None:
+    """Write a complete, checked copy of all that lasts into one file, while the server runs or not."""
+    database = data / FILE_NAME
+    if not database.exists():
+        raise Failure(f"there is no database in {data}")
+    target = output if output is not None else Path(f"llm-backup-{SystemClock().utc():%Y%m%dT%H%M%SZ}.db")
+    try:
+        back_up(database, target)
+    except StoreError as error:
+        raise Failure(f"no backup was made: {error}") from error
+    _tell(str(target))
+
+
+def restore_data(file: Path, data: Data) -> None:
+    """Put a backup in place of the present data, which is kept aside. The server must not run meanwhile."""
+    with locked(data):
+        try:
+            aside = restore(file, data / FILE_NAME, SystemClock().utc())
+        except StoreError as error:
+            raise Failure(str(error)) from error
+    _tell(f"restored; what was there before is {aside}" if aside is not None else "restored")
+
+
+def reset_to_factory(
+    data: Data, yes: Annotated[bool, typer.Option("--yes", help="Really erase everything.")] = False
+) -> None:
+    """Erase users, badges, sessions, configuration and history. The server must not run meanwhile."""
+    if not yes:
+        raise WrongInput("this erases everything that is stored; say --yes if that is meant")
+    with locked(data):
+        try:
+            erase(data, (FILE_NAME, SOCKET_NAME, *ERASED))
+        except OSError as error:
+            raise Failure(f"not everything could be erased: {error}") from error
+    _tell("erased: the controller is as it was delivered")
+
+
+def support_bundle(
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help="The file to write. [default: llm-support-TIME.zip]")] = None,
+) -> None:
+    """Collect what helps to find a fault, without secrets, badges or names of drivers; print the file's path."""
+    target = output if output is not None else Path(f"llm-support-{SystemClock().utc():%Y%m%dT%H%M%SZ}.zip")
+    if not (data / FILE_NAME).exists():
+        raise Failure(f"there is no database in {data}")
+    try:
+        _with_database(data, lambda database: write_bundle(target, data, database))
+    except OSError as error:
+        raise Failure(f"cannot write {target}: {error.strerror}") from error
+    _tell(str(target))
