@@ -15,14 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from llm_adapters.files.problems import solve_text
-from llm_adapters.files.sessions_csv import write_sessions
-from llm_adapters.sqlite.accounts import SqliteAccounts
-from llm_adapters.sqlite.database import Database
-from llm_adapters.sqlite.store import SqliteStore
-from llm_app import configuring
-from llm_app.clock import SystemClock
-from llm_app.doors import TlsFiles
 from llm_app.data_commands import Data, add_to
+from llm_app.doors import TlsFiles
 from llm_app.faults import Failure, WrongInput
 from llm_app.wiring import Address, Options, serving
 from llm_core import ProblemError
@@ -37,15 +31,6 @@ app = typer.Typer(
 )
 add_to(app)
 
-T = TypeVar("T")
-Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
-RULES = {
-    PasswordRule.CAPITAL: "a capital letter",
-    PasswordRule.LOWER_CASE: "a lower case letter",
-    PasswordRule.NUMBER: "a number",
-    PasswordRule.LENGTH: "at least 8 characters",
-    PasswordRule.SYMBOL: "a symbol",
-}
 CONFIG_KEYS = {
     "http": str,
     "https": bool,
@@ -56,10 +41,10 @@ CONFIG_KEYS = {
     "tls_client_ca": str,
     "log": str,
     "allowed_hosts": list,
+    "first_login_code": str,
 }
-KINDS = {str: "a text", bool: "true or false", list: "a list of names"}
-CONFIG_KEYS = {"http": str, "ocpp": str, "log": str, "allowed_hosts": list, "first_login_code": str}
 SHORTEST_CODE = 8
+KINDS = {str: "a text", bool: "true or false", list: "a list of names"}
 
 
 def main() -> None:
@@ -115,17 +100,14 @@ def server(
     ocpp: Annotated[str | None, typer.Option(help="HOST:PORT for stations. [default: 0.0.0.0:9000]")] = None,
     ocpp_tls: Annotated[str | None, typer.Option(help="HOST:PORT for stations over TLS. [default: none]")] = None,
     config: Annotated[Path | None, typer.Option(help=f"A TOML file with {', '.join(CONFIG_KEYS)}.")] = None,
-) -> None:
-    """Run the controller until it is told to stop."""
-    settings = _settings(config)
-    for name, given in (("http", http), ("ocpp", ocpp), ("ocpp_tls", ocpp_tls)):
-    config: Annotated[Path | None, typer.Option(help="A TOML file with http, ocpp, log, allowed_hosts.")] = None,
     first_login_code: Annotated[
         str | None, typer.Option(help="The first password of this device, in place of the usual 1234.")
     ] = None,
 ) -> None:
+    """Run the controller until it is told to stop."""
     settings = _settings(config)
-    for name, given in (("http", http), ("ocpp", ocpp), ("first_login_code", first_login_code)):
+    on_command_line = {"http": http, "ocpp": ocpp, "ocpp_tls": ocpp_tls, "first_login_code": first_login_code}
+    for name, given in on_command_line.items():
         if given is not None and name in settings:
             raise WrongInput(f"{name} is given twice: on the command line and in {config}")
     encrypted = ocpp_tls or settings.get("ocpp_tls")

@@ -157,8 +157,8 @@ async def serving(options: Options) -> AsyncIterator[Running]:
         try:
             keys = await SqliteStationKeys.open(database)
             history = await _history(options.data)
-            shelves = Shelves(SqliteStore(database), SqliteAccounts(database), keys, SqliteUplink(database), history)
-            store, accounts = SqliteStore(database), SqliteAccounts(database, options.first_login_code)
+            accounts = SqliteAccounts(database, options.first_login_code)
+            shelves = Shelves(SqliteStore(database), accounts, keys, SqliteUplink(database), history)
             snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
             try:
                 async with _running(options, clock, shelves, http) as running:
@@ -188,12 +188,11 @@ async def _running(
     stations = StationServer(controller, clock, keys=shelves.keys)
     stations.vendors.register_installed()
     controller.command_with(stations.perform)
-    meters = Meters(controller, clock, Catalogue(options.data))
     recorder = Recorder(shelves.history, clock)
     controller.watch(recorder.look)
     catalogue = Catalogue(options.data)
     meters = Meters(controller, clock, catalogue)
-    changes = Changes(controller, accounts, catalogue)
+    changes = Changes(controller, shelves.accounts, catalogue)
     watchdog = Watchdog(controller)
     async with _listening(stations, options, tls, controller) as (ocpp, ocpp_tls):
         running = Running(_address(http), ocpp, controller, shelves.accounts, ocpp_tls, tls)

@@ -1231,6 +1231,7 @@ RIGHTS = {
     ("POST", "/tokens"): ADMINISTRATORS,
     ("DELETE", "/tokens/{label}"): ADMINISTRATORS,
     ("GET", "/audit"): ADMINISTRATORS,
+    ("GET", "/history"): EVERYBODY,
     ("GET", "/limits"): ADMINISTRATORS,
     ("POST", "/limits"): ADMINISTRATORS,
     ("GET", "/limits/evidence"): ADMINISTRATORS,
