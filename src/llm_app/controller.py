@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -89,7 +90,8 @@ class Controller:
         self._notes: dict[object, Record] = {}
         self._flushed_ms = clock.monotonic_ms()
         self._offset_ms = self._utc_offset_ms()
-        self._zone_name, self._zone = "", ZoneInfo("UTC")
+        self._zoned: tuple[str, datetime] | None = None
+        self._offset_s = 0
         self._probe: asyncio.Task[None] | None = None
         self.thinned = 0  # readings dropped in a flood
         self.ticks = 0  # grows while the loop lives: the watchdog looks at it
@@ -186,10 +188,12 @@ class Controller:
         """The present instant, with the site's own offset from UTC."""
         utc = self._clock.utc()
         name = self._state.site.system.time_zone
-        if name != self._zone_name:
-            self._zone_name, self._zone = name, ZoneInfo(name)
-        offset = self._zone.utcoffset(utc.astimezone(self._zone).replace(tzinfo=None))
-        return Now(self._clock.monotonic_ms(), utc, int(offset.total_seconds()) if offset is not None else 0)
+        quarter = utc.replace(minute=utc.minute // 15 * 15, second=0, microsecond=0)  # offsets change at none between
+        if (name, quarter) != self._zoned:
+            offset = ZoneInfo(name).utcoffset(utc.astimezone(ZoneInfo(name)).replace(tzinfo=None))
+            self._zoned = name, quarter
+            self._offset_s = int(offset.total_seconds()) if offset is not None else 0
+        return Now(self._clock.monotonic_ms(), utc, self._offset_s)
 
     def _utc_offset_ms(self) -> int:
         return int(self._clock.utc().timestamp() * 1000) - self._clock.monotonic_ms()

@@ -15,6 +15,7 @@ import json
 import math
 import re
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii
 from typing import Any, NoReturn, TypeAlias
 
 import attrs
@@ -123,6 +124,8 @@ def encode_call(unique_id: str, action: str, payload: Payload) -> str:
 
 def encode_result(unique_id: str, payload: Payload) -> str:
     """A CALLRESULT as compact ASCII JSON; `ValueError` or `TypeError` where the payload is not JSON."""
+    if not payload:  # as most answers are
+        return f"[3,{encode_basestring_ascii(unique_id)},{{}}]"
     return _ENCODER.encode([3, unique_id, payload])
 
 

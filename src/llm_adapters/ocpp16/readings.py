@@ -45,11 +45,8 @@ class Reading:
     register_wh: int | None
 
 
-@attrs.frozen
-class _Sample:
-    value: Decimal  # in mA, W or Wh
-    phase: str
-    staleness: tuple[int, int]
+_Sample: TypeAlias = tuple[tuple[int, int], str, Decimal]
+"""How stale, on which phase ("" for none), how much in mA, W or Wh."""
 
 
 def parse_meter_values(payload: Payload, phases: int = 3) -> list[Reading]:
@@ -118,7 +115,7 @@ def _sample(raw: Payload) -> tuple[str, _Sample] | None:
     value = quantity(raw.get("value"))
     if meaning is None or value is None:
         return None
-    return meaning.measurand, _Sample(value * meaning.scale, meaning.phase, meaning.staleness)
+    return meaning.measurand, (meaning.staleness, meaning.phase, value * meaning.scale)
 
 
 @attrs.frozen
@@ -150,11 +147,8 @@ _MEANING = ("measurand", "unit", "phase", "context", "location", "format")
 
 def _freshest(samples: list[_Sample]) -> dict[str, Decimal]:
     """Values by phase ("" for none), of the newest context and the best place of measurement only."""
-    staleness = {sample.staleness for sample in samples}
-    if len(staleness) == 1:
-        return {sample.phase: sample.value for sample in samples}
-    best = min(staleness)
-    return {sample.phase: sample.value for sample in samples if sample.staleness == best}
+    best = min(samples)[0]
+    return {phase: value for staleness, phase, value in samples if staleness == best}
 
 
 def _currents(values_ma: dict[str, Decimal], phases: int) -> tuple[int | None, ...] | None:
@@ -174,15 +168,23 @@ def _currents_of(values_w: dict[str, Decimal], phases: int) -> tuple[int | None,
 
 
 def _per_phase(values: dict[str, Decimal]) -> tuple[Decimal | None, ...] | None:
-    found: dict[int, Decimal] = {_PHASES[phase]: value for phase, value in values.items() if phase in _PHASES}
-    return tuple(found.get(index) for index in range(max(found) + 1)) if found else None
+    found: list[Decimal | None] = [None, None, None]
+    count = 0
+    for phase, value in values.items():
+        index = _PHASES.get(phase)
+        if index is not None:
+            found[index] = value
+            count = max(count, index + 1)
+    return tuple(found[:count]) if count else None
 
 
 def _believed(values_ma: tuple[Decimal | None, ...]) -> tuple[int | None, ...] | None:
     """Whole milliamps, rounded up; a value no station can draw is no value."""
-    rounded = tuple(None if value is None else int(abs(value).to_integral_value(ROUND_CEILING)) for value in values_ma)
-    kept = tuple(value if value is not None and value <= MOST_MA else None for value in rounded)
-    return kept if any(value is not None for value in kept) else None
+    kept: list[int | None] = []
+    for value in values_ma:
+        rounded = None if value is None else int(abs(value).to_integral_value(ROUND_CEILING))
+        kept.append(rounded if rounded is not None and rounded <= MOST_MA else None)
+    return tuple(kept) if any(value is not None for value in kept) else None
 
 
 def _register(values_wh: dict[str, Decimal]) -> int | None:

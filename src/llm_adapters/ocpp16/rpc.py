@@ -1,7 +1,7 @@
 """One OCPP-J 1.6 session over one link, to a station below or a CPO above.
 
 Theory of operation
-    Four tasks live as long as the link does:
+    Five tasks live as long as the link does:
 
     - the *reader* takes frames off the link. An answer goes to the call that waits for it, at once; anything
       else goes to the inbox. It never sends and never runs a handler, so an answer is read while a handler
@@ -11,13 +11,14 @@ Theory of operation
     - the *caller* sends our calls one at a time, the urgent ones first, each kind in the order it came, and
       waits for each answer.
     - the *keeper* pings a silent link and ends one that gives no sign of life.
+    - the *watch* ends a link whose peer takes nothing of what is sent.
 
     A flood of calls is back-pressured, not closed: at `waiting_calls` or `waiting_bytes` the reader stops and
     TCP slows the peer down. A station that empties its offline queue without waiting for answers would flood
     again after every reconnect, so closing would never end it. A flood of answers is dropped as it comes.
 
     Whoever finds that the link is gone calls `_end`, which fails every waiting call there and then; the
-    exception it returns takes the four tasks down. Time is the loop's time only.
+    exception it returns takes the five tasks down. Time is the loop's time only.
 Source: OCPP-J 1.6 §4.1.1 (one call at a time in each direction), §4.2 (messages), §5.2 (pings).
 """
 
@@ -153,6 +154,9 @@ class Session:
         self._out: _Outgoing | None = None
         self._answered: dict[tuple[str, str], str] = {}
         self._ended: _End | None = None
+        self._sending: dict[int, float] = {}  # since when each text waits to be taken
+        self._sent = asyncio.Event()
+        self._sends = 0
         self._calls = 0
         self._received = self._malformed = self._unknown_results = self._refused = self._abandoned = 0
 
@@ -164,7 +168,7 @@ class Session:
         """Serve the link until it ends; returns why it did, in a few words for a log."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for part in (self._read, self._work, self._place_calls, self._keep_alive):
+                for part in (self._read, self._work, self._place_calls, self._keep_alive, self._watch_sends):
                     tasks.create_task(part())
         except* LinkLost as losses:
             _log.debug("link ended: %s", losses.exceptions[0])
@@ -323,13 +327,29 @@ class Session:
             out.outcome.set_result(CallAbandoned("given up for an urgent call"))
 
     async def _send(self, text: str) -> None:
+        self._sends += 1
+        number = self._sends
+        self._sending[number] = asyncio.get_running_loop().time()
+        self._sent.set()
         try:
-            async with asyncio.timeout(self._bounds.send_s):
-                await self._link.send(text)
-        except TimeoutError:
-            raise self._end("the peer does not read", _CLOSE_POLICY) from None
+            await self._link.send(text)
         except ConnectionClosed as closed:
             raise self._end(str(closed)) from None
+        finally:
+            del self._sending[number]
+
+    async def _watch_sends(self) -> None:
+        """End a link whose peer does not read for `send_s`. Looks once in so long: most sends take no time at all."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._sent.wait()
+            oldest = min(self._sending.values(), default=loop.time())
+            left_s = oldest + self._bounds.send_s - loop.time()
+            if left_s <= 0:
+                raise self._end("the peer does not read", _CLOSE_POLICY)
+            await asyncio.sleep(left_s)
+            if not self._sending:
+                self._sent.clear()
 
     def _end(self, why: str, code: int = _CLOSE_NORMAL) -> LinkLost:
         """Fail every call that waits, at once; the first reason given is the one that stays."""
