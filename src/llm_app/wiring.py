@@ -27,6 +27,7 @@ from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database, snapshot_daily
 from llm_adapters.sqlite.history import SqliteHistory
+from llm_adapters.sqlite.models import SqliteModelMemory
 from llm_adapters.sqlite.station_keys import SqliteStationKeys
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.sqlite.uplink import SqliteUplink
@@ -108,6 +109,7 @@ class Shelves:
     store: SqliteStore
     accounts: SqliteAccounts
     keys: SqliteStationKeys
+    models: SqliteModelMemory
     cpo: SqliteUplink
     history: SqliteHistory
 
@@ -158,7 +160,8 @@ async def serving(options: Options) -> AsyncIterator[Running]:
             keys = await SqliteStationKeys.open(database)
             history = await _history(options.data)
             accounts = SqliteAccounts(database, options.first_login_code)
-            shelves = Shelves(SqliteStore(database), accounts, keys, SqliteUplink(database), history)
+            models = await SqliteModelMemory.open(database)
+            shelves = Shelves(SqliteStore(database), accounts, keys, models, SqliteUplink(database), history)
             snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
             try:
                 async with _running(options, clock, shelves, http) as running:
@@ -185,7 +188,7 @@ async def _running(
     state = await _recovered(clock, shelves.store, shelves.accounts)
     journal = Journal(options.data, version("local-load-manager"))
     controller = Controller(state, clock, shelves.store, journal)
-    stations = StationServer(controller, clock, keys=shelves.keys)
+    stations = StationServer(controller, clock, keys=shelves.keys, models=shelves.models)
     stations.vendors.register_installed()
     controller.command_with(stations.perform)
     recorder = Recorder(shelves.history, clock)

@@ -31,6 +31,7 @@ from llm_core.effects import (
 from llm_core.external import NO_CAP, NodeCap
 from llm_core.guard import guard
 from llm_core.plan import Plan, plan
+from llm_core.presence import strangers_forgotten
 from llm_core.problem import GrantReason
 from llm_core.quantities import PHASES, ZERO, Now, PerPhase
 from llm_core.sessions import clock_session
@@ -48,7 +49,7 @@ NOTE_EVERY_MS = 60_000
 def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     """Compute the limits; returns the next state and the effects, saves before commands."""
     now_ms = now.monotonic_ms
-    state, ended = abandoned(state, now)
+    state, ended = abandoned(strangers_forgotten(state, now_ms), now)
     state, answers = overdue(state, now)
     state = _clocked(_turned(state, now), now_ms)
     state, witnessed = curtailed(state, now)

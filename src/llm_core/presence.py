@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from typing import assert_never
 
@@ -36,6 +36,8 @@ from llm_core.state import ConnectorState, Key, Reading, State, StationState, Tu
 
 HEARTBEAT_S = 60
 PENDING_S = 30
+FORGOTTEN_MS = 600_000
+MOST_DEPARTED = 20
 MOST_CONNECTORS = 64  # more is no station but a flood
 LIVE_MS = 60_000  # a reading stamped longer ago came out of a queue
 
@@ -96,13 +98,32 @@ def disconnected(state: State, station_id: str, now: Now) -> State:
     known = state.stations.get(station_id)
     if known is None:
         return state
-    if state.site.station(station_id) is None:
-        stations = {key: value for key, value in state.stations.items() if key != station_id}
-        strangers = {key: value for key, value in state.strangers.items() if key[0] != station_id}
-        connectors = {key: value for key, value in state.connectors.items() if key[0] != station_id}
-        return attrs.evolve(state, stations=stations, strangers=strangers, connectors=connectors)
     state = with_station(state, station_id, attrs.evolve(known, online=False, since_ms=now.monotonic_ms))
-    return _each(state, station_id, _lost)
+    if state.site.station(station_id) is not None:
+        return _each(state, station_id, _lost)
+    strangers = {key: value for key, value in state.strangers.items() if key[0] != station_id}
+    connectors = {key: value for key, value in state.connectors.items() if key[0] != station_id}
+    state = attrs.evolve(state, strangers=strangers, connectors=connectors)
+    gone = _departed(state)
+    return without_stations(state, gone[: max(len(gone) - MOST_DEPARTED, 0)])
+
+
+def strangers_forgotten(state: State, now_ms: int) -> State:
+    """Who left before anybody adopted it can still be adopted for ten minutes."""
+    gone = _departed(state)
+    return without_stations(state, [name for name in gone if now_ms - state.stations[name].since_ms >= FORGOTTEN_MS])
+
+
+def without_stations(state: State, names: Collection[str]) -> State:
+    if not names:
+        return state
+    return attrs.evolve(state, stations={key: value for key, value in state.stations.items() if key not in names})
+
+
+def _departed(state: State) -> list[str]:
+    """Strangers that have left, those first that left first."""
+    gone = [name for name, known in state.stations.items() if not known.online and state.site.station(name) is None]
+    return sorted(gone, key=lambda name: state.stations[name].since_ms)
 
 
 def turned_away(state: State, event: StationTurnedAway, now: Now) -> State:

@@ -93,7 +93,7 @@ def test_readings_that_fit_are_left_alone() -> None:
 
 def test_readings_that_do_not_fit_are_asked_for_in_falling_order() -> None:
     interval, measurands = changes_wanted(configured(MeterValueSampleInterval="60", MeterValuesSampledData="SoC"))
-    assert interval == [("MeterValueSampleInterval", "10")]
+    assert interval == [("MeterValueSampleInterval", wish) for wish in ("10", "15", "30")]
     counts = [value.count(",") for _, value in measurands]
     assert counts == sorted(counts, reverse=True)
     assert len(list(changes_wanted(configured(MeterValueSampleInterval="0")))) == 2

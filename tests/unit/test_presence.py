@@ -44,13 +44,14 @@ from llm_core import (
     StorageFailed,
     StorageHealed,
     Supply,
+    Tick,
     TurnedAway,
     TurnedAwayFor,
     open_session,
     step,
 )
 from llm_core.ledger import FOLLOW_MS, Inherited, sent
-from llm_core.presence import HEARTBEAT_S, LIVE_MS, MOST_CONNECTORS, PENDING_S
+from llm_core.presence import HEARTBEAT_S, LIVE_MS, MOST_CONNECTORS, MOST_DEPARTED, PENDING_S
 from unit.strategies import NOON, now
 
 L1, L2, L3 = Phase
@@ -127,7 +128,7 @@ def test_a_lost_link_reserves_what_was_in_flight_and_keeps_no_share_for_a_car_th
     assert held_ma(lost) == 9_000
 
 
-def test_nothing_stays_of_a_stranger_that_leaves() -> None:
+def test_a_stranger_that_leaves_counts_nothing_and_is_forgotten_after_ten_minutes() -> None:
     state = after(
         fresh(),
         StationConnected("S"),
@@ -137,7 +138,10 @@ def test_nothing_stays_of_a_stranger_that_leaves() -> None:
     assert ("S", 1) in state.connectors
     assert ("S", 1) in state.strangers
     gone = after(state, StationDisconnected("S"))
-    assert (set(gone.stations), set(gone.connectors), gone.strangers) == ({"A"}, {KEY}, {})
+    assert (set(gone.connectors), gone.strangers) == ({KEY}, {})
+    assert not gone.stations["S"].online
+    assert set(after(gone, Tick(), seconds=599).stations) == {"A", "S"}  # it can still be adopted
+    assert set(after(gone, Tick(), seconds=600).stations) == {"A"}
 
 
 def test_a_link_that_nobody_knows_cannot_be_lost() -> None:
@@ -460,3 +464,11 @@ def test_who_was_refused_under_an_id_is_remembered_and_the_station_keeps_all_it_
     told = TurnedAway(now(5).utc, "10.9.9.9", TurnedAwayFor.WRONG_KEY)
     assert refused.stations == {"A": attrs.evolve(state.stations["A"], turned_away=told)}
     assert after(state, StationTurnedAway("nobody", "10.9.9.9", TurnedAwayFor.NO_KEY)).stations == state.stations
+
+
+def test_of_many_strangers_that_left_the_last_twenty_are_remembered() -> None:
+    state = State(site=Site(stations=(A,)))
+    for number in range(MOST_DEPARTED + 5):
+        name = f"S{number}"
+        state = after(state, StationConnected(name), StationDisconnected(name), seconds=number)
+    assert set(state.stations) == {f"S{number}" for number in range(5, MOST_DEPARTED + 5)}

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.messages import text, whole_number
 from llm_adapters.ocpp16.profiles import LIVE_LEVEL, Dialect
 from llm_adapters.ocpp16.rpc import CallRefused, CallTimeout
@@ -20,6 +21,7 @@ Payload: TypeAlias = dict[str, Any]
 Caller: TypeAlias = Callable[[str, Payload], Awaitable[Payload]]
 
 SAMPLE_INTERVAL_S = 10
+SAMPLE_INTERVALS_S = (SAMPLE_INTERVAL_S, 15, 30, 60)  # the next where one is refused
 MEASURANDS = (
     "Current.Import,Power.Active.Import,Energy.Active.Import.Register,Voltage",
     "Current.Import,Power.Active.Import,Energy.Active.Import.Register",
@@ -99,7 +101,8 @@ def changes_wanted(configuration: Configuration) -> Iterator[list[tuple[str, str
     """For each key that does not fit, the changes to try until one is accepted."""
     interval_s = configuration.number("MeterValueSampleInterval")
     if interval_s is None or not 0 < interval_s <= SAMPLE_INTERVAL_S:
-        yield [("MeterValueSampleInterval", str(SAMPLE_INTERVAL_S))]
+        shorter = [wish for wish in SAMPLE_INTERVALS_S if not interval_s or wish < interval_s]
+        yield [("MeterValueSampleInterval", str(wish)) for wish in shorter]
     reported = {name.strip() for name in configuration.text("MeterValuesSampledData").split(",")}
     if not reported >= set(MEASURANDS[1].split(",")):
         yield [("MeterValuesSampledData", measurands) for measurands in MEASURANDS]
@@ -115,19 +118,25 @@ async def configuration_of(call: Caller) -> Configuration:
     return found
 
 
-async def set_up_readings(call: Caller, configuration: Configuration, changed: set[tuple[str, str]]) -> None:
+async def set_up_readings(call: Caller, configuration: Configuration, memory: Memory) -> None:
     """Ask for readings every 10 s with currents in them, then for the state of things now. Raises `LinkLost`.
 
-    `changed` remembers what was tried, so that a station that restarts on a change does so once.
+    `memory` knows what was tried, so that a station that restarts on a change does so once, and what its model
+    refuses; a change that was taken and is gone again at the next boot is not made a third time.
     """
     for choices in changes_wanted(configuration):
-        for key, value in choices:
-            if (key, value) in changed:
+        for change in choices:
+            if change in memory.changed and configuration.text(change[0]) not in ("", change[1]):
+                memory.found_useless(change)
+            if change in memory.changed | memory.useless:
                 continue
-            changed.add((key, value))
-            answer = await _try(call, "ChangeConfiguration", {"key": key, "value": value})
-            if answer is not None and answer.get("status") in ("Accepted", "RebootRequired"):
+            memory.changed.add(change)
+            answer = await _try(call, "ChangeConfiguration", {"key": change[0], "value": change[1]})
+            if answer is None:
+                continue
+            if answer.get("status") in ("Accepted", "RebootRequired"):
                 break
+            memory.found_useless(change)
     for message in ("StatusNotification", "MeterValues"):
         await _try(call, "TriggerMessage", {"requestedMessage": message})
 

@@ -327,7 +327,7 @@ class Conversation:
             memory.unit_known = bool(configuration.units)
             memory.max_level = configuration.max_level
             tell_capabilities(memory, self._inbox)
-            await set_up_readings(self._call, configuration, memory.changed)
+            await set_up_readings(self._call, configuration, memory)
 
     async def _heartbeat_triggered(self, within_s: float) -> None:
         """Returns once the station answers, whatever it answers."""

@@ -1,14 +1,22 @@
-"""What is known of one station beyond the link it is on now."""
+"""What is known of one station beyond the link it is on now, and of others of its model and firmware.
+
+What one station of a kind was found to want, the next one is offered first: fewer refusals, and no change of its
+configuration that is known to come to nothing (some restart on it). It is kept over our own restarts.
+"""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
+from typing import Any
 
 import attrs
 
 from llm_adapters.ocpp16.profiles import Dialect, Payload
 from llm_adapters.ocpp16.station_time import StationTime
-from llm_core import CapabilitiesFound, Clock, Inbox, Purpose, SetLimit, StationBooted, StationState
+from llm_core import CapabilitiesFound, Clock, Inbox, ModelMemory, Purpose, SetLimit, StationBooted, StationState
+
+Change = tuple[str, str]  # of the configuration: key and value
 
 
 @attrs.define(eq=False)
@@ -27,16 +35,26 @@ class Memory:
     floors: dict[int, SetLimit] = attrs.field(factory=dict)  # the last one accepted, by connector
     single: dict[int, Purpose] = attrs.field(factory=dict)  # without stacking: whose limit lies in the one place
     foreign: dict[int, list[Payload]] = attrs.field(factory=dict)  # places still to clear of others' profiles
-    changed: set[tuple[str, str]] = attrs.field(factory=set)  # configuration changes tried
+    changed: set[Change] = attrs.field(factory=set)  # configuration changes tried
+    useless: set[Change] = attrs.field(factory=set)  # those that its model refuses, or takes and forgets
+    models: ModelMemory | None = None
 
     @classmethod
-    def of(cls, station_id: str) -> Memory:
-        return cls(station_id, StationBooted(station_id))
+    def of(cls, station_id: str, models: ModelMemory | None = None) -> Memory:
+        return cls(station_id, StationBooted(station_id), models=models)
+
+    @property
+    def model(self) -> str | None:
+        """The kind of station; None before it told."""
+        told = (self.boot.vendor, self.boot.model, self.boot.firmware)
+        return " / ".join(told) if self.boot.model else None
 
     def booted(self, boot: StationBooted) -> None:
         """It restarted: its clock is unknown again, and what it refused before it may take now."""
-        self.boot = boot
+        before, self.boot = self.model, boot
         self.boots += 1
+        if self.model != before:
+            self._recall()
         self.time = StationTime()
         self.ahead_told_ms = None
         self.explored.clear()
@@ -47,6 +65,32 @@ class Memory:
         if dialect.stacks != self.dialect.stacks:
             self.foreign.clear()
         self.dialect = dialect
+        self._remember()
+
+    def found_useless(self, change: Change) -> None:
+        """This change of the configuration is not worth trying again with this model."""
+        self.useless.add(change)
+        self._remember()
+
+    def _remember(self) -> None:
+        if self.models is not None and self.model is not None:
+            known = {"dialect": attrs.asdict(self.dialect), "useless": sorted(self.useless)}
+            self.models.remember(self.model, json.dumps(known, sort_keys=True))
+
+    def _recall(self) -> None:
+        """Begin with what others of its model and firmware were found to be like."""
+        document = self.models.recall(self.model) if self.models is not None and self.model is not None else None
+        if document is None:
+            return
+        try:
+            known: Any = json.loads(document)
+            dialect = Dialect(**known["dialect"])
+            useless = {(str(key), str(value)) for key, value in known["useless"]}
+        except (ValueError, TypeError, KeyError):  # written by another version: learned anew
+            return
+        if dialect.stacks != self.dialect.stacks:
+            self.foreign.clear()
+        self.dialect, self.useless = dialect, useless
 
     def utc(self, clock: Clock) -> datetime:
         """The time on its clock, ours while it is unknown."""

@@ -47,6 +47,7 @@ from llm_core import (
     InviteBoot,
     Json,
     KeyHandover,
+    ModelMemory,
     SetLimit,
     StationCommand,
     StationConnected,
@@ -87,12 +88,19 @@ class StationServer:
     """Every station below; implements `Stations` and `StationCalls`."""
 
     def __init__(
-        self, inbox: Inbox, clock: Clock, caps: Caps | None = None, *, keys: StationKeys | None = None
+        self,
+        inbox: Inbox,
+        clock: Clock,
+        caps: Caps | None = None,
+        *,
+        keys: StationKeys | None = None,
+        models: ModelMemory | None = None,
     ) -> None:
         self._inbox = inbox
         self._clock = clock
         self._caps = caps or Caps()
         self._keys = keys or NoKeys()
+        self._models = models
         self.vendors = VendorHooks()
         self._conversations: dict[str, Conversation] = {}
         self._memories: dict[str, Memory] = {}
@@ -269,7 +277,7 @@ class StationServer:
         self._inbox.post(StationTurnedAway(station_id, address, reason))
 
     def _converse(self, link: Link, station_id: str, address: str) -> Conversation:
-        memory = self._memories.setdefault(station_id, Memory.of(station_id))
+        memory = self._memories.setdefault(station_id, Memory.of(station_id, self._models))
         size = MAX_FRAME_BYTES if self._is_known(station_id) else MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
         bounds = Bounds(frame_bytes=size)
         conversation = Conversation(link, memory, address, self._inbox, self._clock, bounds, self.vendors)

@@ -208,6 +208,7 @@ def _station(station: StationView, state: State, keys: StationKeys | None) -> di
         "firmware": station.firmware,
         "serial": known.serial if known is not None else "",
         "address": station.address,
+        "online": known is not None and known.online,
         "path": station.path,
         "turned_away": _turned_away(known.turned_away) if known is not None else None,
         "connectors": [_connector(connector, state) for connector in station.connectors],
