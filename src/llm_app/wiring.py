@@ -190,6 +190,7 @@ async def _running(
     controller = Controller(state, clock, shelves.store, journal)
     stations = StationServer(controller, clock, keys=shelves.keys, models=shelves.models)
     stations.vendors.register_installed()
+    controller.watch(stations.look)
     controller.command_with(stations.perform)
     recorder = Recorder(shelves.history, clock)
     controller.watch(recorder.look)

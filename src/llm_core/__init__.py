@@ -144,6 +144,11 @@ from llm_core.history import Place, Slice, Span
 from llm_core.ledger import (
     Ledger,
 )
+from llm_core.local_lists import (
+    ListedBadge,
+    LocalList,
+    LocalListTold,
+)
 from llm_core.orders import (
     ConfigurationRead,
     Order,
@@ -250,6 +255,10 @@ from llm_core.site import (
     System,
     check,
     floors,
+)
+from llm_core.standalone import (
+    digest_of,
+    listed_badges,
 )
 from llm_core.state import (
     Allowance,
@@ -393,6 +402,9 @@ __all__ = [
     "LimitState",
     "LimitUnanswered",
     "LimitWithdrawn",
+    "ListedBadge",
+    "LocalList",
+    "LocalListTold",
     "Meter",
     "MeterPhase",
     "MeterSampled",
@@ -529,6 +541,7 @@ __all__ = [
     "close_session",
     "continuous",
     "decays",
+    "digest_of",
     "edited",
     "faults_of",
     "find_badge",
@@ -537,6 +550,7 @@ __all__ = [
     "interrupt_session",
     "is_same_badge",
     "lesson",
+    "listed_badges",
     "ma_down",
     "ma_up",
     "may",

@@ -14,6 +14,7 @@ import attrs
 from llm_core.authorisation import Badge, Verdict
 from llm_core.commissions import Commission
 from llm_core.external import LimitRecord
+from llm_core.local_lists import LocalList
 from llm_core.orders import OrderGranted, OrderRefused, ReservationRecord, StationReport
 from llm_core.problem import Fault
 from llm_core.sessions import Session
@@ -188,6 +189,7 @@ Record = (
     | RefusedStart
     | ReservationRecord
     | Commission
+    | LocalList
     | StationReport
     | LimitRecord
     | UplinkMessage

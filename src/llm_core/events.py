@@ -12,16 +12,8 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
-from llm_core.commissions import CommissionTold
 from llm_core.external import CapSource, ExternalLimit
-from llm_core.orders import (
-    ConfigurationRead,
-    OrderEnded,
-    StationOrdered,
-    StationReported,
-    StationScanStarted,
-    StationScanStopped,
-)
+from llm_core.orders import StationCare, StationOrdered, StationScanStarted, StationScanStopped
 from llm_core.site import (
     AccessRule,
     BadgeRules,
@@ -460,15 +452,9 @@ Event = (
     | SiteEdited
     | ConfigurationReplaced
     | BadgesEdited
-    | StationOrdered
-    | OrderEnded
+    | StationCare
     | BadgeScanStarted
     | BadgeScanStopped
-    | StationReported
-    | ConfigurationRead
-    | CommissionTold
-    | StationScanStarted
-    | StationScanStopped
     | LimitPut
     | LimitHeard
     | LimitWithdrawn

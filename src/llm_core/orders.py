@@ -13,6 +13,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.commissions import CommissionTold
+from llm_core.local_lists import LocalListTold
 
 
 class Order(StrEnum):
@@ -208,4 +209,5 @@ StationCare = (
     | StationScanStarted
     | StationScanStopped
     | CommissionTold
+    | LocalListTold
 )

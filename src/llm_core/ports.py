@@ -29,6 +29,7 @@ from llm_core.effects import (
 from llm_core.events import Event, MeterSampled, Request
 from llm_core.external import LimitRecord
 from llm_core.history import Place, Slice, Span
+from llm_core.local_lists import LocalList
 from llm_core.orders import Reservation, StationReport
 from llm_core.searching import EVERYTHING, SessionFilter, SessionPage
 from llm_core.sessions import Session
@@ -252,6 +253,7 @@ class Stored:
     refusals: tuple[RefusedStart, ...] = ()  # the last ones, newest last
     reservations: tuple[Reservation, ...] = ()
     commissions: tuple[Commission, ...] = ()
+    local_lists: tuple[LocalList, ...] = ()
     reports: tuple[StationReport, ...] = ()  # oldest first
 
 

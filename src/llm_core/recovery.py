@@ -52,6 +52,7 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
         refusals=stored.refusals,
         reservations={reservation.number: reservation for reservation in stored.reservations},
         commissions={commission.station_id: commission for commission in stored.commissions},
+        local_lists={known.station_id: known for known in stored.local_lists},
         reports=_reports(stored),
         cpo_verdicts={verdict.id_tag: verdict for verdict in stored.cpo_verdicts},
         noted_ms=now.monotonic_ms,

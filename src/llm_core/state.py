@@ -13,6 +13,7 @@ from llm_core.effects import Alarm, AlarmCode, CpoVerdict, RefusedStart
 from llm_core.events import Capabilities, Status, TurnedAwayFor
 from llm_core.external import CapSource, ClockDoubt, Ended, LimitRecord
 from llm_core.ledger import Ledger
+from llm_core.local_lists import LocalList
 from llm_core.orders import Reservation, StationReport, StationScan
 from llm_core.problem import Grant
 from llm_core.quantities import PerPhase, Phase
@@ -227,6 +228,7 @@ class State:
     station_scan: StationScan | None = None
     reservations: Mapping[int, Reservation] = attrs.field(factory=dict)
     commissions: Mapping[str, Commission] = attrs.field(factory=dict)  # the last one of each station
+    local_lists: Mapping[str, LocalList] = attrs.field(factory=dict)  # what lies in the stations
     reports: Mapping[str, tuple[StationReport, ...]] = attrs.field(factory=dict)  # of adopted stations, newest last
     limits: Mapping[str, LimitState] = attrs.field(factory=dict)  # from outside, ended ones too (the last hundred)
     next_limit: int = 1

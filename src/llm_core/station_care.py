@@ -7,6 +7,7 @@ from typing import assert_never
 from llm_core.commissioning import commission_told
 from llm_core.commissions import CommissionTold
 from llm_core.effects import Effect
+from llm_core.local_lists import LocalListTold
 from llm_core.ordering import order_ended, ordered
 from llm_core.orders import (
     ConfigurationRead,
@@ -20,6 +21,7 @@ from llm_core.orders import (
 from llm_core.quantities import Now
 from llm_core.reporting import configuration_read, reported
 from llm_core.scanning import station_scan_started, station_scan_stopped
+from llm_core.standalone import local_list_told
 from llm_core.state import State
 
 
@@ -40,5 +42,7 @@ def cared(state: State, event: StationCare, now: Now) -> tuple[State, tuple[Effe
             return station_scan_stopped(state, event, now)
         case CommissionTold():
             return commission_told(state, event, now)
+        case LocalListTold():
+            return local_list_told(state, event)
         case _:
             assert_never(event)

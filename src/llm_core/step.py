@@ -54,6 +54,7 @@ from llm_core.events import (
     Tick,
     UplinkReported,
 )
+from llm_core.local_lists import LocalListTold
 from llm_core.orders import (
     ConfigurationRead,
     OrderEnded,
@@ -148,7 +149,7 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*heard(state, event, now))
         case StationOrdered() | OrderEnded() | StationReported() | ConfigurationRead():
             return Step(*cared(state, event, now))
-        case StationScanStarted() | StationScanStopped() | CommissionTold():
+        case StationScanStarted() | StationScanStopped() | CommissionTold() | LocalListTold():
             return Step(*cared(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))

@@ -14,6 +14,7 @@ from llm_adapters.sqlite import station_records
 from llm_core import (
     Commission,
     Finding,
+    LocalList,
     Progress,
     ReportKind,
     Reservation,
@@ -75,15 +76,16 @@ def test_reports_are_bounded(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_commissioning_test_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_a_commissioning_test_and_the_list_of_a_station_are_there_after_a_restart(tmp_path: Path) -> None:
     tried = (Tried(Trial.AMPS, Finding.YES, "Accepted"), Tried(Trial.OBEYS, Finding.SKIPPED))
     kept = Commission("A", 1, "ann", NOON, Progress.DONE, None, tried, "V / M / 1")
 
     async def scenario() -> None:
         async with opened(tmp_path) as store:
-            await store.commit([attrs.evolve(kept, progress=Progress.BROKEN_OFF), kept])
+            await store.commit([attrs.evolve(kept, progress=Progress.BROKEN_OFF), kept, LocalList("A", 7, "d", 2, 3)])
         async with opened(tmp_path) as store:
-            assert (await store.load()).commissions == (kept,)
+            stored = await store.load()
+            assert (stored.commissions, stored.local_lists) == ((kept,), (LocalList("A", 7, "d", 2, 3),))
         with sqlite3.connect(tmp_path / "llm.db") as connection:
             connection.execute("UPDATE commissions SET document = '{'")
         connection.close()

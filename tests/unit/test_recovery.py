@@ -10,6 +10,7 @@ from llm_core import (
     Badge,
     Commission,
     CpoVerdict,
+    LocalList,
     PerPhase,
     Progress,
     RefusedStart,
@@ -172,11 +173,15 @@ def test_reservations_and_what_stations_reported_outlive_a_restart() -> None:
     reservation = Reservation(7, "A", 1, "a1b2", now(3_600).utc)
     told = [StationReport(now(n).utc, "AB"[n % 2], ReportKind.SECURITY, f"Event{n}") for n in range(3)]
     test = Commission("A", 1, "ann", NOON, Progress.DONE, model="V / M / 1")
+    held = LocalList("A", 7, "d", 2, 3)
     site = Site(stations=(Station("A"),))
-    stored = Stored(site=site, reservations=(reservation,), reports=tuple(told), commissions=(test,))
+    stored = Stored(
+        site=site, reservations=(reservation,), reports=tuple(told), commissions=(test,), local_lists=(held,)
+    )
     state, _ = recover(stored, now(), factory=False)
     assert state.reservations == {7: reservation}
     assert state.commissions == {"A": test}
+    assert state.local_lists == {"A": held}
     assert state.reports == {"A": (told[0], told[2]), "B": (told[1],)}
 
 

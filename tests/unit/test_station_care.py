@@ -9,6 +9,8 @@ import pytest
 from llm_core import (
     CommissionTold,
     ConfigurationRead,
+    LocalList,
+    LocalListTold,
     Order,
     OrderEnded,
     Progress,
@@ -32,6 +34,7 @@ FACTS: tuple[StationCare, ...] = (
     OrderEnded("ann", "A", Order.RESET, done=True, outcome="Accepted"),
     StationReported("A", ReportKind.FIRMWARE, "Installed"),
     ConfigurationRead("A", {"HeartbeatInterval": "60"}),
+    LocalListTold(LocalList("A", 7)),
     CommissionTold("A", 1, "ann", Progress.DONE),
     StationScanStarted("ann"),
     StationScanStopped("ann"),

@@ -24,6 +24,7 @@ from llm_adapters.ocpp16.adoption import configuration_of, dialect_of, set_up_re
 from llm_adapters.ocpp16.calls import place
 from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.limits import LimitWriter
+from llm_adapters.ocpp16.local_list import LocalListKeeper
 from llm_adapters.ocpp16.memory import Memory, tell_capabilities
 from llm_adapters.ocpp16.notices import NOTICES, parse_configuration, parse_notice
 from llm_adapters.ocpp16.profiles import Payload
@@ -90,6 +91,7 @@ class Conversation:
         self._session = Session(link, self._handle, bounds)
         self._turn = asyncio.Lock()
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
+        self.local_list = LocalListKeeper(memory.station_id, self._place, inbox, clock)
         self._tasks: asyncio.TaskGroup | None = None
         self._serving: asyncio.Task[str] | None = None
         self._adopting: asyncio.Task[None] | None = None
@@ -118,6 +120,7 @@ class Conversation:
                 serving = self._serving = tasks.create_task(self._session.run())
                 tasks.create_task(self._writer.run())
                 tasks.create_task(self._expect_boot())
+                tasks.create_task(self.local_list.run())
                 await asyncio.wait((serving,))
                 raise _Over
         except* _Over:
@@ -173,6 +176,9 @@ class Conversation:
         if action == "GetConfiguration" and outcome.failure is None:
             self._tell_configuration(dict(outcome.payload))
         return outcome
+
+    async def _place(self, action: str, payload: Mapping[str, Json]) -> CallOutcome:
+        return await self.call(action, payload, int(CALL_S))
 
     def _tell_configuration(self, answer: Payload) -> None:
         told = parse_configuration(self.station_id, answer)
@@ -328,6 +334,7 @@ class Conversation:
             memory.max_level = configuration.max_level
             tell_capabilities(memory, self._inbox)
             await set_up_readings(self._call, configuration, memory)
+            self.local_list.refresh()
 
     async def _heartbeat_triggered(self, within_s: float) -> None:
         """Returns once the station answers, whatever it answers."""

@@ -49,6 +49,7 @@ from llm_core import (
     KeyHandover,
     ModelMemory,
     SetLimit,
+    State,
     StationCommand,
     StationConnected,
     StationDisconnected,
@@ -133,6 +134,13 @@ class StationServer:
         """Have a station that is connected use `key` from its next connection on."""
         conversation = self._conversations.get(station_id)
         return KeyHandover.OFFLINE if conversation is None else await conversation.hand_key(key)
+
+    def look(self, before: State, after: State) -> None:
+        """Told of every step of the core: where badges or rules changed, the lists of the stations are stale."""
+        if before.badges is after.badges and before.site is after.site:
+            return
+        for conversation in self._conversations.values():
+            conversation.local_list.refresh()
 
     def commission(self, station_id: str, by: str, wish: CommissionWish) -> bool:
         """Begin a commissioning test of a station that is connected and not under test; returns at once."""

@@ -138,4 +138,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
     ),
     ("CREATE TABLE commissions (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
+    ("CREATE TABLE local_lists (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
 )

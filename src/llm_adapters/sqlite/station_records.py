@@ -6,11 +6,13 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TypeVar
 
 from llm_adapters.sqlite.columns import storable, utc_text
 from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
-from llm_core import Commission, ReportKind, Reservation, ReservationRecord, StationReport
+from llm_core import Commission, LocalList, ReportKind, Reservation, ReservationRecord, StationReport
 
+Kept = TypeVar("Kept", Commission, LocalList)
 REPORTS_KEPT = 5_000
 REPORTS_LOADED = 500
 log = logging.getLogger(__name__)
@@ -52,14 +54,18 @@ def reports(connection: sqlite3.Connection) -> tuple[StationReport, ...]:
     )
 
 
-def save_commission(connection: sqlite3.Connection, commission: Commission) -> None:
-    row = (storable(commission.station_id), to_json(commission))
-    connection.execute("INSERT OR REPLACE INTO commissions VALUES (?, ?)", row)
+_TABLES: dict[type[Commission | LocalList], str] = {Commission: "commissions", LocalList: "local_lists"}
 
 
-def commissions(connection: sqlite3.Connection) -> Iterator[Commission]:
-    for (document,) in connection.execute("SELECT document FROM commissions ORDER BY station_id"):
+def save_of_station(connection: sqlite3.Connection, record: Commission | LocalList) -> None:
+    """The last one of its kind for each station."""
+    row = (storable(record.station_id), to_json(record))
+    connection.execute(f"INSERT OR REPLACE INTO {_TABLES[type(record)]} VALUES (?, ?)", row)
+
+
+def of_stations(connection: sqlite3.Connection, kind: type[Kept]) -> Iterator[Kept]:
+    for (document,) in connection.execute(f"SELECT document FROM {_TABLES[kind]} ORDER BY station_id"):
         try:
-            yield from_json(str(document), Commission)
+            yield from_json(str(document), kind)
         except UnreadableError as error:
-            log.error("A stored commissioning test cannot be read and is left out: %s", error)
+            log.error("A stored %s cannot be read and is left out: %s", kind.__name__, error)

@@ -28,6 +28,7 @@ from llm_core import (
     CpoVerdict,
     Key,
     LimitRecord,
+    LocalList,
     Record,
     RefusedStart,
     ReservationRecord,
@@ -173,8 +174,8 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
             connection.execute("DELETE FROM refused_starts WHERE id <= ?", ((added or 0) - REFUSED_STARTS_KEPT,))
         case ReservationRecord():
             station_records.save_reservation(connection, record)
-        case Commission():
-            station_records.save_commission(connection, record)
+        case Commission() | LocalList():
+            station_records.save_of_station(connection, record)
         case StationReport():
             station_records.save_report(connection, record)
         case LimitRecord():
@@ -211,7 +212,7 @@ def _instants(record: Record) -> Iterator[datetime]:
             yield at
         case LimitRecord(set_at=set_at, began_at=began_at, ended_at=ended_at):  # its own times may lie ahead
             yield from (at for at in (set_at, began_at, ended_at) if at is not None)
-        case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport() | Commission():
+        case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport() | Commission() | LocalList():
             return
         case UplinkMessage() | CpoVerdict() | CpoForgotten():
             return
@@ -239,7 +240,8 @@ def _load(connection: sqlite3.Connection) -> Stored:
         latest_utc=next(readable(latest, lambda row: datetime.fromisoformat(str(row[0]))), None),
         refusals=tuple(readable(reversed(_newest_refusals(connection, RECENT_REFUSALS)), _refused_start)),
         reservations=tuple(station_records.reservations(connection)),
-        commissions=tuple(station_records.commissions(connection)),
+        commissions=tuple(station_records.of_stations(connection, Commission)),
+        local_lists=tuple(station_records.of_stations(connection, LocalList)),
         reports=station_records.reports(connection),
     )
 

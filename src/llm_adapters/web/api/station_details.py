@@ -6,6 +6,7 @@ from llm_adapters.web.api.commissioning import commission_json, lesson_json
 from llm_adapters.web.api.exact import Json, amps_of
 from llm_adapters.web.api.views import shown_badge_id, stamp
 from llm_core import (
+    LocalList,
     ReportKind,
     Reservation,
     State,
@@ -49,6 +50,7 @@ def details(station_id: str, state: State) -> dict[str, Json]:
         "clock_ahead_s": known.clock_ahead_ms / 1000 if known.clock_ahead_ms is not None else None,
         "told_phase_rotation": _told_rotation(known),
         "configuration": dict(known.configuration),
+        "local_list": _local_list(state.local_lists.get(station_id)),
         "reservations": [
             _reservation(reservation, state)
             for reservation in state.reservations.values()
@@ -68,6 +70,18 @@ def _capabilities(known: StationState) -> Json:
         "stacks": can.stacks,
         "second_period": can.decays,
         "keeps_profiles": can.keeps_profiles,
+    }
+
+
+def _local_list(known: LocalList | None) -> Json:
+    """The badges that it opens for while we are down; None before it was given a list."""
+    if known is None:
+        return None
+    return {
+        "version": known.version,
+        "badges": known.held,
+        "of": known.wanted,
+        "refused": known.refused or None,
     }
 
 
