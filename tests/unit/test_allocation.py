@@ -390,3 +390,21 @@ def test_a_problem_without_an_answer_is_refused_with_every_fault() -> None:
     assert len(refusal.value.faults) == 2
     with pytest.raises(ProblemError):
         continuous(nonsense)
+
+
+def test_fractions_that_several_full_branches_leave_on_one_phase_add_up() -> None:
+    """In each yard three cars share 20 A on L1; the one of them that uses L2 as well holds a third of it there."""
+    yards = [site(20, 100, 100, id=name, parent="site") for name in ("c1", "c2")]
+    cars = [car(f"{name}/{i}", name, PHASES[:2] if i == 0 else (L1,)) for name in ("c1", "c2") for i in range(3)]
+    alone = car("alone", "site", (L2,), max_ma=32_000)
+    problem = Problem((site(100, 30, 100), *yards), (*cars, alone))
+    assert continuous(problem)["c1/0"] == Fraction(20_000, 3)
+    assert continuous(problem)["alone"] == 30_000 - 2 * Fraction(20_000, 3)
+
+
+def test_fine_steps_left_by_a_coarse_one_are_used_up_to_a_maximum() -> None:
+    """15.89 A: the coarse car floors 7.945 A to 7 A, and the fine one goes on in tenths until its 8.1 A."""
+    coarse, fine = car("coarse", step_ma=1_000), car("fine", step_ma=100, max_ma=8_100)
+    limits = [grant.limit_ma for grant in allocate(Problem((site(15.89, 15.89, 15.89),), (coarse, fine)))]
+    assert limits == [7_000, 8_100]
+    assert [type(limit_ma) for limit_ma in limits] == [int, int]
