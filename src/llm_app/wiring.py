@@ -24,6 +24,7 @@ from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.ocpp16.stations import StationServer
+from llm_adapters.ocpp16.uplink.uplinks import CpoUplinks
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database, snapshot_daily
 from llm_adapters.sqlite.history import SqliteHistory
@@ -192,6 +193,7 @@ async def _running(
     stations.vendors.register_installed()
     controller.watch(stations.look)
     controller.command_with(stations.perform)
+    uplinks = _above(controller, shelves, clock, stations)
     recorder = Recorder(shelves.history, clock)
     controller.watch(recorder.look)
     catalogue = Catalogue(options.data)
@@ -208,6 +210,7 @@ async def _running(
             asyncio.create_task(controller.run(), name="controller"),
             asyncio.create_task(meters.run(), name="meters"),
             asyncio.create_task(recorder.run(), name="history"),
+            asyncio.create_task(uplinks.run(), name="uplinks"),
             asyncio.create_task(_watch_factory(controller, shelves.accounts), name="factory"),
         ]
         watchdog.start()
@@ -223,6 +226,15 @@ async def _running(
                 await controller.close()
             finally:
                 journal.close()
+
+
+def _above(controller: Controller, shelves: Shelves, clock: SystemClock, stations: StationServer) -> CpoUplinks:
+    """The way up to a CPO, told of what stations say and of all that changes."""
+    uplinks = CpoUplinks(shelves.cpo, controller, clock, stations)
+    controller.tell_cpo_with(uplinks.perform)
+    controller.watch(uplinks.look)
+    stations.upstream = uplinks
+    return uplinks
 
 
 async def _tls(options: Options) -> ssl.SSLContext | None:

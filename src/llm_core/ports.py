@@ -195,8 +195,11 @@ class UplinkQueue(Protocol):
     async def started(self, number: int, cpo_transaction_id: int) -> None:
         """The CPO has this start and calls its transaction so."""
 
-    async def doubt(self, number: int) -> None:
-        """This start was sent and nobody knows whether the CPO has it: it may count it twice."""
+    async def sending(self, number: int) -> None:
+        """This start goes out now. One that went out before and was not answered is doubtful from here on."""
+
+    async def not_taken(self, number: int) -> None:
+        """The CPO has answered that it did not take this start."""
 
     async def refuse(self, number: int, reason: str) -> None:
         """The CPO has refused this for good, and with a start all that follows from it: kept and shown."""

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TypeAlias, assert_never
+
+import attrs
 
 from llm_adapters.ocpp16 import messages
 from llm_adapters.ocpp16.adoption import configuration_of, dialect_of, set_up_readings
@@ -30,6 +33,7 @@ from llm_adapters.ocpp16.notices import NOTICES, parse_configuration, parse_noti
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
 from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
+from llm_adapters.ocpp16.upstream import Nobody, Upstream
 from llm_adapters.ocpp16.vendors import VendorHooks
 from llm_core import (
     Answer,
@@ -55,6 +59,7 @@ from llm_core import (
     StationState,
     Stopped,
     StopRemotely,
+    Verdict,
 )
 
 _log = logging.getLogger("llm.ocpp")
@@ -81,6 +86,7 @@ class Conversation:
         clock: Clock,
         bounds: Bounds | None = None,
         vendors: VendorHooks | None = None,
+        upstream: Upstream | None = None,
     ) -> None:
         self.address = address
         self._link = link
@@ -88,6 +94,7 @@ class Conversation:
         self._inbox = inbox
         self._clock = clock
         self._vendors = vendors or VendorHooks()
+        self._upstream = upstream or Nobody()
         self._session = Session(link, self._handle, bounds)
         self._turn = asyncio.Lock()
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
@@ -208,6 +215,8 @@ class Conversation:
 
     async def _boot(self, payload: Payload) -> Payload:
         answer = await self._book_boot(messages.parse_boot(self.station_id, payload))
+        if answer.accepted:
+            self._upstream.heard(self.station_id, "BootNotification", payload)
         return messages.boot_payload(answer, self._clock.utc())
 
     async def _heartbeat(self, _payload: Payload) -> Payload:
@@ -220,6 +229,7 @@ class Conversation:
             _log.info("%s: a status that OCPP does not know", self.station_id)
         else:
             self._inbox.post(event)
+            self._upstream.heard(self.station_id, "StatusNotification", payload)
         return {}
 
     async def _meter_values(self, payload: Payload) -> Payload:
@@ -228,37 +238,54 @@ class Conversation:
         phases = 3 if station is None else len(station.phase_rotation)
         for event in meter_events(self.station_id, payload, self._clock.utc(), phases):
             self._inbox.post(event)
+        self._upstream.heard(self.station_id, "MeterValues", payload)
         return {}
 
     async def _authorize(self, payload: Payload) -> Payload:
         match await self._ask(messages.parse_authorize(self.station_id, payload)):
             case Authorised() as answer:
-                return messages.authorize_payload(answer)
+                return self._with_info(messages.authorize_payload(answer), payload)
             case other:
                 raise TypeError(f"{type(other).__name__} answers no Authorize")
 
     async def _start_transaction(self, payload: Payload) -> Payload:
-        match await self._ask(messages.parse_start(self.station_id, payload, self._clock.utc())):
+        event = messages.parse_start(self.station_id, payload, self._clock.utc())
+        match await self._ask(attrs.evolve(event, said=self._said(payload))):
             case Started() as answer:
-                return messages.start_payload(answer)
+                return self._with_info(messages.start_payload(answer), payload)
             case other:
                 raise TypeError(f"{type(other).__name__} answers no StartTransaction")
 
     async def _stop_transaction(self, payload: Payload) -> Payload:
-        match await self._ask(messages.parse_stop(self.station_id, payload, self._clock.utc())):
+        event = messages.parse_stop(self.station_id, payload, self._clock.utc())
+        match await self._ask(attrs.evolve(event, said=self._said(payload))):
             case Stopped() as answer:
                 return messages.stop_payload(answer)
             case other:
                 raise TypeError(f"{type(other).__name__} answers no StopTransaction")
 
     async def _data_transfer(self, payload: Payload) -> Payload:
-        return await self._vendors.answer(self.station_id, payload)
+        above = await self._upstream.transfer(self.station_id, payload)
+        return await self._vendors.answer(self.station_id, payload) if above is None else above
 
     async def _notice(self, action: str, payload: Payload) -> Payload:
         report = parse_notice(self.station_id, action, payload)
         if report is not None:
             self._inbox.post(report)
+        self._upstream.heard(self.station_id, action, payload)
         return {}
+
+    def _said(self, payload: Payload) -> str:
+        """The station's own words, where they are of use to anybody."""
+        return json.dumps(payload) if self._upstream.wants(self.station_id) else ""
+
+    def _with_info(self, answer: Payload, payload: Payload) -> Payload:
+        """The answer with what else is known of an accepted badge."""
+        info = answer["idTagInfo"]
+        if info["status"] != Verdict.ACCEPTED:
+            return answer
+        more = self._upstream.tag_info(self.station_id, messages.text(payload.get("idTag")))
+        return {**answer, "idTagInfo": {**more, **info}}
 
     async def _ask(self, event: Request) -> Answer:
         """The core's answer; where the disk did not take it, the station has to try again."""

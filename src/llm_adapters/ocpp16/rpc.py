@@ -106,9 +106,10 @@ class CallFailed(Exception):
 class CallRefused(CallFailed):
     """The peer answered CALLERROR, or an answer that is no message (`FormationViolation`)."""
 
-    def __init__(self, code: str, description: str, details: Payload) -> None:
+    def __init__(self, code: str, description: str, details: Payload, *, garbled: bool = False) -> None:
         super().__init__(f"{code}: {description}")
         self.code = code
+        self.garbled = garbled  # the answer was no message, so nobody knows what the peer did
         self.description = description
         self.details = details
 
@@ -177,18 +178,21 @@ class Session:
             await self._close()
         return str(lost)
 
-    async def call(self, action: str, payload: Payload, *, deadline_s: float, urgent: bool = False) -> dict[str, Any]:
+    async def call(
+        self, action: str, payload: Payload, *, deadline_s: float, urgent: bool = False, unique_id: str | None = None
+    ) -> dict[str, Any]:
         """The peer's result for `action`, within `deadline_s` of now, waiting for its turn included.
 
         At most one call is out at a time. An urgent one passes those that wait and gives the one that is out
         one more second; then that one is given up and its late answer dropped. Urgent calls give each other
-        up in the same way, so whoever has several at once should send the latest only.
+        up in the same way, so whoever has several at once should send the latest only. `unique_id` is for a
+        call that was made before, on an earlier link, so that the peer can tell.
         Raises `CallRefused`, `CallTimeout`, `CallAbandoned` or `LinkLost`.
         """
         if self._ended is not None:
             raise LinkLost(self._ended.why)
         self._calls += 1
-        unique_id = f"{self._id_prefix}-{self._calls}"
+        unique_id = unique_id or f"{self._id_prefix}-{self._calls}"
         outcome: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
         self._line.join(_Outgoing(unique_id, frames.encode_call(unique_id, action, payload), outcome), urgent)
         self._hurry()
@@ -204,7 +208,7 @@ class Session:
             case CallError():
                 raise CallRefused(answer.code, answer.description, answer.details)
             case Malformed():
-                raise CallRefused(ErrorCode.FORMATION_VIOLATION.value, answer.reason, {})
+                raise CallRefused(ErrorCode.FORMATION_VIOLATION.value, answer.reason, {}, garbled=True)
             case CallFailed():
                 raise answer
             case _:

@@ -36,6 +36,7 @@ from llm_adapters.ocpp16.frames import MAX_FRAME_BYTES, MAX_FRAME_BYTES_BEFORE_A
 from llm_adapters.ocpp16.limits import refused
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.rpc import Bounds, Link
+from llm_adapters.ocpp16.upstream import Nobody, Upstream
 from llm_adapters.ocpp16.vendors import VendorHooks
 from llm_core import (
     AskReading,
@@ -108,6 +109,7 @@ class StationServer:
         self._probed: set[str] = set()
         self._commissions: dict[str, asyncio.Task[None]] = {}
         self._kept_out: dict[str, float] = {}
+        self.upstream: Upstream = Nobody()
         self._told: dict[str, tuple[TurnedAwayFor, float]] = {}
         self._crowd = Crowd(self._caps.total, self._caps.per_address, self._caps.handshake_s)
 
@@ -288,7 +290,9 @@ class StationServer:
         memory = self._memories.setdefault(station_id, Memory.of(station_id, self._models))
         size = MAX_FRAME_BYTES if self._is_known(station_id) else MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
         bounds = Bounds(frame_bytes=size)
-        conversation = Conversation(link, memory, address, self._inbox, self._clock, bounds, self.vendors)
+        conversation = Conversation(
+            link, memory, address, self._inbox, self._clock, bounds, self.vendors, self.upstream
+        )
         self._conversations[station_id] = conversation
         return conversation
 

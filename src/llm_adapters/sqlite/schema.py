@@ -120,6 +120,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             station_id TEXT NOT NULL,
             cpo_id TEXT,
             stopped INTEGER NOT NULL DEFAULT 0 CHECK (stopped IN (0, 1)),
+            sent INTEGER NOT NULL DEFAULT 0 CHECK (sent IN (0, 1)),
             doubtful INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1))
         )""",
         "CREATE INDEX uplink_transactions_by_cpo ON uplink_transactions (station_id, cpo_id)",

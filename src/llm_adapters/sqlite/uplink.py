@@ -84,10 +84,19 @@ class SqliteUplink:
 
         await self._database.write(work)
 
-    async def doubt(self, number: int) -> None:
+    async def sending(self, number: int) -> None:
         await self._database.write(
             lambda connection: connection.execute(
-                """UPDATE uplink_transactions SET doubtful = 1
+                """UPDATE uplink_transactions SET doubtful = doubtful OR sent, sent = 1
+                    WHERE transaction_id = (SELECT transaction_id FROM uplink_queue WHERE id = ?)""",
+                (number,),
+            )
+        )
+
+    async def not_taken(self, number: int) -> None:
+        await self._database.write(
+            lambda connection: connection.execute(
+                """UPDATE uplink_transactions SET sent = 0
                     WHERE transaction_id = (SELECT transaction_id FROM uplink_queue WHERE id = ?)""",
                 (number,),
             )
