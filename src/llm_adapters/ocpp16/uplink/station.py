@@ -35,6 +35,7 @@ from llm_adapters.ocpp16.uplink.downward import FORWARD_S, Downward
 from llm_adapters.ocpp16.uplink.judging import VERDICT_S, Judging
 from llm_adapters.ocpp16.uplink.keys import VirtualKeys, merged
 from llm_adapters.ocpp16.uplink.metering import Relay
+from llm_adapters.ocpp16.uplink.standing import Standing
 from llm_adapters.ocpp16.uplink.upward import Sayings, boot_payload
 from llm_core import (
     AskCpo,
@@ -43,14 +44,12 @@ from llm_core import (
     CpoCacheCleared,
     Inbox,
     OrderEnded,
-    QueueLengths,
     State,
     StationCalls,
     StoreError,
     UplinkBook,
     UplinkKind,
     UplinkMessage,
-    UplinkReported,
     UplinkState,
 )
 
@@ -62,7 +61,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
 STABLE_S = 60.0  # a link that lasted so long was good: the next pause is the first again
 GONE_S = 60.0  # so long a station may be away until its CPO is told by a closed link
 USUAL_INTERVAL_S, SHORTEST_INTERVAL_S = 300, 1
-REPORT_EVERY_S = 1.0
 MOST_WRITES = 1_000
 BOUNDS = Bounds(waiting_calls=16, remembered_answers=64)
 BOOT, KEYS = "boot", "keys"
@@ -100,19 +98,15 @@ class StationUplink:
         self._relay = Relay(self._keys)
         self.caps = Caps(station_id, book, inbox, clock)
         self._judging = Judging(station_id, inbox)
-        self._delivery = Delivery(station_id, book, clock, jitter, self._tell, self._judging.answered)
+        self._standing = Standing(station_id, book, inbox)
+        self._delivery = Delivery(station_id, book, clock, jitter, self._standing.trouble, self._judging.answered)
         self._boot: Payload = {}
         self._session: Session | None = None
-        self._state = UplinkState.CONNECTING
-        self._error = ""
-        self._lengths = QueueLengths()
-        self._told: UplinkReported | None = None
         self._interval_s = USUAL_INTERVAL_S
         self._changed = asyncio.Event()
         self._said = asyncio.Event()
         self._beat = asyncio.Event()
         self._boot_wanted = asyncio.Event()
-        self._dirty = asyncio.Event()
         self._retry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,7 +116,7 @@ class StationUplink:
 
     @property
     def accepted(self) -> bool:
-        return self._state is UplinkState.ACCEPTED and self._session is not None
+        return self._standing.state is UplinkState.ACCEPTED and self._session is not None
 
     # -- its life ----------------------------------------------------------------------------------------------------
 
@@ -132,19 +126,19 @@ class StationUplink:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._connect())
                 tasks.create_task(self.caps.run())
-                tasks.create_task(self._report())
+                tasks.create_task(self._standing.run())
         finally:
             self._judging.give_up()
             for task in self._tasks:
                 task.cancel()
-            self._inbox.post(UplinkReported(self._station_id, UplinkState.OFF, *attrs.astuple(self._lengths)))
+            self._standing.over()
 
     async def _remember(self) -> None:
         """What was known at the last shutdown; without a disk that answers, it is tried again."""
         while True:
             try:
                 notes = await self._book.notes(self._station_id)
-                self._lengths = await self._book.lengths(self._station_id)
+                await self._standing.read()
                 break
             except StoreError as error:
                 _log.warning("%s: nothing can be read of its way up: %s", self._station_id, error)
@@ -160,25 +154,26 @@ class StationUplink:
         failures = 0
         while True:
             await self._wanted()
-            self._enter(UplinkState.CONNECTING)
+            self._standing.enter(UplinkState.CONNECTING)
             began = asyncio.get_running_loop().time()
             try:
                 link = await self._dial(self._door)
             except NoLink as why:
-                self._enter(UplinkState.REFUSED if why.denied else UplinkState.OFFLINE, str(why))
+                self._standing.enter(UplinkState.REFUSED if why.denied else UplinkState.OFFLINE, str(why))
             else:
                 why_ended = await self._serve(link)
-                self._enter(UplinkState.OFFLINE, why_ended)
+                self._standing.enter(UplinkState.OFFLINE, why_ended)
                 if asyncio.get_running_loop().time() - began > STABLE_S:
                     failures = 0
             failures += 1
             pause_s = min(FIRST_PAUSE_S * 2 ** min(failures - 1, 16), LONGEST_PAUSE_S)
+            self._retry.clear()
             await _either(self._retry, pause_s * (0.5 + self._jitter() / 2))
 
     async def _wanted(self) -> None:
         """Until the station is there, or something waits for the CPO."""
-        while not self._is_there() and not self._lengths.waiting:
-            self._enter(UplinkState.OFFLINE, "the station itself is not connected")
+        while not self._is_there() and not self._standing.lengths.waiting:
+            self._standing.enter(UplinkState.OFFLINE, "the station itself is not connected")
             self._changed.clear()
             await self._changed.wait()
 
@@ -220,21 +215,23 @@ class StationUplink:
     async def _introduce(self, session: Session) -> None:
         """Boot until the CPO accepts, as slowly as it asks for."""
         while True:
+            refused = "it does not accept this station"
             boot = boot_payload(self._boot, self._inbox.state, self._station_id)
             try:
                 answer = await session.call("BootNotification", boot, deadline_s=CALL_S)
             except CallRefused as refusal:
-                answer, self._error = {}, f"it does not take the boot message: {refusal}"
+                answer = {}
+                refused = f"it does not take the boot message: {refusal}"
             status = text(answer.get("status"))
             asked_s = whole_number(answer.get("interval")) or 0
             if status == "Accepted":
                 self._interval_s = asked_s if asked_s > 0 else USUAL_INTERVAL_S
-                self._enter(UplinkState.ACCEPTED)
+                self._standing.enter(UplinkState.ACCEPTED)
                 return
             if status == "Pending":
-                self._enter(UplinkState.PENDING, "it has yet to accept this station")
+                self._standing.enter(UplinkState.PENDING, "it has yet to accept this station")
             else:
-                self._enter(UplinkState.REFUSED, self._error if not status else "it does not accept this station")
+                self._standing.enter(UplinkState.REFUSED, refused)
             pause_s = asked_s if asked_s > 0 else 60
             await _either(self._boot_wanted, max(SHORTEST_INTERVAL_S, min(pause_s, 86_400)))
             self._boot_wanted.clear()
@@ -283,45 +280,6 @@ class StationUplink:
             await _either(self._changed, GONE_S)
             if not self._is_there() and self._delivery.idle:
                 raise NoLink("the station itself is not connected")
-
-    # -- how it stands -----------------------------------------------------------------------------------------------
-
-    def _enter(self, state: UplinkState, error: str = "") -> None:
-        if error and error != self._error:
-            _log.info("%s: the CPO: %s", self._station_id, error)
-        if error or state is UplinkState.ACCEPTED:
-            self._error = error
-        self._state = state
-        self._dirty.set()
-        if state is UplinkState.ACCEPTED:
-            self._tell_core()  # a badge may be waiting already
-
-    def _tell(self, error: str) -> None:
-        """The queue has changed."""
-        if error:
-            self._error = error
-        elif self._state is UplinkState.ACCEPTED and self._delivery.idle:
-            self._error = ""
-        self._dirty.set()
-
-    async def _report(self) -> None:
-        """Tell the core how it stands, at most once a second."""
-        while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            with contextlib.suppress(StoreError):
-                self._lengths = await self._book.lengths(self._station_id)
-            self._tell_core()
-            await asyncio.sleep(REPORT_EVERY_S)
-
-    def _tell_core(self) -> None:
-        lengths = self._lengths
-        told = UplinkReported(
-            self._station_id, self._state, lengths.waiting, lengths.refused, lengths.doubtful, self._error
-        )
-        if told != self._told:
-            self._told = told
-            self._inbox.post(told)
 
     # -- what the station says ---------------------------------------------------------------------------------------
 
@@ -373,10 +331,7 @@ class StationUplink:
     def queued(self) -> None:
         """Something new lies in the queue."""
         self._delivery.wake()
-        if not self._delivery.idle:
-            self._dirty.set()
-        if not self._lengths.waiting:
-            self._lengths = attrs.evolve(self._lengths, waiting=1)
+        self._standing.queued()
         self._changed.set()
 
     # -- badges ------------------------------------------------------------------------------------------------------
@@ -394,7 +349,7 @@ class StationUplink:
     # -- what the CPO asks -------------------------------------------------------------------------------------------
 
     async def _handle(self, action: str, payload: Payload) -> Payload:
-        if self._state not in (UplinkState.ACCEPTED, UplinkState.PENDING):
+        if self._standing.state not in (UplinkState.ACCEPTED, UplinkState.PENDING):
             raise Refuse(ErrorCode.SECURITY_ERROR, "this station has not been accepted")
         return await self._downward.handle(action, payload)
 
