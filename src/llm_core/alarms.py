@@ -9,10 +9,11 @@ from llm_core.effects import Alarm, AlarmCode
 from llm_core.quantities import Now
 from llm_core.sessions import AHEAD, OLDEST_STAMP
 from llm_core.site import SITE, Mode
-from llm_core.state import MeterState, State
+from llm_core.state import MeterState, State, StationState
 from llm_core.uplink import AWAY, UplinkState
 
 OFFLINE_MS = 60_000
+RESTART_MS = 180_000  # what a slow station takes to restart
 GUARD_MS = 300_000  # an intervention stays in sight for five minutes
 STRANGER_MA = 1_000
 REFUSALS = 3
@@ -59,12 +60,18 @@ def _stations(state: State, now_ms: int) -> Iterator[Code]:
         known = state.stations.get(station.id)
         if station.out_of_service:
             continue
-        if known is None or (not known.online and now_ms - known.since_ms >= OFFLINE_MS):
+        if known is None or (not known.online and now_ms - known.since_ms >= _patience_ms(known)):
             yield AlarmCode.STATION_OFFLINE, station.id
         elif (
             known.online and known.accepted and now_ms - known.since_ms >= OFFLINE_MS and not decays(state, station.id)
         ):
             yield AlarmCode.STATION_CANNOT_FALL_BACK, station.id
+
+
+def _patience_ms(known: StationState) -> int:
+    """How long a station may be away: one that a person told to restart takes its time."""
+    restarts = known.reset_ms is not None and known.since_ms >= known.reset_ms
+    return RESTART_MS if restarts else OFFLINE_MS
 
 
 def _clocks(state: State, now: Now) -> Iterator[Code]:

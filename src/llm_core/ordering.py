@@ -22,10 +22,11 @@ from llm_core.presence import with_station
 from llm_core.quantities import Now
 from llm_core.reservations import reserved_for_another, without_reservation
 from llm_core.site import AccessRule, Station
-from llm_core.state import State
+from llm_core.state import State, StationState
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)  # orders are numbered on from the seconds since: never twice the same
 _WHOLE_STATION = (Order.AVAILABILITY, Order.TRIGGER, Order.EXTENDED_TRIGGER, Order.RESERVE, Order.COMPOSITE_SCHEDULE)
+INOPERATIVE = "inoperative"  # the detail of an order that takes out of use
 REMOTE_TAG = "REMOTE"  # where nobody needs a badge, a start still needs a tag
 
 Result = tuple[State, tuple[Effect, ...]]
@@ -53,6 +54,8 @@ def order_ended(state: State, event: OrderEnded, now: Now) -> Result:
     match event.order:
         case Order.RESET:
             return with_station(state, event.station_id, attrs.evolve(known, reset_ms=now.monotonic_ms)), (Save(entry),)
+        case Order.AVAILABILITY:
+            return with_station(state, event.station_id, _in_use(known, event)), (Save(entry),)
         case Order.RESERVE:
             state, saves = _reserved(state, event)
         case Order.CANCEL_RESERVATION:
@@ -60,6 +63,14 @@ def order_ended(state: State, event: OrderEnded, now: Now) -> Result:
         case _:
             return state, (Save(entry),)
     return state, (*saves, Save(entry))
+
+
+def _in_use(known: StationState, event: OrderEnded) -> StationState:
+    """Which connectors a person took out of use; an order for the whole station counts for each."""
+    connector = event.granted.connector or 0
+    if event.detail == INOPERATIVE:
+        return attrs.evolve(known, inoperative=known.inoperative | {connector})
+    return attrs.evolve(known, inoperative=frozenset() if connector == 0 else known.inoperative - {connector})
 
 
 def _reserved(state: State, event: OrderEnded) -> Result:

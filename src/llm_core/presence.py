@@ -64,6 +64,7 @@ def connected(state: State, event: StationConnected, now: Now) -> Result:
         accepted=station is not None,
         address=event.address,
         path=event.path,
+        reset_ms=None,
     )
     state = with_station(state, event.station_id, known)
     state = _each(state, event.station_id, lambda c: attrs.evolve(c, ledger=books.unanswered_all(c.ledger)))

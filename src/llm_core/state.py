@@ -100,6 +100,7 @@ class StationState:
     clock_ahead_ms: int | None = None  # unknown since its boot
     connectors: tuple[int, ...] = ()
     configuration: Mapping[str, str] = attrs.field(factory=dict)  # its keys, as far as they were read
+    inoperative: frozenset[int] = frozenset()  # connectors that a person took out of use; 0: the station
     reset_ms: int | None = None  # when it was last told to restart, by a person
     turned_away: TurnedAway | None = None
 

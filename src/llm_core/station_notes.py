@@ -21,6 +21,7 @@ class StationNote(StrEnum):
     OFFLINE = "offline"
     RESTARTING = "restarting"
     OUT_OF_SERVICE = "out_of_service"
+    INOPERATIVE = "inoperative"  # a person took it, or a connector of it, out of use
     TURNED_AWAY = "turned_away"  # somebody with this id was refused
     DISOBEYS = "disobeys"
     REJECTS_LIMITS = "rejects_limits"
@@ -54,6 +55,8 @@ def _presence(known: StationState, *, out_of_service: bool) -> Iterator[StationN
         yield StationNote.RESTARTING if restarting else StationNote.OFFLINE
     if out_of_service:
         yield StationNote.OUT_OF_SERVICE
+    if known.inoperative:
+        yield StationNote.INOPERATIVE
     if known.turned_away is not None:
         yield StationNote.TURNED_AWAY
 

@@ -237,3 +237,13 @@ def test_an_operator_that_refuses_a_station_or_a_message_is_an_alarm() -> None:
     assert codes(scene(CPO_SITE, uplink=standing(UplinkState.ACCEPTED, refused=1))) == [(AlarmCode.CPO_REFUSES, "A")]
     assert codes(scene(CPO_SITE, uplink=standing(UplinkState.REFUSED, refused=1))) == [(AlarmCode.CPO_REFUSES, "A")]
     assert codes(scene(CPO_SITE, uplink=standing(UplinkState.PENDING))) == []
+
+
+def test_a_station_that_was_told_to_restart_may_be_away_for_three_minutes() -> None:
+    def away(seconds: int, reset_s: int) -> list[tuple[AlarmCode, str]]:
+        since_ms = NOW_MS - seconds * 1_000
+        return codes(scene(station=StationState(since_ms=since_ms, met=True, reset_ms=NOW_MS - reset_s * 1_000)))
+
+    assert away(179, reset_s=185) == []
+    assert away(180, reset_s=185) == [(AlarmCode.STATION_OFFLINE, "A")]
+    assert away(60, reset_s=30) == [(AlarmCode.STATION_OFFLINE, "A")], "it was gone before it was told to"

@@ -217,3 +217,15 @@ def test_a_reservation_whose_time_is_over_is_forgotten() -> None:
     after = step(stale, StationOrdered("ann", "A", Order.RESET, request=3), NOW)
     assert after.state.reservations == {}
     assert Save(ReservationRecord(5, None)) in after.effects
+
+
+def test_what_a_person_took_out_of_use_is_known_until_it_is_in_use_again() -> None:
+    def after(state: State, connector: int, detail: str) -> State:
+        granted = OrderGranted(connector)
+        ended = OrderEnded("ann", "A", Order.AVAILABILITY, True, "Accepted", granted, detail)
+        return step(state, ended, NOW).state
+
+    state = after(after(house(connectors=2), 1, "inoperative"), 2, "inoperative")
+    assert state.stations["A"].inoperative == {1, 2}
+    assert after(state, 1, "operative").stations["A"].inoperative == {2}
+    assert after(state, 0, "operative").stations["A"].inoperative == frozenset()

@@ -59,6 +59,7 @@ def test_one_that_never_called_is_told_apart_from_one_that_is_away() -> None:
         ({"capabilities": Capabilities(step_ma=100, stacks=False)}, StationNote.ONE_PROFILE),
         ({"capabilities": Capabilities(step_ma=100, decays=False)}, StationNote.NO_FALL_BACK),
         ({"capabilities": Capabilities(step_ma=100, takes_limits=False)}, StationNote.TAKES_NO_LIMIT),
+        ({"inoperative": frozenset({1})}, StationNote.INOPERATIVE),
         ({"clock_ahead_ms": None}, StationNote.CLOCK_UNKNOWN),
         ({"clock_ahead_ms": -11_000}, StationNote.CLOCK_OFF),
         ({"turned_away": TurnedAway(NOON, "10.0.0.9", TurnedAwayFor.WRONG_KEY)}, StationNote.TURNED_AWAY),

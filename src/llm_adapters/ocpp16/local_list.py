@@ -42,6 +42,7 @@ AGAIN_S = 600.0  # where a station did not answer
 USUAL_PIECE = 20
 USUAL_LENGTH = 100
 MOST_PIECES = 500
+AT_ONCE = 8  # a badge that changes makes a thousand lists stale at the same instant
 NOT_SUPPORTED = "not supported"
 _KEYS = (
     "LocalAuthListEnabled",
@@ -68,6 +69,7 @@ class LocalListKeeper:
         self._place = place
         self._inbox = inbox
         self._clock = clock
+        self.turns = asyncio.Semaphore(AT_ONCE)  # shared, where one server keeps many lists
         self._stale = asyncio.Event()
         self._held: dict[str, ListedBadge] | None = None  # what is known to lie there
 
@@ -84,7 +86,8 @@ class LocalListKeeper:
             if not self._is_due():
                 continue
             try:
-                await self._bring_up_to_date()
+                async with self.turns:
+                    await self._bring_up_to_date()
             except Refused as refusal:
                 self._tell(refused=str(refusal))
             except Unanswered:

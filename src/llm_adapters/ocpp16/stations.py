@@ -34,6 +34,7 @@ from llm_adapters.ocpp16.conversation import Conversation
 from llm_adapters.ocpp16.crowd import Crowd
 from llm_adapters.ocpp16.frames import MAX_FRAME_BYTES, MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
 from llm_adapters.ocpp16.limits import refused
+from llm_adapters.ocpp16.local_list import AT_ONCE
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.rpc import Bounds, Link
 from llm_adapters.ocpp16.upstream import Nobody, Upstream
@@ -110,6 +111,7 @@ class StationServer:
         self._commissions: dict[str, asyncio.Task[None]] = {}
         self._kept_out: dict[str, float] = {}
         self.upstream: Upstream = Nobody()
+        self._list_turns = asyncio.Semaphore(AT_ONCE)
         self._told: dict[str, tuple[TurnedAwayFor, float]] = {}
         self._crowd = Crowd(self._caps.total, self._caps.per_address, self._caps.handshake_s)
 
@@ -293,6 +295,7 @@ class StationServer:
         conversation = Conversation(
             link, memory, address, self._inbox, self._clock, bounds, self.vendors, self.upstream
         )
+        conversation.local_list.turns = self._list_turns
         self._conversations[station_id] = conversation
         return conversation
 
