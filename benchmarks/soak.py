@@ -1,10 +1,11 @@
 """Simulated hours of trouble: random sites with every fault on, judged by the plant.
 
     python benchmarks/soak.py --hours 100 --seeds 100 [--first-seed 0] [--processes 2]
+    python benchmarks/soak.py --hours 2000 --seeds 2000                                  the long one
 
 Each seed is a site of 3 to 20 stations and gets its share of the hours. Prints every violation with its seed and
-instant (`--seed` repeats a single one and prints all that the judge found), and how fast time passed. Exit code 1
-when there was a violation.
+instant (`--first-seed N --seeds 1 --hours H --shown 200` repeats one of them alone), and how fast time passed. Exit
+code 1 when there was a violation or a breaker tripped.
 """
 
 from __future__ import annotations

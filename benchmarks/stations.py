@@ -1,4 +1,4 @@
-"""What stations cost, in ratios measured in one run: `uv run python benchmarks/ocpp.py [--quick]`.
+"""What stations cost, in ratios measured in one run: `uv run python benchmarks/stations.py [--quick]`.
 
 - MeterValues answered by the complete server from 20 stations on loopback, against a bare `websockets` server that
   parses and answers the same messages with `json` alone;
