@@ -1219,6 +1219,7 @@ RIGHTS = {
     ("POST", "/badges/scan"): MANAGERS,
     ("DELETE", "/badges/scan"): MANAGERS,
     ("GET", "/badges/refused"): MANAGERS,
+    ("GET", "/badges/{id}/statement"): MANAGERS,
     ("POST", "/badges/refused/{id}"): MANAGERS,
     ("GET", "/sessions"): EVERYBODY,
     ("GET", "/users"): ADMINISTRATORS,

@@ -101,6 +101,7 @@ PAGES = {
     "/bay/ST1/live": EVERYBODY,
     "/badges/edit?id=A1B2C3": BADGE_MANAGERS,
     "/badges/import": BADGE_MANAGERS,
+    "/badges/statement?id=A1B2C3&month=2026-03": BADGE_MANAGERS,
     "/badges/scan/live": BADGE_MANAGERS,
     "/clusters": ADMINISTRATORS,
     "/clusters/new": ADMINISTRATORS,

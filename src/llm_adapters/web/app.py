@@ -30,6 +30,7 @@ from llm_adapters.web.sessions import session_routes
 from llm_adapters.web.settings import settings_routes
 from llm_adapters.web.setup import setup_routes
 from llm_adapters.web.sign_in import sign_in_routes
+from llm_adapters.web.statement import statement_routes
 from llm_adapters.web.stations import station_routes
 from llm_adapters.web.strategy import strategy_routes
 from llm_adapters.web.support import support_routes
@@ -71,6 +72,7 @@ def create_app(desk: Desk) -> Starlette:
             *session_routes(desk),
             *history_routes(desk),
             *badge_routes(desk),
+            *statement_routes(desk),
             *badge_import_routes(desk),
             *settings_routes(desk),
             *setup_routes(desk),
