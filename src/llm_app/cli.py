@@ -18,6 +18,7 @@ from llm_adapters.files.problems import solve_text
 from llm_app.data_commands import Data, add_to
 from llm_app.doors import TlsFiles
 from llm_app.faults import Failure, WrongInput
+from llm_app.meter_cli import meter_app
 from llm_app.wiring import Address, Options, serving
 from llm_core import ProblemError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 add_to(app)
+app.add_typer(meter_app, name="meter")
 
 CONFIG_KEYS = {
     "http": str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.modbus.line import Lines
@@ -11,10 +12,11 @@ from llm_adapters.modbus.meter import ModbusMeter
 from llm_adapters.modbus.models import ModelError
 from llm_adapters.modbus.poller import poll
 from llm_app.controller import Controller
-from llm_core import Clock, Meter, MeterSetup, State
+from llm_core import Clock, Meter, MeterSampled, MeterSetup, MeterTest, Phase, State, check_meter
 
 log = logging.getLogger("llm.meters")
 PERIOD_S = 1.0
+READINGS = 3
 
 
 class Meters:
@@ -25,6 +27,7 @@ class Meters:
         self._clock = clock
         self.catalogue = catalogue
         self._lines = Lines()
+        self._testing = asyncio.Lock()  # one at a time: a meter is no toy
         self._changed = asyncio.Event()
         self._polls: dict[MeterSetup, asyncio.Task[None]] = {}
         controller.watch(self._look)
@@ -58,6 +61,12 @@ class Meters:
         finally:
             await meter.close()
 
+    async def test(self, setup: MeterSetup) -> MeterTest:
+        """Read a meter a few times and judge it; on a line that is in use it waits for its turns."""
+        phases = self._controller.state.site.supply.site_phases
+        async with self._testing:
+            return await tried(lambda: self.meter(setup), setup, phases)
+
     def meter(self, setup: MeterSetup) -> Meter:
         """A meter on the line that it shares with the others. Raises `ModelError`."""
         make = self.catalogue.maker(setup.model)
@@ -67,6 +76,31 @@ class Meters:
             return make(setup, self._clock)
         except Exception as error:  # whatever somebody else's code does
             raise ModelError((f"the vendor's code for “{setup.model}” failed: {error!r}",)) from error
+
+
+async def tried(make: Callable[[], Meter], setup: MeterSetup, phases: tuple[Phase, ...]) -> MeterTest:
+    """Read the meter that `make` makes `READINGS` times, a second apart, and judge it; an error is silence."""
+    try:
+        meter = make()
+    except ModelError as error:
+        return check_meter((), setup, phases, silent_because=str(error))
+    samples: list[MeterSampled] = []
+    try:
+        for number in range(READINGS):
+            if number:
+                await asyncio.sleep(PERIOD_S)
+            sample = await meter.read()
+            if sample is not None:
+                samples.append(sample)
+    finally:
+        await meter.close()
+    return check_meter(
+        samples,
+        setup,
+        phases,
+        silent_because=getattr(meter, "silent_because", None),
+        identified=getattr(meter, "identified", None),
+    )
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -341,6 +341,7 @@ def _desk(
         accounts=running.accounts,
         archive=shelves.store,
         history=shelves.history,
+        test_meter=meters.test,
         station_keys=shelves.keys,
         hand_key=stations.hand_key,
         clock=clock,

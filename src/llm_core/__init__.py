@@ -149,6 +149,7 @@ from llm_core.local_lists import (
     LocalList,
     LocalListTold,
 )
+from llm_core.meter_check import Finding, Found, MeterTest, check_meter
 from llm_core.orders import (
     ConfigurationRead,
     Order,
@@ -255,6 +256,7 @@ from llm_core.site import (
     System,
     check,
     floors,
+    meter_faults,
 )
 from llm_core.standalone import (
     digest_of,
@@ -381,6 +383,7 @@ __all__ = [
     "Fault",
     "Finding",
     "Floor",
+    "Found",
     "FoundBadge",
     "Grant",
     "GrantReason",
@@ -410,6 +413,7 @@ __all__ = [
     "MeterSampled",
     "MeterSetup",
     "MeterState",
+    "MeterTest",
     "MeterValuesReceived",
     "Mode",
     "ModelMemory",
@@ -537,6 +541,7 @@ __all__ = [
     "authorise",
     "broken_rules",
     "check",
+    "check_meter",
     "clock_session",
     "close_session",
     "continuous",
@@ -556,6 +561,7 @@ __all__ = [
     "may",
     "may_create",
     "may_stop",
+    "meter_faults",
     "meter_session",
     "normalise",
     "open_session",

@@ -357,48 +357,53 @@ def _meter_faults(site: Site) -> Iterator[Fault]:
         at = f"/meters/{index}"
         if meter.node not in nodes or measured.count(meter.node) > 1:
             yield Fault(f"{at}/node", f"“{meter.node}” is no node, or has two meters")
-        if not meter.model:
-            yield Fault(f"{at}/model", "must be given")
-        if not meter.is_read:
-            yield from _assumed_load_faults(meter, at)
-            continue
-        yield from _line_faults(meter, at)
-        if speeches.setdefault(meter.line, meter.line_speech) != meter.line_speech:
+        yield from (Fault(f"{at}{fault.pointer}", fault.text) for fault in meter_faults(meter))
+        if meter.is_read and speeches.setdefault(meter.line, meter.line_speech) != meter.line_speech:
             yield Fault(f"{at}/transport", "another meter speaks differently on the same line")
-        ct = meter.ct
-        if ct is not None and not (75 <= ct.primary_a <= 6000 and ct.secondary_a in (1, 5)):
-            yield Fault(f"{at}/ct", "primary must lie between 75 and 6000 A, secondary must be 1 or 5 A")
-        if ct is not None and ct.applied_by not in ("meter", "manager"):
-            yield Fault(f"{at}/ct/applied_by", "must be meter or manager")
-        if any(meter.load_ma):
-            yield Fault(f"{at}/load_a", "a meter that is read needs no assumed load")
 
 
-def _assumed_load_faults(meter: MeterSetup, at: str) -> Iterator[Fault]:
+def meter_faults(meter: MeterSetup) -> Iterator[Fault]:
+    """What is wrong with a meter by itself, pointing into it."""
+    if not meter.model:
+        yield Fault("/model", "must be given")
+    if not meter.is_read:
+        yield from _assumed_load_faults(meter)
+        return
+    yield from _line_faults(meter)
+    ct = meter.ct
+    if ct is not None and not (75 <= ct.primary_a <= 6000 and ct.secondary_a in (1, 5)):
+        yield Fault("/ct", "primary must lie between 75 and 6000 A, secondary must be 1 or 5 A")
+    if ct is not None and ct.applied_by not in ("meter", "manager"):
+        yield Fault("/ct/applied_by", "must be meter or manager")
+    if any(meter.load_ma):
+        yield Fault("/load_a", "a meter that is read needs no assumed load")
+
+
+def _assumed_load_faults(meter: MeterSetup) -> Iterator[Fault]:
     if not all(0 <= load_ma <= MOST_MA for load_ma in meter.load_ma):
-        yield Fault(f"{at}/load_a", f"must lie between 0 and {MOST_MA // 1000} A")
+        yield Fault("/load_a", f"must lie between 0 and {MOST_MA // 1000} A")
     if meter.model == MANUAL and not any(meter.load_ma):
-        yield Fault(f"{at}/load_a", "must say what the other consumers draw at the most")
+        yield Fault("/load_a", "must say what the other consumers draw at the most")
 
 
-def _line_faults(meter: MeterSetup, at: str) -> Iterator[Fault]:
+def _line_faults(meter: MeterSetup) -> Iterator[Fault]:
     if meter.transport not in TRANSPORTS:
-        yield Fault(f"{at}/transport", f"must be one of {', '.join(TRANSPORTS)}")
+        yield Fault("/transport", f"must be one of {', '.join(TRANSPORTS)}")
     elif meter.transport == "rtu":
         if not meter.serial:
-            yield Fault(f"{at}/serial", "must name the serial line, like /dev/ttyUSB0")
+            yield Fault("/serial", "must name the serial line, like /dev/ttyUSB0")
         if not 1_200 <= meter.baud <= 115_200:
-            yield Fault(f"{at}/baud", "must lie between 1200 and 115200")
+            yield Fault("/baud", "must lie between 1200 and 115200")
         if meter.parity not in PARITIES:
-            yield Fault(f"{at}/parity", f"must be one of {', '.join(PARITIES)}")
+            yield Fault("/parity", f"must be one of {', '.join(PARITIES)}")
         if meter.stop_bits not in (1, 2):
-            yield Fault(f"{at}/stop_bits", "must be 1 or 2")
+            yield Fault("/stop_bits", "must be 1 or 2")
     elif not meter.host:
-        yield Fault(f"{at}/host", "model and host must be given")
+        yield Fault("/host", "model and host must be given")
     if not 1 <= meter.port <= 65_535:
-        yield Fault(f"{at}/port", "must lie between 1 and 65535")
+        yield Fault("/port", "must lie between 1 and 65535")
     if not 0 <= meter.unit <= 255:
-        yield Fault(f"{at}/unit", "must lie between 0 and 255")
+        yield Fault("/unit", "must lie between 0 and 255")
 
 
 def _access_faults(site: Site) -> Iterator[Fault]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-from llm_core import PerPhase, Place, Slice, Span, StoreError
+from llm_core import (
+    PHASES,
+    MeterSampled,
+    MeterSetup,
+    MeterTest,
+    PerPhase,
+    Place,
+    Slice,
+    Span,
+    StoreError,
+    check_meter,
+)
 
 LENGTHS = {Span.MINUTE: timedelta(minutes=1), Span.QUARTER: timedelta(minutes=15), Span.DAY: timedelta(days=1)}
 LIMIT_MA = PerPhase.same(50_000)
@@ -46,3 +57,11 @@ def wave(place: Place, at: datetime, length: timedelta) -> Slice:
         energy_wh=None if total_ma is None else round(sum(total_ma) * 0.23 * hours),
         cars_wh=round(sum(cars_ma) * 0.23 * hours),
     )
+
+
+async def silent_meter(setup: MeterSetup) -> MeterTest:
+    """A test of a meter that never answers, except at the host `good`."""
+    if setup.host == "good":
+        sample = MeterSampled("site", (10_250, -2_000, 0), 1, 1, (230_100, 231_000, 229_000), 1_900, 5_000, 7, 50_010)
+        return check_meter([sample], setup, PHASES, identified=True)
+    return check_meter([], setup, PHASES, silent_because="no connection")

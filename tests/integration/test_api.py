@@ -23,7 +23,7 @@ from memory_keys import MemoryKeys
 from memory_uplink import MemoryUplink
 from starlette.applications import Starlette
 
-from integration.made_up_history import WaveHistory
+from integration.made_up_history import WaveHistory, silent_meter
 from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.web.api import api_routes
@@ -272,6 +272,7 @@ def served() -> Iterator[House]:
         accounts=people,
         archive=shelf,
         history=WaveHistory(),
+        test_meter=silent_meter,
         clock=clock,
         station_keys=keys,
         hand_key=keys.hand,

@@ -19,7 +19,7 @@ import uvicorn
 from memory_keys import MemoryKeys
 from memory_uplink import MemoryUplink
 
-from integration.made_up_history import WaveHistory
+from integration.made_up_history import WaveHistory, silent_meter
 from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
@@ -516,6 +516,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         accounts=people,
         archive=Shelf(ended_sessions()),
         history=WaveHistory(),
+        test_meter=silent_meter,
         clock=Clock(),
         station_keys=MemoryKeys(),
         hand_key=MemoryKeys().hand,

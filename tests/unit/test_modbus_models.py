@@ -64,13 +64,10 @@ def floats(**changes: object) -> MeterModel:
     return attrs.evolve(MeterModel("m", "M", 4, "big", points), **changes)  # type: ignore[arg-type]
 
 
-ONE_PHASE = {"hager_ecr140d", "sunspec_201"}
-
-
 @pytest.mark.parametrize("model_id", CATALOGUE)
 def test_every_model_that_comes_along_can_measure_each_phase(model_id: str) -> None:
     model = CATALOGUE.find(model_id)
-    assert {f"current_{phase}" for phase in PHASES if phase == "L1" or model_id not in ONE_PHASE} <= set(model.points)
+    assert {f"current_{phase}" for phase in PHASES[: model.phases]} <= set(model.points)
     assert model.sign_from_power or (model.doubt and not any(name.startswith("power_") for name in model.points))
     assert model.ports
 
@@ -156,6 +153,7 @@ def test_the_good_model_is_good(tmp_path: Path) -> None:
         ),
         ("sign_from", 'ports = ["usb"]\nsign_from', 5),
         ("sign_from", "unit = 300\nsign_from", 5),
+        ("sign_from", "phases = 4\nsign_from", 5),
         ('name = "Mine"', 'name = "Mine', 2),
         ("[points]", '[[not_a_value]]\ntype = "int16"\nleast = 2\nmost = 1\n[points]', 7),
         ("[points]", '[[not_a_value]]\ntype = "float32"\nleast = 2\nmost = 2\n[points]', 7),

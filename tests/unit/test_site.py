@@ -27,6 +27,7 @@ from llm_core import (
     Supply,
     check,
     floors,
+    meter_faults,
 )
 from llm_core.site import MOST_MA, on_phases
 from unit.strategies import sites, stations
@@ -311,3 +312,9 @@ def test_what_stands_in_for_a_meter_is_no_device_and_in_static_mode_no_building(
     static = attrs.evolve(dynamic, supply=Supply(Mode.STATIC))
     assert static.assumed(SITE) is None
     assert static.assumed("default") is sub
+
+
+def test_a_meter_is_judged_by_itself_too() -> None:
+    assert list(meter_faults(METER)) == []
+    assert [fault.pointer for fault in meter_faults(attrs.evolve(METER, host="", unit=300))] == ["/host", "/unit"]
+    assert [fault.pointer for fault in meter_faults(MeterSetup(SITE, "", "h"))] == ["/model"]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from pymodbus import FramerType
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
@@ -42,6 +43,7 @@ class Line:
         self._setup = setup
         self._lock = asyncio.Lock()
         self._client: Client | None = None
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # done: the connection is gone
         self._free_from_s = 0.0
         self.generation = 0
         self.users = 0
@@ -65,7 +67,8 @@ class Line:
             return
         self.drop()
         await self._rest(0)
-        client = self._client_for(timeout_s)
+        lost = self._lost = asyncio.get_running_loop().create_future()
+        client = self._client_for(timeout_s, lambda is_up: None if is_up or lost.done() else lost.set_result(None))
         self._client = client
         self.generation += 1
         if not await client.connect():
@@ -94,7 +97,15 @@ class Line:
         if client is None:
             raise ConnectionError("no connection")
         read = client.read_holding_registers if function_code == 3 else client.read_input_registers
-        response = await read(address, count=count, device_id=unit)
+        asking = asyncio.ensure_future(read(address, count=count, device_id=unit))
+        try:
+            waiting: set[asyncio.Future[Any]] = {asking, self._lost}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asking.cancel()  # does nothing to an answer
+        if self._lost.done() and not asking.done():
+            raise ConnectionError("the connection was lost")
+        response = await asking
         self._free_from_s = asyncio.get_running_loop().time()
         if response.isError():
             return int(response.exception_code)
@@ -116,7 +127,7 @@ class Line:
         if self._setup.transport != "tcp":
             self._free_from_s = asyncio.get_running_loop().time() + QUIET_S
 
-    def _client_for(self, timeout_s: float) -> Client:
+    def _client_for(self, timeout_s: float, told: Callable[[bool], None]) -> Client:
         setup = self._setup
         if setup.transport == "rtu":
             return AsyncModbusSerialClient(
@@ -128,6 +139,7 @@ class Line:
                 timeout=timeout_s,
                 retries=0,
                 reconnect_delay=0,
+                trace_connect=told,
             )
         return AsyncModbusTcpClient(
             setup.host,
@@ -136,6 +148,7 @@ class Line:
             timeout=timeout_s,
             retries=0,
             reconnect_delay=0,
+            trace_connect=told,
         )
 
 

@@ -73,6 +73,8 @@ def _faults(model: MeterModel, file_id: str) -> Iterator[tuple[str, str]]:
         yield "pause_ms", f"must lie between 0 and {MOST_PAUSE_MS} ms"
     if not 0 <= model.unit <= 255:
         yield "unit", "must lie between 0 and 255"
+    if not 1 <= model.phases <= 3:
+        yield "phases", "must be 1, 2 or 3"
     if model.sunspec is not None and not (model.sunspec.model > 0 and 0 < model.sunspec.length <= 0xFFFF):
         yield "sunspec", "a SunSpec model has a number and a length"
     yield from _point_faults(model)

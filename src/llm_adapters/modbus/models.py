@@ -112,7 +112,8 @@ class Block:
 class MeterModel:
     """A kind of meter. `sign_from_power` says that the current is unsigned and takes the sign of its phase's power;
     `max_gap` how many registers nobody asked for a read may run over; `pause_ms` lies between two requests; `doubt`
-    is what is not known for sure of this map; `unit` and `ports` are what such a meter usually has."""
+    is what is not known for sure of this map; `unit` and `ports` are what such a meter usually has,
+    `phases` how many it measures, from L1 on."""
 
     id: str
     name: str
@@ -128,6 +129,7 @@ class MeterModel:
     sunspec: SunSpec | None = None
     ports: tuple[Literal["rs485", "ethernet"], ...] = ()
     unit: int = 1
+    phases: int = 3
     doubt: str = ""
 
     def raw(self, encoding: Encoding, words: tuple[int, ...]) -> int | float:

@@ -16,6 +16,8 @@ from llm_core import (
     History,
     Inbox,
     KeyHandover,
+    MeterSetup,
+    MeterTest,
     NotSaved,
     Session,
     State,
@@ -57,6 +59,7 @@ class Desk:
     accounts: Accounts
     archive: Archive
     history: History
+    test_meter: Callable[[MeterSetup], Awaitable[MeterTest]]
     clock: Clock
     station_url: str
     version: str

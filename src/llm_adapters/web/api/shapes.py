@@ -153,8 +153,12 @@ _TRANSFORMER: Record[CurrentTransformer] = Record(
 
 
 def meters(models: Collection[str], phases: tuple[Phase, ...] = PHASES) -> Shape[tuple[MeterSetup, ...]]:
-    """All meters; each of one of these models (empty: any), or of those that stand for none."""
-    record: Record[MeterSetup] = Record(
+    return listed(meter(models, phases).shape(MeterSetup(SITE, "")), MOST_ENTRIES)
+
+
+def meter(models: Collection[str], phases: tuple[Phase, ...] = PHASES) -> Record[MeterSetup]:
+    """A meter of one of these models (empty: any), or of those that stand for none."""
+    return Record(
         Member("node", "node", ID),
         Member("model", "model", _model(models), required=True),
         Member("transport", "transport", choice(*TRANSPORTS)),
@@ -170,7 +174,6 @@ def meters(models: Collection[str], phases: tuple[Phase, ...] = PHASES) -> Shape
         Member("invert", "invert", BOOLEAN),
         Member("load_a", "load_ma", per_phase(phases)),
     )
-    return listed(record.shape(MeterSetup(SITE, "")), MOST_ENTRIES)
 
 
 def _model(models: Collection[str]) -> Shape[str]:
