@@ -149,7 +149,7 @@ from llm_core.local_lists import (
     LocalList,
     LocalListTold,
 )
-from llm_core.meter_check import Finding, Found, MeterTest, check_meter
+from llm_core.meter_check import MeterFinding, MeterFound, MeterTest, check_meter
 from llm_core.orders import (
     ConfigurationRead,
     Order,
@@ -383,7 +383,6 @@ __all__ = [
     "Fault",
     "Finding",
     "Floor",
-    "Found",
     "FoundBadge",
     "Grant",
     "GrantReason",
@@ -409,6 +408,8 @@ __all__ = [
     "LocalList",
     "LocalListTold",
     "Meter",
+    "MeterFinding",
+    "MeterFound",
     "MeterPhase",
     "MeterSampled",
     "MeterSetup",

@@ -18,7 +18,7 @@ SLACK_W = 100
 TELLING_W = 1_000  # below, a power factor may be anything
 
 
-class Finding(StrEnum):
+class MeterFinding(StrEnum):
     """What may be wrong, worst first."""
 
     SILENT = "silent"
@@ -32,10 +32,10 @@ class Finding(StrEnum):
 
 
 @attrs.frozen
-class Found:
+class MeterFound:
     """A finding, on a phase where it is one's own."""
 
-    finding: Finding
+    finding: MeterFinding
     phase: Phase | None = None
 
 
@@ -47,7 +47,7 @@ class MeterTest:
     sample: MeterSampled | None
     silent_because: str | None
     identified: bool | None
-    found: tuple[Found, ...] = ()
+    found: tuple[MeterFound, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -64,32 +64,32 @@ def check_meter(
 ) -> MeterTest:
     """Judge readings taken one after the other, on the phases that the site has."""
     if not samples:
-        finding = Finding.ANOTHER_METER if identified is False else Finding.SILENT
-        return MeterTest(None, silent_because or "no reading came", identified, (Found(finding),))
+        finding = MeterFinding.ANOTHER_METER if identified is False else MeterFinding.SILENT
+        return MeterTest(None, silent_because or "no reading came", identified, (MeterFound(finding),))
     last = samples[-1]
-    found = [Found(Finding.ANOTHER_METER)] if identified is False else []
+    found = [MeterFound(MeterFinding.ANOTHER_METER)] if identified is False else []
     for phase in phases:
         found += _on(phase, last, setup)
     if _disagrees(last):
-        found.append(Found(Finding.POWER_DISAGREES))
+        found.append(MeterFound(MeterFinding.POWER_DISAGREES))
     if len(samples) > 2 and len({sample.fingerprint for sample in samples}) == 1:
-        found.append(Found(Finding.REPEATS))
-    order = list(Finding)
+        found.append(MeterFound(MeterFinding.REPEATS))
+    order = list(MeterFinding)
     return MeterTest(last, None, identified, tuple(sorted(found, key=lambda each: order.index(each.finding))))
 
 
-def _on(phase: Phase, sample: MeterSampled, setup: MeterSetup) -> Iterator[Found]:
+def _on(phase: Phase, sample: MeterSampled, setup: MeterSetup) -> Iterator[MeterFound]:
     index = PHASES.index(phase)
     current_ma, voltage_mv = sample.current_ma[index], sample.voltage_mv[index]
     if current_ma is None:
-        yield Found(Finding.PHASE_MISSING, phase)
+        yield MeterFound(MeterFinding.PHASE_MISSING, phase)
         return
     if voltage_mv is not None and not LEAST_MV <= voltage_mv <= MOST_MV:
-        yield Found(Finding.VOLTAGE, phase)
+        yield MeterFound(MeterFinding.VOLTAGE, phase)
     if setup.ct is None and abs(current_ma) > DIRECT_MA:
-        yield Found(Finding.ABOVE_DIRECT, phase)
+        yield MeterFound(MeterFinding.ABOVE_DIRECT, phase)
     if current_ma < -FEEDS_IN_MA:
-        yield Found(Finding.FEEDS_IN, phase)
+        yield MeterFound(MeterFinding.FEEDS_IN, phase)
 
 
 def _disagrees(sample: MeterSampled) -> bool:

@@ -40,7 +40,7 @@ def test_a_meter_is_tried_before_it_is_saved(admin: httpx.Client) -> None:
             {
                 "code": "feeds_in",
                 "phase": "L2",
-                "text": "Current is fed in: right with solar panels, else turn the transformer, or set invert.",
+                "text": "Current is fed in: right with solar panels; else turn the transformer or set invert.",
             }
         ],
     }

@@ -14,6 +14,7 @@ from llm_core import (
     PHASES,
     SITE,
     STATIONS,
+    AccessRule,
     Cluster,
     CurrentTransformer,
     MeterSetup,
@@ -318,3 +319,7 @@ def test_a_meter_is_judged_by_itself_too() -> None:
     assert list(meter_faults(METER)) == []
     assert [fault.pointer for fault in meter_faults(attrs.evolve(METER, host="", unit=300))] == ["/host", "/unit"]
     assert [fault.pointer for fault in meter_faults(MeterSetup(SITE, "", "h"))] == ["/model"]
+
+
+def test_an_operator_judges_badges_exactly_while_the_connection_to_it_is_on() -> None:
+    assert faults(Site(access=AccessRule.CPO)) == ["/access/rule"]

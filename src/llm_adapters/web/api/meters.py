@@ -14,7 +14,7 @@ from llm_core import (
     PHASES,
     SITE,
     Fault,
-    Finding,
+    MeterFinding,
     MeterSampled,
     MeterSetup,
     MeterTest,
@@ -24,14 +24,14 @@ from llm_core import (
 )
 
 TEXTS = {
-    Finding.SILENT: "The meter gives no reading.",
-    Finding.ANOTHER_METER: "Another meter answers, or one that does not say that it is this model.",
-    Finding.PHASE_MISSING: "There is no current that can be believed.",
-    Finding.VOLTAGE: "The voltage is none of a 230 V network.",
-    Finding.POWER_DISAGREES: "Power and currents do not fit: is the transformers' ratio applied twice, or not at all?",
-    Finding.ABOVE_DIRECT: "More than 63 A without transformers: are they set?",
-    Finding.FEEDS_IN: "Current is fed in: right with solar panels, else turn the transformer, or set invert.",
-    Finding.REPEATS: "Every register stayed the same: frozen, or nothing changes at all.",
+    MeterFinding.SILENT: "The meter gives no reading.",
+    MeterFinding.ANOTHER_METER: "Another meter answers, or one that does not say that it is this model.",
+    MeterFinding.PHASE_MISSING: "There is no current that can be believed.",
+    MeterFinding.VOLTAGE: "The voltage is none of a 230 V network.",
+    MeterFinding.POWER_DISAGREES: "Power and currents do not fit: is the ratio of the transformers applied twice, or not?",
+    MeterFinding.ABOVE_DIRECT: "More than 63 A without transformers: are they set?",
+    MeterFinding.FEEDS_IN: "Current is fed in: right with solar panels; else turn the transformer or set invert.",
+    MeterFinding.REPEATS: "Every register stayed the same: frozen, or nothing changes at all.",
 }
 """For who reads JSON; people read them in their own language."""
 
