@@ -28,7 +28,7 @@ TEXTS = {
     MeterFinding.ANOTHER_METER: "Another meter answers, or one that does not say that it is this model.",
     MeterFinding.PHASE_MISSING: "There is no current that can be believed.",
     MeterFinding.VOLTAGE: "The voltage is none of a 230 V network.",
-    MeterFinding.POWER_DISAGREES: "Power and currents do not fit: is the ratio of the transformers applied twice, or not?",
+    MeterFinding.POWER_DISAGREES: "Power and currents do not fit: is the transformers' ratio applied once?",
     MeterFinding.ABOVE_DIRECT: "More than 63 A without transformers: are they set?",
     MeterFinding.FEEDS_IN: "Current is fed in: right with solar panels; else turn the transformer or set invert.",
     MeterFinding.REPEATS: "Every register stayed the same: frozen, or nothing changes at all.",
