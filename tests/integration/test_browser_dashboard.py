@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from browsing import DESK, NEEDS_CHROMIUM, PHONE, Open
+from playwright.sync_api import expect
 from web_scene import PASSWORD, Served, busy, empty, hostile, serving, twenty
 
 from llm_adapters.web import app, dashboard
 from llm_core import PerPhase
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 PAGES = ("/", "/stations", "/stations/EV-NEW-01", "/sessions", "/history", "/badges", "/settings", "/set-password")
 TOUCH_PX = 44
 TOKENS = Path(app.__file__).parent / "static" / "tokens.css"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -45,52 +32,6 @@ def running() -> Iterator[Served]:
 def served(running: Served) -> Served:
     running.begin_again(busy())
     return running
-
-
-@attrs.define
-class Watched:
-    """A page, and what it said and asked for behind the user's back."""
-
-    page: Page
-    said: list[str] = attrs.field(factory=list)
-    asked: list[str] = attrs.field(factory=list)
-
-    def attach(self) -> None:
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-
-
-@pytest.fixture
-def open_page(chromium: Browser) -> Iterator[Callable[..., Watched]]:
-    """Opens a page in a browser of its own; at the end nothing may have been said, and nothing foreign asked for."""
-    contexts: list[tuple[BrowserContext, Watched, str, bool]] = []
-
-    def open_at(
-        served: Served, path: str = "/", name: str = "administrator", *, quiet: bool = True, **options: object
-    ) -> Watched:
-        context = chromium.new_context(**{"viewport": DESK, "locale": "en", **options})  # type: ignore[arg-type]
-        watched = Watched(context.new_page())
-        watched.attach()
-        contexts.append((context, watched, served.url, quiet))
-        watched.page.goto(f"{served.url}/login", wait_until="domcontentloaded")
-        watched.page.fill("#name", name)
-        watched.page.fill("#password", served.people.passwords[name])
-        watched.page.click("form.card button")
-        watched.page.wait_for_url(lambda url: "/login" not in url, wait_until="domcontentloaded")
-        if path != "/":
-            watched.page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
-        return watched
-
-    yield open_at
-    for context, watched, url, quiet in contexts:
-        context.close()
-        assert [asked for asked in watched.asked if not asked.startswith((url, "data:"))] == []
-        assert watched.said == [] or not quiet
-
-
-Open = Callable[..., Watched]
 
 
 def test_the_dashboard_follows_the_state_without_a_reload(served: Served, open_page: Open) -> None:
@@ -211,6 +152,8 @@ def test_twenty_stations_fit_a_desk_screen(served: Served, open_page: Open) -> N
     page = open_page(served, "/?size=20").page
     expect(page.locator("#rows tbody tr")).to_have_count(20)
     assert page.evaluate("document.documentElement.scrollWidth") <= DESK["width"]
+    bottom = page.evaluate("document.querySelector('#rows tbody tr:last-child').getBoundingClientRect().bottom")
+    assert bottom <= DESK["height"]
 
 
 def test_every_control_has_a_name(served: Served, open_page: Open) -> None:

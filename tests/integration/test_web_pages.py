@@ -107,6 +107,8 @@ PAGES = {
     "/clusters/new": ADMINISTRATORS,
     "/clusters/c2": ADMINISTRATORS,
     "/strategy": ADMINISTRATORS,
+    "/uplink": ADMINISTRATORS,
+    "/uplink/live": ADMINISTRATORS,
     "/users": BADGE_MANAGERS,
     "/users/edit?name=standard": ADMINISTRATORS,
     "/audit": ADMINISTRATORS,
@@ -125,6 +127,7 @@ MENU = (
     "/settings",
     "/clusters",
     "/strategy",
+    "/uplink",
     "/users",
     "/system",
     "/audit",
@@ -141,6 +144,7 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/stations/bulk": (ADMINISTRATORS, {"stations": "ST1", "max_a": "20"}),
     "/stations/ST1/order": (ADMINISTRATORS, {"order": "reset"}),
     "/clusters/c2": (ADMINISTRATORS, {"name": "West", "parent": "default", "limit_a": "20"}),
+    "/uplink": (ADMINISTRATORS, {"enabled": "", "url": "", "offline": "local", "ocpp_id_0": "NL-1"}),
     "/strategy": (ADMINISTRATORS, {"strategy": "priority", "rotation_min": "10"}),
     "/settings/supply": (ADMINISTRATORS, SUPPLY),
     "/settings/meter": (ADMINISTRATORS, METER),
@@ -603,12 +607,12 @@ def test_the_list_is_filtered_by_label_and_cut_into_pages(served: Served) -> Non
         ),
     )
     with signed_in(served, "standard") as client:
-        found = Reader(client.get("/", params={"q": "visitor"}).text).text
+        found = Reader(client.get("/", params={"q": "visitor", "size": "10"}).text).text
         assert "Visitor 00" in found
         assert "Visitor 09" in found
         assert "Visitor 10" not in found
         assert "Bay 1" not in found.split("Why")[1]
-        second = Reader(client.get("/", params={"q": "visitor", "page": "2"}).text).text
+        second = Reader(client.get("/", params={"q": "visitor", "size": "10", "page": "2"}).text).text
         assert "Visitor 10" in second
         assert "Visitor 09" not in second
         assert "Visitor 14" in client.get("/", params={"q": "visitor", "size": "20"}).text

@@ -37,6 +37,7 @@ from llm_core import (
     GrantReason,
     Mode,
     NodeView,
+    OfflinePolicy,
     OrderFault,
     PasswordRule,
     PerPhase,
@@ -51,6 +52,7 @@ from llm_core import (
     Status,
     Strategy,
     Supply,
+    UplinkState,
     Verdict,
 )
 
@@ -91,6 +93,10 @@ def why(view: ConnectorView | None, station: StationView = BAY_1, state: State |
         (words_module.ACCESS_HELP, AccessRule),
         (words_module.DASHBOARD_HELP, Dashboard),
         (words_module.ROLE_HELP, Role),
+        (words_module.OFFLINE_POLICIES, OfflinePolicy),
+        (words_module.OFFLINE_HELP, OfflinePolicy),
+        (words_module.UPLINK_STATES, UplinkState),
+        (words_module.UPLINK_KINDS, UplinkState),
         (words_module.ACCESS_RULES, AccessRule),
         (words_module.DASHBOARDS, Dashboard),
         (words_module.ROLES, Role),
@@ -137,7 +143,7 @@ def test_a_shared_limit_names_its_phase_its_node_and_with_how_many() -> None:
 
 
 def test_a_waiting_car_is_told_its_place_in_the_row() -> None:
-    assert why(connector(GrantReason.WAITING, turn=(2, 3))) == "Waiting, number 2 of 3; turns every 15 min."
+    assert why(connector(GrantReason.WAITING, turn=(2, 3))) == "Waiting, number 2 of 3; next turn 14:15."
 
 
 def test_a_car_that_takes_less_than_it_may_is_said_to_want_no_more() -> None:

@@ -35,6 +35,7 @@ from llm_adapters.web.stations import station_routes
 from llm_adapters.web.strategy import strategy_routes
 from llm_adapters.web.support import support_routes
 from llm_adapters.web.system import system_routes
+from llm_adapters.web.uplink import uplink_routes
 from llm_adapters.web.users import user_routes
 from llm_adapters.web.words import N_
 
@@ -79,6 +80,7 @@ def create_app(desk: Desk) -> Starlette:
             *cluster_routes(desk),
             *strategy_routes(desk),
             *system_routes(desk),
+            *uplink_routes(desk),
             *user_routes(desk),
             *audit_routes(desk),
             *support_routes(desk),

@@ -19,6 +19,7 @@ from llm_core import AuditEntry, Permission
 
 ROWS = 50
 LONGEST_TEXT = 200
+SAYS_NOTHING = frozenset({"None", "''", "False", "()"})
 
 
 @attrs.frozen
@@ -47,6 +48,8 @@ def _parts(entry: AuditEntry) -> tuple[tuple[str, str, str], ...]:
     old, new = dict(_settings(entry.old)), dict(_settings(entry.new))
     if old.keys() == new.keys() and old:
         return tuple((name, _short(old[name]), _short(new[name])) for name in old if old[name] != new[name])
+    if new and not entry.old:
+        return tuple((name, "", _short(value)) for name, value in new.items() if value not in SAYS_NOTHING)
     return (("", _short(entry.old), _short(entry.new)),)
 
 

@@ -33,6 +33,8 @@ MOST_VARIANTS = 500
 RECHECK_S = 10
 OLD_MS = 10_000
 """Values that the control loop has not renewed for so long are called old."""
+MOST_AIRY = 12
+"""More rows than this are set closely, so that twenty stations fit one screen of 1280 × 800."""
 
 
 @attrs.frozen
@@ -77,7 +79,9 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
     state, utc, now_ms = desk.inbox.state, desk.clock.utc(), desk.clock.monotonic_ms()
     seen, supply = overview(state, now_ms), state.site.supply
     rows = table(state, seen, variant.words, utc, names=variant.names)
+    part = cut(list(matching(rows, variant.listing.query)), variant.listing)
     adopted = [station for station in seen.stations if station.presence is not Presence.PENDING]
+    names = variant.names
     age_ms = now_ms - state.ticked_ms if state.ticked_ms is not None else 0
     return {
         "seen": seen,
@@ -100,7 +104,13 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
         ],
         "nodes": [(variant.words.node_title(state.site, node.node), node) for node in node_bars(state)],
         "listing": variant.listing,
-        "rows": cut(list(matching(rows, variant.listing.query)), variant.listing),
+        "rows": part,
+        "dense": len(part.items) > MOST_AIRY,
+        "outside": [
+            (variant.words.outside(state.site, held.record.limit, utc), held.record.limit.reason if names else "")
+            for held in state.limits.values()
+            if held.holds
+        ],
         "old_s": age_ms // 1000 if age_ms > OLD_MS else None,
     }
 

@@ -49,6 +49,7 @@ MENU = (
     Entry("/settings", N_("General settings"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/clusters", N_("Clusters"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/strategy", N_("Load shedding strategy"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/uplink", N_("Charge point operator"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/users", N_("User management"), Permission.CREATE_STANDARD_USERS, CONFIGURATION),
     Entry("/system", N_("System settings"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/audit", N_("Changes"), Permission.ADMINISTER, CONFIGURATION),

@@ -15,6 +15,7 @@ from llm_adapters.web.words import StatusWord, Words
 from llm_core import ConnectorView, Overview, Presence, State, StationView
 
 PAGE_SIZES = (10, 20, 50)
+USUAL_SIZE = 20
 LONGEST_FILTER = 50
 Item = TypeVar("Item")
 
@@ -24,7 +25,7 @@ class Listing:
     """Which part of a list somebody looks at."""
 
     query: str = ""
-    size: int = PAGE_SIZES[0]
+    size: int = USUAL_SIZE
     page: int = 1
 
     @classmethod
@@ -33,7 +34,7 @@ class Listing:
         size, page = params.get("size", ""), params.get("page", "")
         return cls(
             query=params.get("q", "").strip()[:LONGEST_FILTER],
-            size=int(size) if size in map(str, PAGE_SIZES) else PAGE_SIZES[0],
+            size=int(size) if size in map(str, PAGE_SIZES) else USUAL_SIZE,
             page=int(page) if re.fullmatch(r"[1-9][0-9]{0,5}", page) else 1,
         )
 

@@ -27,8 +27,10 @@ from llm_core import (
     BadgeType,
     ConnectorView,
     Dashboard,
+    ExternalLimit,
     GrantReason,
     Mode,
+    OfflinePolicy,
     PasswordRule,
     Presence,
     Role,
@@ -37,6 +39,7 @@ from llm_core import (
     StationView,
     Status,
     Strategy,
+    UplinkState,
     Verdict,
 )
 
@@ -110,6 +113,7 @@ CHANGES = {
     "PutMeters": N_("Meters"),
     "PutSharing": N_("Load shedding strategy"),
     "PutAccess": N_("Access"),
+    "PutUplink": N_("Charge point operator"),
     "PutStation": N_("Station"),
     "PutStations": N_("Stations"),
     "RemoveStation": N_("Station removed"),
@@ -122,6 +126,32 @@ CHANGES = {
     "availability": N_("In or out of use"),
 }
 """What the audit trail calls a change, in words; what stands not here is shown as it is."""
+OFFLINE_POLICIES = {
+    OfflinePolicy.CACHED: N_("Whom the operator knew"),
+    OfflinePolicy.LOCAL: N_("The badges here"),
+    OfflinePolicy.REFUSE: N_("Nobody"),
+}
+OFFLINE_HELP = {
+    OfflinePolicy.CACHED: N_("Badges that the operator let in before go on charging."),
+    OfflinePolicy.LOCAL: N_("The list under “Charging authorisation” decides meanwhile."),
+    OfflinePolicy.REFUSE: N_("Nobody starts until the operator answers again; who charges goes on."),
+}
+UPLINK_STATES = {
+    UplinkState.OFF: N_("Not connected to an operator"),
+    UplinkState.CONNECTING: N_("Connecting…"),
+    UplinkState.ACCEPTED: N_("Accepted by service provider"),
+    UplinkState.PENDING: N_("Waits for the operator's consent"),
+    UplinkState.REFUSED: N_("Refused by the operator"),
+    UplinkState.OFFLINE: N_("The operator does not answer"),
+}
+UPLINK_KINDS = {
+    UplinkState.OFF: "off",
+    UplinkState.CONNECTING: "waiting",
+    UplinkState.ACCEPTED: "active",
+    UplinkState.PENDING: "waiting",
+    UplinkState.REFUSED: "fault",
+    UplinkState.OFFLINE: "attention",
+}
 BADGE_STATES = {
     BadgeState.PENDING: N_("Pending"),
     BadgeState.ACTIVE: N_("Active"),
@@ -145,7 +175,7 @@ VERDICTS = {
 REASONS = {
     GrantReason.OWN_MAXIMUM: N_("Gets all this station may give (%(limit)s A)."),
     GrantReason.SHARED_LIMIT: N_("%(phase)s of %(node)s has no more to give."),
-    GrantReason.WAITING: N_("Waiting for current; turns every %(minutes)s min."),
+    GrantReason.WAITING: N_("Waiting for current; next turn %(turn)s."),
     GrantReason.UNBALANCE: N_("Held at %(limit)s A so that the phases stay in balance."),
     GrantReason.VEHICLE: N_("The car takes what it wants (%(current)s A)."),
     GrantReason.HOLDING: N_("Rises soon: the current was free only for a moment."),
@@ -327,7 +357,7 @@ class Words:
         values = {
             "limit": self.amps_short(connector.limit_ma),
             "current": self.amps_short(max(connector.current_ma or (0,))),
-            "minutes": site.sharing.rotation_min,
+            "turn": self.time(next_turn(utc.astimezone(ZoneInfo(self.time_zone)), site.sharing.rotation_min)),
             "phase": connector.limited_by.phase if connector.limited_by is not None else "",
             "node": self.node(site, connector.limited_by.node) if connector.limited_by is not None else "",
         }
@@ -337,9 +367,13 @@ class Words:
         if reason is GrantReason.METER_LOST and silent_since is not None:
             text = N_("Building meter silent since %(since)s; safe limit until it answers.")
             return self(text, since=self.since(silent_since, utc))
+        ends = [held.record.limit.ends_at for held in state.limits.values() if held.holds]
+        if reason is GrantReason.EXTERNAL_LIMIT and ends and None not in ends:
+            end = self.since(max(end for end in ends if end is not None), utc)
+            return self(N_("Grid operator: %(limit)s A until %(end)s."), end=end, **values)
         if reason is GrantReason.WAITING and connector.turn is not None:
             n, total = connector.turn
-            text = N_("Waiting, number %(n)s of %(total)s; turns every %(minutes)s min.")
+            text = N_("Waiting, number %(n)s of %(total)s; next turn %(turn)s.")
             return self(text, n=n, total=total, **values)
         if reason is GrantReason.SHARED_LIMIT and connector.sharing > 1:
             others = connector.sharing - 1
@@ -350,6 +384,20 @@ class Words:
                 **values,
             )
         return self(REASONS[reason], **values)
+
+    def outside(self, site: Site, limit: ExternalLimit, utc: datetime) -> str:
+        """A limit that somebody outside has set, as the overview tells it."""
+        phases = site.supply.site_phases
+        if limit.limit_w is not None:
+            amount = self("%(power)s kW", power=self.amps_short(limit.limit_w))
+        else:
+            amps = [self.amps_short(limit.on(phases)[phase]) for phase in phases]
+            amount = self("%(limit)s A", limit=amps[0] if len(set(amps)) == 1 else " / ".join(amps))
+        values = {"node": self.node(site, limit.node), "amount": amount}
+        if limit.ends_at is not None:
+            text = N_("Limited from outside: %(node)s to %(amount)s until %(end)s.")
+            return self(text, end=self.since(limit.ends_at, utc), **values)
+        return self(N_("Limited from outside: %(node)s to %(amount)s."), **values)
 
     def role(self, role: Role) -> str:
         return self(ROLES[role])
@@ -385,6 +433,13 @@ class Words:
         if site.station(alarm.subject) is not None:
             return self.station(site, alarm.subject)
         return self.node(site, alarm.subject)
+
+
+def next_turn(local: datetime, rotation_min: int) -> datetime:
+    """When the waiting cars change places next: windows are counted in minutes since midnight of the first day."""
+    minutes = local.toordinal() * 1440 + local.hour * 60 + local.minute
+    left = rotation_min - minutes % rotation_min
+    return local.replace(second=0, microsecond=0) + timedelta(minutes=left)
 
 
 def alarm_link(alarm: Alarm, site: Site) -> str:
