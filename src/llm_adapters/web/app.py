@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
@@ -85,7 +86,7 @@ def create_app(desk: Desk) -> Starlette:
             *audit_routes(desk),
             *support_routes(desk),
             *api_routes(desk),
-            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+            Mount("/static", GZipMiddleware(StaticFiles(directory=Path(__file__).parent / "static"))),
         ],
         middleware=[Middleware(Gate, allowed_hosts=desk.allowed_hosts)],
         exception_handlers={HTTPException: refuse, Exception: refuse},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -240,18 +241,18 @@ class Words:
 
     def amps(self, value_ma: int) -> str:
         """Amps with one decimal, for columns."""
-        return format_decimal(Decimal(value_ma) / 1000, "#,##0.0", locale=self.language)
+        return _thousandths(value_ma, "#,##0.0", self.language)
 
     def amps_short(self, value_ma: int) -> str:
         """Amps with a decimal only where there is one, for sentences and fields' help."""
-        return format_decimal(Decimal(value_ma) / 1000, "#,##0.#", locale=self.language)
+        return _thousandths(value_ma, "#,##0.#", self.language)
 
     def amps_exact(self, value_ma: int) -> str:
         """Amps to the milliamp, as a field shows what it will read back."""
-        return format_decimal(Decimal(value_ma) / 1000, "0.###", locale=self.language)
+        return _thousandths(value_ma, "0.###", self.language)
 
     def kwh(self, energy_wh: int) -> str:
-        return format_decimal(Decimal(energy_wh) / 1000, "#,##0.0", locale=self.language)
+        return _thousandths(energy_wh, "#,##0.0", self.language)
 
     def duration(self, elapsed_ms: int) -> str:
         hours, minutes = divmod(elapsed_ms // 60_000, 60)
@@ -433,6 +434,12 @@ class Words:
         if site.station(alarm.subject) is not None:
             return self.station(site, alarm.subject)
         return self.node(site, alarm.subject)
+
+
+@lru_cache(maxsize=20_000)
+def _thousandths(value: int, pattern: str, language: str) -> str:
+    """A number of thousandths in the reader's way of writing; the same ones come again and again."""
+    return format_decimal(Decimal(value) / 1000, pattern, locale=language)
 
 
 def next_turn(local: datetime, rotation_min: int) -> datetime:
