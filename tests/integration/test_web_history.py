@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
+from browsing import DESK, PHONE, Open
 from playwright.sync_api import expect
-from test_browser_dashboard import DESK, PHONE, Open, chromium, open_page
 from test_browser_dashboard import pytestmark as needs_browser
 from web_scene import Served, busy, serving
 
