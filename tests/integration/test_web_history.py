@@ -8,15 +8,13 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
-from browsing import DESK, PHONE, Open
+from browsing import DESK, NEEDS_CHROMIUM, PHONE, Open
 from playwright.sync_api import expect
-from test_browser_dashboard import pytestmark as needs_browser
 from web_scene import Served, busy, serving
 
 from llm_core import Dashboard
 
-__all__ = ["chromium", "open_page"]
-in_a_browser = [pytest.mark.browser, needs_browser[1]]
+in_a_browser = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
