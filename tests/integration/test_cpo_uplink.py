@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import attrs
 from ocpp.v16 import call
 from uplink_bench import ANN, House, RealCpo, RealStation, running, site_with, station
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
 
-from llm_core import OfflinePolicy, UplinkState
+from llm_core import OfflinePolicy, PutUplink, SiteEdited, UplinkState
 
 Scene = Callable[[RealCpo, House, RealStation], Coroutine[Any, Any, None]]
 
@@ -88,3 +94,181 @@ def test_the_cpo_decides_who_charges_and_a_refused_start_is_stopped(tmp_path: Pa
         assert (stop["transaction_id"], stop["reason"]) == (900_001, "DeAuthorized")
 
     play(tmp_path, scene)
+
+
+# Down
+
+
+def profile(limit_a: float, purpose: str = "TxDefaultProfile", **more: Any) -> dict[str, Any]:
+    return {
+        "chargingProfileId": 1,
+        "stackLevel": 0,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": {
+            "chargingRateUnit": "A",
+            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit_a}],
+        },
+        **more,
+    }
+
+
+def test_the_cpos_limit_ends_as_a_cap_and_never_at_the_station_itself(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
+        begun = await started(point)
+        await house.until(lambda state: state.connectors["ST1", 1].offered_ma == 16_000)
+        for limit_a, offered_ma in ((10.0, 10_000), (40.0, 16_000), (3.0, 0)):
+            answer = await cpo.point.call(
+                call.SetChargingProfile(1, profile(limit_a, "TxProfile", transactionId=900_001))
+            )
+            assert answer.status == "Accepted"
+            await house.until(lambda state, ma=offered_ma: state.connectors["ST1", 1].offered_ma == ma)
+            composite = await cpo.point.call(call.GetCompositeSchedule(1, 60))
+            periods = composite.charging_schedule["charging_schedule_period"]
+            assert periods == [{"start_period": 0, "limit": min(limit_a, offered_ma / 1000), "number_phases": 3}]
+        sent = [payload["cs_charging_profiles"] for action, payload in point.asked if action == "SetChargingProfile"]
+        assert all(sent_profile["charging_profile_id"] > 7_000 for sent_profile in sent)
+        assert (await cpo.point.call(call.ClearChargingProfile(id=1))).status == "Accepted"
+        await house.until(lambda state: state.connectors["ST1", 1].offered_ma == 16_000)
+        assert (await cpo.point.call(call.ClearChargingProfile(id=1))).status == "Unknown"
+        await point.call(call.StopTransaction(2_000, "2026-03-01T13:00:00Z", begun.transaction_id))
+        refused = await cpo.point.call(call.SetChargingProfile(1, profile(10, "TxProfile")))
+        assert refused.status == "Rejected"
+
+    play(tmp_path, scene)
+
+
+def test_a_remote_start_leaves_its_profile_here_and_a_remote_stop_names_our_transaction(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
+        order = call.RemoteStartTransaction(ANN, 1, profile(8.0, "TxProfile"))
+        assert (await cpo.point.call(order)).status == "Accepted"
+        assert await point.was_asked("RemoteStartTransaction") == {"id_tag": ANN, "connector_id": 1}
+        begun = await started(point, at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        await house.until(lambda state: state.connectors["ST1", 1].offered_ma == 8_000)
+        assert max(point.limits()) <= 8
+        assert (await cpo.point.call(call.RemoteStopTransaction(900_001))).status == "Accepted"
+        assert await point.was_asked("RemoteStopTransaction") == {"transaction_id": begun.transaction_id}
+        assert (await cpo.point.call(call.RemoteStopTransaction(begun.transaction_id))).status == "Rejected"
+
+    play(tmp_path, scene)
+
+
+def test_what_the_cpo_sets_it_reads_again_and_what_is_ours_never_reaches_the_station(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, _house: House, point: RealStation) -> None:
+        set_here = {
+            "HeartbeatInterval": "600",
+            "MeterValueSampleInterval": "900",
+            "MeterValuesSampledData": "Energy.Active.Import.Register,Voltage.L1",
+            "WebSocketPingInterval": "30",
+        }
+        for key, value in {**set_here, "LocalPreAuthorize": "true"}.items():
+            assert (await cpo.point.call(call.ChangeConfiguration(key, value))).status == "Accepted"
+        refused = {"HeartbeatInterval": "soon", "MeterValuesSampledData": "Sorrow", "SecurityProfile": "0"}
+        for key, value in {**refused, "CentralSystemURL": "ws://thief", "AuthorizationKey": "short"}.items():
+            assert (await cpo.point.call(call.ChangeConfiguration(key, value))).status == "Rejected"
+        asked = [*set_here, "LocalPreAuthorize", "Nonsense", "ChargeProfileMaxStackLevel"]
+        answer = await cpo.point.call(call.GetConfiguration(asked))
+        told = {entry["key"]: entry["value"] for entry in answer.configuration_key}
+        assert told == {**set_here, "LocalPreAuthorize": "true", "ChargeProfileMaxStackLevel": "8"}
+        assert answer.unknown_key == ["Nonsense"]
+        everything = await cpo.point.call(call.GetConfiguration())
+        assert set(set_here) < {entry["key"] for entry in everything.configuration_key}
+        changed = [payload["key"] for action, payload in point.asked if action == "ChangeConfiguration"]
+        assert set(changed) & (set(set_here) - {"MeterValueSampleInterval", "MeterValuesSampledData"}) == set()
+        assert point.keys["MeterValueSampleInterval"] == "10"  # ours
+
+    play(tmp_path, scene)
+
+
+def test_orders_are_forwarded_as_they_are_and_answered_as_the_station_answers(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
+        later = "2030-01-01T00:00:00Z"
+        for order, status in (
+            (call.ReserveNow(1, later, ANN, 7), "Occupied"),
+            (call.ChangeAvailability(0, "Inoperative"), "Scheduled"),
+            (call.UnlockConnector(1), "Unlocked"),
+            (call.ClearCache(), "Accepted"),
+            (call.Reset("Soft"), "Accepted"),
+            (call.TriggerMessage("FirmwareStatusNotification"), "Accepted"),
+        ):
+            assert (await cpo.point.call(order)).status == status
+        assert (await cpo.point.call(call.GetDiagnostics("ftp://cpo/x"))).file_name == "diag.zip"
+        await cpo.point.call(call.UpdateFirmware("ftp://cpo/y", later))
+        assert await point.was_asked("UpdateFirmware") == {"location": "ftp://cpo/y", "retrieve_date": later}
+        assert await point.was_asked("ReserveNow") == {
+            "connector_id": 1, "expiry_date": later, "id_tag": ANN, "reservation_id": 7
+        }  # fmt: skip
+        assert (await cpo.point.call(call.DataTransfer("acme", data="ping"))).data == "pong"
+        assert (await point.call(call.DataTransfer("acme", data="ping"))).data == "from the CPO"
+        await point.call(call.FirmwareStatusNotification("Downloading"))
+        await cpo.hears("FirmwareStatusNotification", status="Downloading")
+        await house.until(lambda state: state.stations["ST1"].reset_ms is not None)  # control knows: it will be away
+        for message in ("BootNotification", "Heartbeat", "StatusNotification"):
+            before = len(cpo.all(message))
+            assert (await cpo.point.call(call.TriggerMessage(message))).status == "Accepted"
+            await cpo.hears(message, before + 1)
+
+    play(tmp_path, scene)
+
+
+# The CPO is away
+
+
+def test_a_slow_cpo_is_replaced_after_five_seconds_and_a_limit_waits_for_nobody(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, _house: House, point: RealStation) -> None:
+        loop = asyncio.get_running_loop()
+        cpo.slow_s = 7
+        began = loop.time()
+        assert (await point.call(call.Authorize(ANN))).id_tag_info["status"] == "Accepted"
+        assert 4 < loop.time() - began < 6
+        assert (await point.call(call.Authorize("04D00D"))).id_tag_info["status"] == "Invalid"
+
+    play(tmp_path, scene, offline=OfflinePolicy.LOCAL)
+
+
+def test_what_happens_without_a_cpo_arrives_when_it_is_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        cpo = RealCpo()
+        site = site_with("ws://127.0.0.1:9", offline=OfflinePolicy.LOCAL)
+        async with running(tmp_path, site) as house, station(house) as point:
+            await house.until(lambda state: "ST1" in state.uplink and "reached" in state.uplink["ST1"].error)
+            begun = await started(point)
+            await point.call(call.StopTransaction(2_000, "2026-03-01T13:00:00Z", begun.transaction_id))
+            await house.until(lambda state: state.uplink["ST1"].queued == 2)
+        async with cpo.listening():
+            uplink = attrs.evolve(house.state.site.uplink, url=cpo.url)
+            async with running(tmp_path, site_with("")) as house:  # after a restart, the station is gone for good
+                await house.controller.ask(SiteEdited("ann", PutUplink(uplink)))
+                await cpo.hears("StopTransaction", transaction_id=900_001, meter_stop=2_000)
+                await house.until(lambda state: state.uplink["ST1"].queued == 0)
+
+    asyncio.run(main())
+
+
+# Who may come in
+
+
+def test_a_password_is_sent_and_a_wrong_one_is_told_in_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        async def guarded(connection: ServerConnection, request: Request) -> Response | None:
+            header = request.headers.get("Authorization")
+            good = "Basic " + base64.b64encode(b"NL-ST1:0123456789abcdef").decode()
+            return None if header == good else connection.respond(HTTPStatus.UNAUTHORIZED, "")
+
+        cpo = RealCpo()
+        subprotocols: Any = ["ocpp1.6"]
+        async with serve(cpo.welcome, "127.0.0.1", 0, subprotocols=subprotocols, process_request=guarded) as server:
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/cpo"
+            async with running(tmp_path, site_with(url)) as house, station(house):
+                await house.until(lambda s: "ST1" in s.uplink and s.uplink["ST1"].state is UplinkState.REFUSED)
+                assert "password" in house.state.uplink["ST1"].error
+                await house.book.keep({("ST1", "password"): "0123456789abcdef"}, "ann")
+                await house.controller.ask(SiteEdited("ann", PutUplink(house.state.site.uplink)))
+                await house.until(lambda state: state.uplink["ST1"].state is UplinkState.ACCEPTED)
+                change = call.ChangeConfiguration("AuthorizationKey", "fedcba9876543210")
+                assert (await cpo.point.call(change)).status == "Accepted"
+                assert await house.book.secret("ST1", "password") == "fedcba9876543210"
+                told = await cpo.point.call(call.GetConfiguration(["AuthorizationKey", "SecurityProfile"]))
+                assert [entry.get("value") for entry in told.configuration_key] == ["1", None]
+
+    asyncio.run(main())

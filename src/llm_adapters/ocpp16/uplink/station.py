@@ -200,6 +200,7 @@ class StationUplink:
         finally:
             self._session = None
             self._judging.give_up()
+        _go_if_cancelled()
         return f"the connection ended: {why}" if why else "the connection ended"
 
     async def _talk(self, session: Session, tasks: asyncio.TaskGroup) -> None:
@@ -442,6 +443,13 @@ class StationUplink:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _go_if_cancelled() -> None:
+    """A group of tasks that fail while it is cancelled tells of the failures only (until Python 3.13)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(values: object) -> Payload:

@@ -105,9 +105,7 @@ class CpoUplinks:
 
     def look(self, before: State, after: State) -> None:
         """To be called with every change of what is known."""
-        if before.site is not after.site and (
-            before.site.uplink is not after.site.uplink or before.site.stations is not after.site.stations
-        ):
+        if before.site is not after.site:  # whoever changed a secret has put the settings once more
             self._changed.set()
         for way in self._ways.values():
             way.station.look(before, after)
