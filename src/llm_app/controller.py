@@ -67,6 +67,7 @@ FLUSH_MS = 60_000
 STEPPED_MS = 2_000
 MOST_WAITING = 20_000  # facts in the inbox; beyond that a flood of readings is thinned
 MOST_NOTES = 5_000
+TICKS_KEPT = 1_000
 
 Watcher = Callable[[State, State], None]
 
@@ -94,6 +95,7 @@ class Controller:
         self._offset_s = 0
         self._probe: asyncio.Task[None] | None = None
         self.thinned = 0  # readings dropped in a flood
+        self.took_ms: deque[int] = deque(maxlen=TICKS_KEPT)  # by each of the last ticks, what it saves included
         self.ticks = 0  # grows while the loop lives: the watchdog looks at it
 
     # The port Inbox
@@ -153,15 +155,22 @@ class Controller:
                 event = self._inbox.popleft()
                 await self._process(event)
                 if isinstance(event, MeterSampled):
-                    await self._process(Tick())
+                    await self._tick()
                     ticked = True
+                elif self._ms_to_tick() <= 0:  # while the disk is slow, facts may come as fast as they are taken
+                    await self._tick()
             if not ticked and self._ms_to_tick() <= 0:
-                await self._process(Tick())
+                await self._tick()
                 self._beat_ms = TICK_MS
             elif ticked:
                 self._beat_ms = TICK_MS + SAMPLE_GRACE_MS
             self.ticks += 1
             await self._flush_if_due()
+
+    async def _tick(self) -> None:
+        began_ms = self._clock.monotonic_ms()
+        await self._process(Tick())
+        self.took_ms.append(self._clock.monotonic_ms() - began_ms)
 
     async def close(self) -> None:
         """Write what is noted; to be called when `run` has ended."""

@@ -25,13 +25,23 @@ from llm_adapters.ocpp16.crowd import Crowd
 from llm_app.faults import Failure
 from llm_core import Site
 
-HEAD_S = 10.0  # for the head of a request, from its first byte or from the connection
-BODY_S = 60.0
-STALLED_S = 30.0  # a reader that takes nothing for so long is gone
 MOST_PAGES = 500
 MOST_PAGES_OF_ONE = 250
 FILES = 8_192  # every socket is one
 CERTIFICATES = "certificates"
+
+
+@attrs.frozen
+class Deadlines:
+    """How long a peer may take for the head of a request (from its connection or first byte), for all of its body, and
+    until it reads what it was sent."""
+
+    head_s: float = 10.0
+    body_s: float = 60.0
+    stalled_s: float = 30.0
+
+
+PATIENT = Deadlines()
 
 
 @attrs.frozen
@@ -83,7 +93,7 @@ def allow_many_files() -> None:
 
 
 def page_crowd() -> Crowd:
-    return Crowd(MOST_PAGES, MOST_PAGES_OF_ONE, HEAD_S)
+    return Crowd(MOST_PAGES, MOST_PAGES_OF_ONE, PATIENT.head_s)
 
 
 class WebServer(uvicorn.Server):
@@ -94,12 +104,14 @@ class WebServer(uvicorn.Server):
         yield
 
 
-def web_server(app: Any, crowd: Crowd, tls: ssl.SSLContext | None, grace_s: int) -> WebServer:
+def web_server(
+    app: Any, crowd: Crowd, tls: ssl.SSLContext | None, grace_s: int, deadlines: Deadlines = PATIENT
+) -> WebServer:
     """A server of pages for the sockets of `crowd`."""
     return WebServer(
         uvicorn.Config(
             app,
-            http=_punctual(crowd),
+            http=_punctual(crowd, deadlines),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -111,7 +123,7 @@ def web_server(app: Any, crowd: Crowd, tls: ssl.SSLContext | None, grace_s: int)
     )
 
 
-def _punctual(crowd: Crowd) -> type[H11Protocol]:
+def _punctual(crowd: Crowd, deadlines: Deadlines) -> type[H11Protocol]:
     """HTTP/1.1 whose peers have to say what they want, and to read what they asked for."""
 
     class Punctual(H11Protocol):
@@ -121,7 +133,7 @@ def _punctual(crowd: Crowd) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._asking = self.loop.call_later(HEAD_S, transport.abort)
+            self._asking = self.loop.call_later(deadlines.head_s, transport.abort)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -133,11 +145,12 @@ def _punctual(crowd: Crowd) -> type[H11Protocol]:
             if self._asking is None or in_body > self._in_body:
                 self._asked()
                 self._in_body = in_body
-                self._asking = self.loop.call_later(BODY_S if in_body else HEAD_S, self.transport.abort)
+                within_s = deadlines.body_s if in_body else deadlines.head_s
+                self._asking = self.loop.call_later(within_s, self.transport.abort)
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._reading = self.loop.call_later(STALLED_S, self.transport.abort)
+            self._reading = self.loop.call_later(deadlines.stalled_s, self.transport.abort)
 
         def resume_writing(self) -> None:
             super().resume_writing()

@@ -351,6 +351,7 @@ def _desk(
         stations=stations,
         allowed_hosts=_names(options) | {host},
         healthy=running.controller.why_unhealthy,
+        ticks_ms=lambda: tuple(running.controller.took_ms),
         uplink=shelves.cpo,
         meter_models=meters.catalogue,
         write_sessions=write_sessions,

@@ -98,12 +98,14 @@ class StationServer:
         *,
         keys: StationKeys | None = None,
         models: ModelMemory | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self._inbox = inbox
         self._clock = clock
         self._caps = caps or Caps()
         self._keys = keys or NoKeys()
         self._models = models
+        self._bounds = bounds or Bounds()
         self.vendors = VendorHooks()
         self._conversations: dict[str, Conversation] = {}
         self._memories: dict[str, Memory] = {}
@@ -291,7 +293,7 @@ class StationServer:
     def _converse(self, link: Link, station_id: str, address: str) -> Conversation:
         memory = self._memories.setdefault(station_id, Memory.of(station_id, self._models))
         size = MAX_FRAME_BYTES if self._is_known(station_id) else MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
-        bounds = Bounds(frame_bytes=size)
+        bounds = attrs.evolve(self._bounds, frame_bytes=size)
         conversation = Conversation(
             link, memory, address, self._inbox, self._clock, bounds, self.vendors, self.upstream
         )

@@ -48,7 +48,8 @@ class Desk:
 
     `station_url` is what an installer types into a station, `station_tls_url` into one of security profile 2 or 3
     (None: there is no such port). `hand_key` gives a station that is connected its new key. `allowed_hosts` are the
-    names and addresses this controller answers to, without a port. `healthy` tells why it is not (None: it is).
+    names and addresses this controller answers to, without a port. `healthy` tells why it is not (None: it is), and
+    `ticks_ms` how long the last ticks took.
 
     The rest comes from other rooms, which the pages do not know: the ids of the meters that can be chosen, the
     writer of session files, the reader of badge files, which is given the present badges, and what sets the
@@ -74,3 +75,4 @@ class Desk:
     parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
     set_clock: Callable[[datetime], bool]
     station_tls_url: str | None = None
+    ticks_ms: Callable[[], Collection[int]] = tuple

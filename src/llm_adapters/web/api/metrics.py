@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from llm_adapters.web.api.exact import amps_of
 from llm_adapters.web.api.views import limit_ma_at
@@ -13,9 +13,20 @@ MEDIA_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _Sample = tuple[Mapping[str, object], int | float]
 
 
-def metrics_text(state: State, now_ms: int, version: str) -> str:
+def metrics_text(state: State, now_ms: int, version: str, ticks_ms: Collection[int] = ()) -> str:
     """Every family once, in the order of the specification: type, unit, help, samples; `# EOF` last."""
-    return "".join(f"{line}\n" for line in (*_families(state, now_ms, version), "# EOF"))
+    families = (*_families(state, now_ms, version), *_ticks(sorted(ticks_ms)), "# EOF")
+    return "".join(f"{line}\n" for line in families)
+
+
+def _ticks(took_ms: Sequence[int]) -> Iterator[str]:
+    """How long the last ticks took."""
+    yield "# TYPE llm_tick_seconds summary"
+    yield "# UNIT llm_tick_seconds seconds"
+    yield "# HELP llm_tick_seconds How long the last ticks took."
+    for quantile in (0.5, 0.99, 1) if took_ms else ():
+        worst_ms = took_ms[min(int(len(took_ms) * quantile), len(took_ms) - 1)]
+        yield f'llm_tick_seconds{{quantile="{quantile:g}"}} {worst_ms / 1000:g}'
 
 
 def _families(state: State, now_ms: int, version: str) -> Iterator[str]:

@@ -107,7 +107,7 @@ def _metrics(desk: Desk) -> _Endpoint:
                 await require(request, desk, Permission.SEE_DASHBOARD)
             except HTTPException as refused:
                 return problem(refused.status_code, refused.detail, headers=refused.headers)
-        text = metrics_text(state, desk.clock.monotonic_ms(), desk.version)
+        text = metrics_text(state, desk.clock.monotonic_ms(), desk.version, desk.ticks_ms())
         return Response(text, headers={"Content-Type": MEDIA_TYPE})
 
     return endpoint
