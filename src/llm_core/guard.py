@@ -1,24 +1,31 @@
 """The last gate before the wire. It recomputes the invariants from the ledger and shares no logic with the planners.
 
-It never raises anyone. When a raise would break I1, I4 or I6 it drops every raise of the tick and keeps the
+What the building may draw it works out from the readings itself, and believes the planners' figure only where that is
+higher; which limits from outside hold it reads from their own times.
+
+It never raises anyone. When a raise would break I1, I4, I5 or I6 it drops every raise of the tick and keeps the
 decreases; that it had to is an alarm, since it means that something above is wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 
 import attrs
 
 from llm_core.effects import ClearLimit, Purpose, SetLimit
-from llm_core.external import VOLTS, AppliesTo
+from llm_core.external import VOLTS, AppliesTo, Lapse
 from llm_core.ledger import Held, Slot
 from llm_core.quantities import PHASES, Phase
 from llm_core.site import SITE, Mode, Station
-from llm_core.state import ConnectorState, Key, State
+from llm_core.state import ConnectorState, Key, LimitState, MeterPhase, State
 
 LEASE_AND_MARGIN_MS = 30_000
 TRUSTED_CLOCK_MS = 10_000
+READS_WITHIN_MS = 35_000  # a station that said nothing for longer may draw nothing at all
+QUIET_MS, QUIET_PERIODS = 5_000, 3  # from then on a meter proves no room
+DOUBT = timedelta(minutes=5)  # so far may our clock be off without anybody noticing
 
 Command = SetLimit | ClearLimit
 Place = tuple[str, Phase]
@@ -125,11 +132,9 @@ def _overloads(
         if _counts(state, stations, key)
     }
     above = _above(state)
-    totals: dict[Place, int] = {}
-    for key, phases in worst.items():
-        for node in above[stations[key[0]].node]:
-            for phase, ma in phases.items():
-                totals[node, phase] = totals.get((node, phase), 0) + ma
+    totals = _summed((above[stations[key[0]].node], phases) for key, phases in worst.items())
+    behind_meters = worst if state.site.meters else ()
+    drawn = _summed((above[stations[key[0]].node], _surely_drawn(state, key, now_ms)) for key in behind_meters)
     places = {
         (node, phase)
         for command in raising
@@ -138,13 +143,25 @@ def _overloads(
     }
     limits = {node.id: node.limit_ma for node in state.site.limit_tree()}
     for node_id, phase in sorted(places):
+        if _is_quiet(state, node_id, phase, now_ms):
+            yield f"I5: {node_id} {phase}: the meter is silent"
         stations_ma = totals[node_id, phase]
-        total_ma = stations_ma + _building(state, node_id, phase)
+        total_ma = stations_ma + _building(state, node_id, phase, drawn.get((node_id, phase), 0))
         allowed_ma, most_ma = _outside(state, node_id, phase)
         if total_ma > _limit(state, node_id, limits[node_id][phase], phase, most_ma):
             yield f"I1: {node_id} {phase}: {total_ma} mA"
         if allowed_ma is not None and stations_ma + _strange(state, node_id, phase) > allowed_ma:
             yield f"I1: {node_id} {phase}: {stations_ma} mA of the stations, {allowed_ma} mA allowed from outside"
+
+
+def _summed(loads: Iterable[tuple[tuple[str, ...], Mapping[Phase, int]]]) -> dict[Place, int]:
+    """Each load at every node that it hangs under."""
+    totals: dict[Place, int] = {}
+    for nodes, phases in loads:
+        for node in nodes:
+            for phase, ma in phases.items():
+                totals[node, phase] = totals.get((node, phase), 0) + ma
+    return totals
 
 
 def _most_told(commands: Iterable[SetLimit]) -> dict[Key, int]:
@@ -195,7 +212,36 @@ def _is_metered(state: State, node_id: str) -> bool:
     return has_meter and (node_id != SITE or state.site.supply.mode is Mode.DYNAMIC)
 
 
-def _building(state: State, node_id: str, phase: Phase) -> int:
+def _surely_drawn(state: State, key: Key, now_ms: int) -> dict[Phase, int]:
+    """The least that a connector draws: its last reading, and no more than the one before while it follows a change."""
+    connector = state.connectors[key]
+    recent = state.stations[key[0]].online and connector.readings
+    if not recent or now_ms - connector.readings[-1].at_ms > READS_WITHIN_MS:
+        return dict.fromkeys(PHASES, 0)
+    last = connector.readings[-1]
+    follows = last.at_ms < connector.settled_from_ms
+    said = connector.readings if follows else (last,)
+    return {phase: min(reading.current_ma[phase] for reading in said) for phase in PHASES}
+
+
+def _believed(state: State, node_id: str, phase: Phase) -> MeterPhase | None:
+    """The node's own meter on this phase, if it is to be trusted."""
+    meter = state.meters.get(node_id)
+    known = meter.phases.get(phase) if meter is not None else None
+    if known is None or known.lost or known.current_ma is None or known.seen_ms is None:
+        return None
+    return known
+
+
+def _is_quiet(state: State, node_id: str, phase: Phase, now_ms: int) -> bool:
+    """Whether a meter that is still trusted has been silent too long to prove that there is room."""
+    known = _believed(state, node_id, phase) if _is_metered(state, node_id) else None
+    if known is None or known.seen_ms is None:
+        return False
+    return now_ms - known.seen_ms > max(QUIET_MS, QUIET_PERIODS * state.meters[node_id].period_ms)
+
+
+def _building(state: State, node_id: str, phase: Phase, drawn_ma: int) -> int:
     """The most that other consumers may draw at this node, 0 where the safe limit stands for them."""
     assumed = state.site.assumed(node_id)
     if assumed is not None:
@@ -204,12 +250,15 @@ def _building(state: State, node_id: str, phase: Phase) -> int:
         if node_id == SITE and state.site.supply.mode is Mode.STATIC:
             return sum(reading.current_ma[phase] for reading in state.strangers.values())
         return 0
-    known = state.meters[node_id].phases.get(phase) if node_id in state.meters else None
-    return 0 if known is None or known.lost or known.current_ma is None else known.high_ma
+    known = _believed(state, node_id, phase)
+    if known is None or known.current_ma is None:
+        return 0
+    includes = any(setup.node == node_id and setup.includes_stations for setup in state.site.meters)
+    return max(known.high_ma, known.current_ma - (drawn_ma if includes else 0))
 
 
 def _limit(state: State, node_id: str, limit_ma: int, phase: Phase, most_ma: int | None) -> int:
-    """The node's limit; the safe fallback at a site that should be metered and is not to be trusted.
+    """The node's limit; where a meter should be and is not to be trusted, the safe fallback at the site, else nothing.
 
     `most_ma` is what others let flow there in all. Where nobody measures the building, it takes what the fallback, or
     a limit of the stations alone, was chosen to leave to it.
@@ -217,13 +266,13 @@ def _limit(state: State, node_id: str, limit_ma: int, phase: Phase, most_ma: int
     supply = state.site.supply
     own_ma = supply.derated_ma[phase] if node_id == SITE else limit_ma
     less_ma = 0 if most_ma is None else max(own_ma - most_ma, 0)
-    if node_id != SITE or supply.mode is Mode.STATIC or state.site.assumed(SITE) is not None:
+    unmetered = supply.mode is Mode.STATIC if node_id == SITE else not _is_metered(state, node_id)
+    if unmetered or state.site.assumed(node_id) is not None:
         return limit_ma - less_ma
-    meter = state.meters.get(SITE) if _is_metered(state, SITE) else None
-    known = meter.phases.get(phase) if meter is not None else None
-    if known is None or known.lost or known.current_ma is None:
-        return min(limit_ma - less_ma, max(supply.fallback_ma[phase] - less_ma, 0))
-    return limit_ma - less_ma
+    if _is_metered(state, node_id) and _believed(state, node_id, phase) is not None:
+        return limit_ma - less_ma
+    safe_ma = max(supply.fallback_ma[phase] - less_ma, 0) if node_id == SITE else 0
+    return min(limit_ma - less_ma, safe_ma)
 
 
 def _outside(state: State, node_id: str, phase: Phase) -> tuple[int | None, int | None]:
@@ -232,7 +281,7 @@ def _outside(state: State, node_id: str, phase: Phase) -> tuple[int | None, int 
     total_ma: list[int] = []
     for known in state.limits.values():
         limit = known.record.limit
-        if not known.holds or limit.node != node_id:
+        if limit.node != node_id or not (known.holds or _is_due(state, known)):
             continue
         values = total_ma if limit.applies_to is AppliesTo.TOTAL else stations_ma
         if limit.limit_ma is not None:
@@ -240,6 +289,14 @@ def _outside(state: State, node_id: str, phase: Phase) -> tuple[int | None, int 
         if limit.limit_w is not None:
             values.append(limit.limit_w * 1000 // len(state.site.supply.site_phases) // VOLTS)
     return min(stations_ma, default=None), min(total_ma, default=None)
+
+
+def _is_due(state: State, known: LimitState) -> bool:
+    """Whether by its own times a limit holds at the latest instant known, whatever anybody made of it."""
+    limit, at = known.record.limit, state.latest_utc
+    if at is None or known.record.ended is not None or (known.silent and limit.then is Lapse.LIFT):
+        return False
+    return (limit.starts_at is None or limit.starts_at + DOUBT <= at) and (limit.ends_at is None or at < limit.ends_at)
 
 
 def _strange(state: State, node_id: str, phase: Phase) -> int:
@@ -256,7 +313,8 @@ def _left_alone(state: State, stations: Mapping[str, Station], commands: tuple[C
     for command in commands:
         if isinstance(command, SetLimit):
             key = (command.station_id, command.connector)
-            then[key] = max(then.get(key, 0), command.then_ma)
+            left_ma = _for_ever(command.limit_ma, command.then_ma, command.lease_ms)
+            then[key] = max(then.get(key, 0), left_ma)
     grown = {key for key, ma in then.items() if ma > _then(state.connectors[key])}
     if not grown:
         return []
@@ -278,7 +336,14 @@ def _left_alone(state: State, stations: Mapping[str, Station], commands: tuple[C
 def _then(connector: ConnectorState) -> int:
     ledger = connector.ledger
     helds = _helds((ledger.floor, ledger.default, ledger.transaction))
-    return max((held.then_ma for held in helds if held.limit_ma is not None), default=0)
+    return max((_for_ever(held.limit_ma, held.then_ma, held.lease_ms) for held in helds), default=0)
+
+
+def _for_ever(limit_ma: int | None, then_ma: int, lease_ms: int | None) -> int:
+    """What a limit gives when nothing more is heard: what follows its lease, all of it where it has none."""
+    if limit_ma is None:
+        return 0
+    return limit_ma if lease_ms is None else then_ma
 
 
 def _safe(state: State, node_id: str, phase: Phase) -> int:

@@ -82,10 +82,12 @@ def known(state: State, station_id: str, **changes: object) -> State:
     return attrs.evolve(state, stations={**state.stations, station_id: after})
 
 
-def with_meter(state: State, node: str, *highs_a: int | None, lost: tuple[Phase, ...] = ()) -> State:
-    """A meter that shows so much building load; None is a phase that was never read."""
+def with_meter(
+    state: State, node: str, *highs_a: int | None, lost: tuple[Phase, ...] = (), seen_ms: int = NOW_MS
+) -> State:
+    """A meter that shows so much building load and no station; None is a phase that was never read."""
     read = {p: a * 1_000 for p, a in zip(PHASES, highs_a, strict=True) if a is not None}
-    phases = {p: MeterPhase(current_ma=ma, high_ma=ma, lost=p in lost) for p, ma in read.items()}
+    phases = {p: MeterPhase(current_ma=ma, seen_ms=seen_ms, high_ma=ma, lost=p in lost) for p, ma in read.items()}
     return attrs.evolve(state, meters={**state.meters, node: MeterState(phases)})
 
 
@@ -315,8 +317,9 @@ def test_a_cluster_with_a_meter_of_its_own_carries_its_other_consumers() -> None
     )
     state = scene(site, A=holding(6))
     assert most_given(with_meter(state, "attic", 0, 8, 0), "A") == 12
-    assert most_given(with_meter(state, "attic", None, 8, None), "A") == 12
-    assert most_given(with_meter(state, SITE, 60, 60, 60), "A") == 20  # static: no meter measures the site
+    assert (
+        most_given(with_meter(with_meter(state, "attic", 0, 0, 0), SITE, 60, 60, 60), "A") == 20
+    )  # static: no meter measures the site
 
 
 # I4
