@@ -130,6 +130,7 @@ from llm_core.events import (
     Tick,
     TurnedAwayFor,
     UplinkReported,
+    WishPut,
 )
 from llm_core.external import (
     AppliesTo,
@@ -305,6 +306,7 @@ from llm_core.users import (
     may,
     may_create,
 )
+from llm_core.wish import Wish
 
 __all__ = [
     "DEFAULT_CLUSTER",
@@ -537,6 +539,8 @@ __all__ = [
     "User",
     "Verdict",
     "WebSession",
+    "Wish",
+    "WishPut",
     "WrongPassword",
     "allocate",
     "authorise",

@@ -38,6 +38,7 @@ from llm_core.sessions import clock_session
 from llm_core.site import SITE, STATIONS, Mode
 from llm_core.state import ConnectorState, Key, MeterState, NodeView, State
 from llm_core.transactions import abandoned
+from llm_core.yielding import needs
 
 STOP_AFTER_MS = 30_000  # a station that still draws so long after it was told 0 A is asked to stop
 STILL_DRAWS_MA = 1_000
@@ -58,7 +59,7 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     meters = interval(state, aged(state, now_ms), seen, now_ms)
     state = attrs.evolve(state, meters=meters)
     left = rooms(state.site, meters, seen, _strangers(state), now_ms, caps)
-    planned = plan(state, seen, left, now_ms)
+    planned = plan(state, seen, left, now_ms, needs(state, now))
     wished = dispatch(state, seen, left, planned.grants, now_ms)
     passed = guard(state, wished, now_ms)
     state, effects = _entered(state, seen, planned, passed.commands, now_ms)

@@ -55,6 +55,7 @@ def forgotten(connector: ConnectorState) -> ConnectorState:
         stop_asked_ms=None,
         served_ms=0,
         caps_ma=_lasting(connector),
+        wish=None,
         paused_window=None,
     )
 

@@ -26,6 +26,7 @@ from llm_core.site import (
     System,
 )
 from llm_core.uplink import Uplink, UplinkState
+from llm_core.wish import Wish
 
 
 class Status(StrEnum):
@@ -409,6 +410,16 @@ class CpoCacheCleared:
 
 
 @attrs.frozen
+class WishPut:
+    """A driver, or somebody who knows, says what a session still needs (None: nothing). Answer: `Saved`, `NotSaved`."""
+
+    by: str
+    transaction_id: int
+    wish: Wish | None
+    request: int = 0
+
+
+@attrs.frozen
 class SetUpDone:
     """The factory state is over: somebody has set a password of their own, stations may be given current."""
 
@@ -459,6 +470,7 @@ Event = (
     | LimitHeard
     | LimitWithdrawn
     | ConnectorCapped
+    | WishPut
     | UplinkReported
     | CpoAnswered
     | CpoCacheCleared
@@ -483,4 +495,5 @@ Request = (
     | LimitPut
     | LimitHeard
     | LimitWithdrawn
+    | WishPut
 )

@@ -6,6 +6,7 @@ The plan is a wish: whether and when a target may be sent is `dispatch`'s matter
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TypeGuard
 
 import attrs
@@ -19,10 +20,13 @@ from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
 from llm_core.state import Allowance, Key, State
 from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bound_of, pressure_on, pressures
+from llm_core.wish import Need
+from llm_core.yielding import yielded
 
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
 UNBALANCE = "unbalance"
+NO_NEEDS: Mapping[Key, Need] = {}
 CAPPED_BY = {
     CapSource.CPO: GrantReason.CPO_LIMIT,
     CapSource.DRIVER: GrantReason.EXTERNAL_LIMIT,
@@ -41,8 +45,11 @@ class Plan:
     allowances: Mapping[tuple[str, Phase], Allowance]
 
 
-def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms: int) -> Plan:
-    """The targets of this tick: exact max-min shares of what is left, finished cars last."""
+def plan(
+    state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms: int, needs: Mapping[Key, Need] = NO_NEEDS
+) -> Plan:
+    """The targets of this tick: exact max-min shares of what is left, finished cars last; `needs` is what wishes come
+    to."""
     tree = state.site.limit_tree()
     wanting = [entry for entry in seen if entry.online and wants(entry.connector, now_ms)]
     if state.factory:
@@ -54,7 +61,7 @@ def plan(state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], now_ms
     pressure = pressures(tree, rooms, told)
     allowances = _allowances(state, tree, rooms, told, now_ms)
     limits = _limits(state, tree, allowances, taken, seen, shared, now_ms)
-    grants = _share(state, tree, limits, pressure, shared, now_ms)
+    grants = _share(state, tree, limits, pressure, shared, needs, now_ms)
     apart = [entry for entry in wanting if entry.key not in grants]
     if apart:
         over_ma = _overdrawn(tree, allowances, taken, shared, grants)
@@ -145,7 +152,13 @@ def _overdue_ma(entry: Seen, now_ms: int) -> PerPhase:
 
 
 def _share(
-    state: State, tree: Tree, limits: Tree, pressure: Pressures, shared: list[Seen], now_ms: int
+    state: State,
+    tree: Tree,
+    limits: Tree,
+    pressure: Pressures,
+    shared: list[Seen],
+    needs: Mapping[Key, Need],
+    now_ms: int,
 ) -> dict[Key, Grant]:
     """Awake cars first; finished ones get their minimum from what those leave. Under pressure nobody gets more."""
     demands: dict[Key, Demand] = {}
@@ -169,17 +182,27 @@ def _share(
         demand = demand_of(entry.key, connector, entry.station, step_ma, entry.spread, bound_ma)
         if connector.offered_ma == 0 and connector.paused_window == state.window:
             demand = attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
-        if connector.idle_since_ms is not None and is_finished(connector, turn, now_ms):
+        if _is_done(entry, needs, turn, now_ms):
             finished[entry.key] = demand.at_most(demand.min_ma)
         else:
             demands[entry.key] = demand
     uneven = _uneven(state.site, shared)
     grants = _allocated(state.site, limits, demands, uneven)
+    rates_ma = {key: need.rate_ma for key, need in needs.items() if need.rate_ma is not None}
+    if rates_ma and not uneven:  # a limit on the unbalance is none that could be shared in rounds
+        grants = yielded(grants, demands, rates_ma, limits, partial(_allocated, state.site, uneven=uneven))
     if finished:
         given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
         left = tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*given[n.id])) for n in limits)
         grants |= _allocated(state.site, left, finished, uneven)
     return waiting | _calm(shared, uncut, demands, grants)
+
+
+def _is_done(entry: Seen, needs: Mapping[Key, Need], turn: int, now_ms: int) -> bool:
+    """Whether the car has what it wants: it was told so, or it takes nothing."""
+    if entry.key in needs and needs[entry.key].satisfied:
+        return True
+    return entry.connector.idle_since_ms is not None and is_finished(entry.connector, turn, now_ms)
 
 
 def _as_before(entry: Seen) -> Grant:

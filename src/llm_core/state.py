@@ -20,6 +20,7 @@ from llm_core.quantities import PerPhase, Phase
 from llm_core.sessions import Session
 from llm_core.site import Site
 from llm_core.uplink import UplinkStatus
+from llm_core.wish import Wish
 
 Key = tuple[str, int]  # station id, connector: the address of a connector
 
@@ -60,6 +61,7 @@ class ConnectorState:
     cap_ma: int | None = None  # what the car showed it can use
     caps_ma: Mapping[CapSource, int] = attrs.field(factory=dict)  # what others let it have
     idle_since_ms: int | None = None  # since when it draws nothing although offered
+    wish: Wish | None = None  # what was said of the car of this session
     served_ms: int = 0  # time it was given current while it wanted some, for the turns
     rank: int = 0  # its place in the present rotation window
     offered_ma: int = 0  # the limit decided last

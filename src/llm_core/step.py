@@ -53,6 +53,7 @@ from llm_core.events import (
     StorageHealed,
     Tick,
     UplinkReported,
+    WishPut,
 )
 from llm_core.local_lists import LocalListTold
 from llm_core.orders import (
@@ -79,6 +80,7 @@ from llm_core.quantities import Now
 from llm_core.replacing import configuration_replaced
 from llm_core.state import State
 from llm_core.station_care import cared
+from llm_core.yielding import wished
 
 
 @attrs.frozen
@@ -151,6 +153,8 @@ def _apply(state: State, event: Event, now: Now) -> Step:
             return Step(*cared(state, event, now))
         case StationScanStarted() | StationScanStopped() | CommissionTold() | LocalListTold():
             return Step(*cared(state, event, now))
+        case WishPut():
+            return Step(*wished(state, event, now))
         case SetUpDone():
             return Step(attrs.evolve(state, factory=False))
         case ClockStepped():
