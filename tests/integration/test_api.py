@@ -513,6 +513,20 @@ def test_what_became_of_the_limits_is_evidence(house: House, admin: httpx.Client
     assert pointers(admin.get("/api/v1/limits/evidence?limit=0"), 422) == ["/limit"]
 
 
+def test_a_session_is_told_what_its_driver_wants(house: House, admin: httpx.Client) -> None:
+    busy(house, admin)
+    (session,) = [c.session for c in house.inbox.state.connectors.values() if c.session is not None]
+    at = f"/api/v1/sessions/{session.transaction_id}/wish"
+    assert admin.get(at).json() == {"departs_at": None, "energy_kwh": None}
+    wish = {"departs_at": "2026-07-01T18:00:00Z", "energy_kwh": 20.5}
+    assert admin.put(at, json=wish).json() == admin.get(at).json() == wish
+    assert pointers(admin.put(at, json={"energy_kwh": 0, "departs_at": "soon"}), 422) == ["/departs_at", "/energy_kwh"]
+    assert pointers(admin.put(at, json={"departs_at": "2026-07-01T09:00:00Z"}), 422) == ["/departs_at"]
+    assert admin.delete(at).status_code == 204
+    assert admin.get(at).json() == {"departs_at": None, "energy_kwh": None}
+    assert admin.put("/api/v1/sessions/999/wish", json=wish).status_code == 404
+
+
 def test_a_node_with_a_limit_from_outside_does_not_vanish(admin: httpx.Client) -> None:
     assert admin.post("/api/v1/limits", json={"node": "default", "limit_a": 20}).status_code == 201
     refused = admin.put("/api/v1/clusters", json={"clusters": [{"id": "other"}]})
@@ -1234,6 +1248,7 @@ RIGHTS = {
     ("DELETE", "/tokens/{label}"): ADMINISTRATORS,
     ("GET", "/audit"): ADMINISTRATORS,
     ("GET", "/history"): EVERYBODY,
+    **{(method, "/sessions/{transaction_id}/wish"): ADMINISTRATORS for method in ("GET", "PUT", "DELETE")},
     ("GET", "/limits"): ADMINISTRATORS,
     ("POST", "/limits"): ADMINISTRATORS,
     ("GET", "/limits/evidence"): ADMINISTRATORS,

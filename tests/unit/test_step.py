@@ -79,6 +79,8 @@ from llm_core import (
     UplinkReported,
     UplinkState,
     Verdict,
+    Wish,
+    WishPut,
     step,
 )
 from unit.strategies import NOON, now
@@ -120,6 +122,7 @@ EVENTS: tuple[Event, ...] = (
     UplinkReported("A", UplinkState.ACCEPTED),
     CpoAnswered("A", "04a1", Verdict.BLOCKED),
     CpoCacheCleared(),
+    WishPut("ann", 1, Wish(energy_wh=20_000)),
     SetUpDone(),
     ClockStepped(1_000),
     StorageFailed("full"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from starlette.responses import Response
@@ -23,6 +21,7 @@ from llm_adapters.web.api.exact import (
     word,
     wrong,
 )
+from llm_adapters.web.api.instants import INSTANT
 from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.problems import Refusal
 from llm_adapters.web.api.queries import Query
@@ -55,21 +54,11 @@ def _read_kilowatts(value: object) -> int:
     return int(Decimal(value) * 1000)  # a part of a watt is left out: a limit never grows
 
 
-def _read_instant(value: object) -> datetime:
-    if isinstance(value, str) and "T" in value:
-        with suppress(ValueError, OverflowError):
-            at = datetime.fromisoformat(value)
-            if at.tzinfo is not None:
-                return at.astimezone(UTC)
-    raise wrong("must be an instant like 2030-01-31T18:00:00Z")
-
-
 KILOWATTS: Shape[int] = Shape(
     _read_kilowatts,
     lambda watts: watts // 1000 if watts % 1000 == 0 else watts / 1000,
     {"type": "number", "minimum": 0, "maximum": MOST_KW},
 )
-INSTANT: Shape[datetime] = Shape(_read_instant, stamp, {"type": "string", "format": "date-time"})
 
 
 def limit_record(phases: tuple[Phase, ...]) -> Record[ExternalLimit]:

@@ -27,6 +27,7 @@ from llm_adapters.web.api import (
     stations,
     uplink,
     users,
+    wishes,
 )
 from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call, limited
@@ -72,6 +73,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *enrolling.OPERATIONS,
         *sessions.OPERATIONS,
         *statements.OPERATIONS,
+        *wishes.OPERATIONS,
         *history.OPERATIONS,
         *meters.OPERATIONS,
         *limits.OPERATIONS,
