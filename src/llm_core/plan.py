@@ -190,7 +190,9 @@ def _share(
     grants = _allocated(state.site, limits, demands, uneven)
     rates_ma = {key: need.rate_ma for key, need in needs.items() if need.rate_ma is not None}
     if rates_ma and not uneven:  # a limit on the unbalance is none that could be shared in rounds
-        grants = yielded(grants, demands, rates_ma, limits, partial(_allocated, state.site, uneven=uneven))
+        sharing = attrs.evolve(state.site.sharing, minimum_first=True)  # nobody's round stops another
+        in_rounds = partial(_allocated, attrs.evolve(state.site, sharing=sharing), uneven=uneven)
+        grants = yielded(grants, demands, rates_ma, limits, in_rounds)
     if finished:
         given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
         left = tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*given[n.id])) for n in limits)

@@ -76,7 +76,7 @@ def yielded(
 ) -> Grants:
     """The grants once cars that are in no hurry have stepped back; `blind` is as if nobody had said anything.
 
-    `allocate` shares what the nodes of a tree have among demands.
+    `allocate` shares what the nodes of a tree have among demands, all minimums before any surplus.
     """
     slack = _stepping_back(blind, demands, rates_ma)
     if not slack:

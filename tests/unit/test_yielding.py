@@ -43,12 +43,12 @@ Tree = tuple[LimitNode, ...]
 def shared(problem: Problem, rates_ma: dict[str, int]) -> tuple[dict[str, Grant], dict[str, Grant]]:
     """The grants as if nobody had said anything, and those with the wishes."""
 
-    def allocated(tree: Tree, demands: dict[Key, Demand]) -> dict[Key, Grant]:
-        asked = Problem(tree, tuple(demands.values()), problem.strategy, problem.minimum_first)
+    def allocated(tree: Tree, demands: dict[Key, Demand], *, minimum_first: bool = True) -> dict[Key, Grant]:
+        asked = Problem(tree, tuple(demands.values()), problem.strategy, minimum_first)
         return dict(zip(demands, allocate(asked), strict=True))
 
     demands = {(demand.id, 1): demand for demand in problem.demands}
-    blind = allocated(problem.nodes, demands)
+    blind = allocated(problem.nodes, demands, minimum_first=problem.minimum_first)
     rates = {(name, 1): rate_ma for name, rate_ma in rates_ma.items()}
     after = yielded(blind, demands, rates, problem.nodes, allocated)
     return {g.id: g for g in blind.values()}, {g.id: g for g in after.values()}
@@ -57,6 +57,8 @@ def shared(problem: Problem, rates_ma: dict[str, int]) -> tuple[dict[str, Grant]
 @st.composite
 def wishes(draw: st.DrawFn) -> tuple[Problem, dict[str, int]]:
     problem = attrs.evolve(draw(problems()), groups=())
+    real = tuple(d if d.min_ma else attrs.evolve(d, min_ma=6 * A, max_ma=d.max_ma + 6 * A) for d in problem.demands)
+    problem = attrs.evolve(problem, demands=real)
     names = [demand.id for demand in problem.demands]
     wishing = draw(st.lists(st.sampled_from(names), unique=True)) if names else []
     return problem, {name: draw(st.integers(0, 40_000)) for name in wishing}
