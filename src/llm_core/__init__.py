@@ -90,16 +90,12 @@ from llm_core.events import (
     CapabilitiesFound,
     ClockStepped,
     ConfigurationReplaced,
-    ConnectorCapped,
     CpoAnswered,
     CpoCacheCleared,
     Event,
     LimitConfirmed,
-    LimitHeard,
-    LimitPut,
     LimitRefused,
     LimitUnanswered,
-    LimitWithdrawn,
     MeterSampled,
     MeterValuesReceived,
     PutAccess,
@@ -130,16 +126,19 @@ from llm_core.events import (
     Tick,
     TurnedAwayFor,
     UplinkReported,
-    WishPut,
 )
 from llm_core.external import (
     AppliesTo,
     CapSource,
     ClockDoubt,
+    ConnectorCapped,
     Ended,
     ExternalLimit,
     Lapse,
+    LimitHeard,
+    LimitPut,
     LimitRecord,
+    LimitWithdrawn,
 )
 from llm_core.history import Place, Slice, Span
 from llm_core.ledger import (
@@ -306,7 +305,7 @@ from llm_core.users import (
     may,
     may_create,
 )
-from llm_core.wish import Wish
+from llm_core.wish import Wish, WishPut
 
 __all__ = [
     "DEFAULT_CLUSTER",

@@ -8,15 +8,18 @@ from typing import assert_never
 import attrs
 
 from llm_core.effects import AuditEntry, Effect, NotSaved, Reply, Save, Saved
-from llm_core.events import ConnectorCapped, LimitHeard, LimitPut, LimitWithdrawn
 from llm_core.external import (
     NO_CAPS,
     AppliesTo,
     Between,
+    ConnectorCapped,
     Ended,
     ExternalLimit,
     Lapse,
+    LimitHeard,
+    LimitPut,
     LimitRecord,
+    LimitWithdrawn,
     NodeCap,
     instants,
     is_over,

@@ -12,7 +12,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import Badge, Verdict
-from llm_core.external import CapSource, ExternalLimit
+from llm_core.external import ConnectorCapped, LimitHeard, LimitPut, LimitWithdrawn
 from llm_core.orders import StationCare, StationOrdered, StationScanStarted, StationScanStopped
 from llm_core.site import (
     AccessRule,
@@ -26,7 +26,7 @@ from llm_core.site import (
     System,
 )
 from llm_core.uplink import Uplink, UplinkState
-from llm_core.wish import Wish
+from llm_core.wish import WishPut
 
 
 class Status(StrEnum):
@@ -342,42 +342,6 @@ class BadgeScanStopped:
 
 
 @attrs.frozen
-class LimitPut:
-    """Somebody limits a node from outside; a limit with an `id` replaces that one. Answer: `Saved` with its id."""
-
-    by: str
-    limit: ExternalLimit
-    request: int = 0
-
-
-@attrs.frozen
-class LimitHeard:
-    """The sender of a limit is alive. Answer: `Saved`, or `NotSaved` where there is no such limit."""
-
-    limit_id: str
-    request: int = 0
-
-
-@attrs.frozen
-class LimitWithdrawn:
-    """Somebody takes a limit back. Answer: `Saved`, or `NotSaved` where there is no such limit."""
-
-    by: str
-    limit_id: str
-    request: int = 0
-
-
-@attrs.frozen
-class ConnectorCapped:
-    """The CPO or the driver lets a connector have at most `limit_ma` per phase (None: whatever there is)."""
-
-    station_id: str
-    connector: int
-    source: CapSource
-    limit_ma: int | None
-
-
-@attrs.frozen
 class UplinkReported:
     """How a station stands with the CPO now; `error` is the last one, in words."""
 
@@ -407,16 +371,6 @@ class CpoAnswered:
 @attrs.frozen
 class CpoCacheCleared:
     """The CPO wants all that it ever said of badges forgotten."""
-
-
-@attrs.frozen
-class WishPut:
-    """A driver, or somebody who knows, says what a session still needs (None: nothing). Answer: `Saved`, `NotSaved`."""
-
-    by: str
-    transaction_id: int
-    wish: Wish | None
-    request: int = 0
 
 
 @attrs.frozen

@@ -135,6 +135,45 @@ def narrowest(caps: Mapping[CapSource, int]) -> CapSource | None:
     return min(caps, key=lambda source: (caps[source], source), default=None)
 
 
+# Asked for
+
+
+@attrs.frozen
+class LimitPut:
+    """Somebody limits a node from outside; a limit with an `id` replaces that one. Answer: `Saved` with its id."""
+
+    by: str
+    limit: ExternalLimit
+    request: int = 0
+
+
+@attrs.frozen
+class LimitHeard:
+    """The sender of a limit is alive. Answer: `Saved`, or `NotSaved` where there is no such limit."""
+
+    limit_id: str
+    request: int = 0
+
+
+@attrs.frozen
+class LimitWithdrawn:
+    """Somebody takes a limit back. Answer: `Saved`, or `NotSaved` where there is no such limit."""
+
+    by: str
+    limit_id: str
+    request: int = 0
+
+
+@attrs.frozen
+class ConnectorCapped:
+    """The CPO or the driver lets a connector have at most `limit_ma` per phase (None: whatever there is)."""
+
+    station_id: str
+    connector: int
+    source: CapSource
+    limit_ma: int | None
+
+
 # Time
 
 

@@ -26,16 +26,12 @@ from llm_core.events import (
     CapabilitiesFound,
     ClockStepped,
     ConfigurationReplaced,
-    ConnectorCapped,
     CpoAnswered,
     CpoCacheCleared,
     Event,
     LimitConfirmed,
-    LimitHeard,
-    LimitPut,
     LimitRefused,
     LimitUnanswered,
-    LimitWithdrawn,
     MeterSampled,
     MeterValuesReceived,
     Request,
@@ -53,8 +49,8 @@ from llm_core.events import (
     StorageHealed,
     Tick,
     UplinkReported,
-    WishPut,
 )
+from llm_core.external import ConnectorCapped, LimitHeard, LimitPut, LimitWithdrawn
 from llm_core.local_lists import LocalListTold
 from llm_core.orders import (
     ConfigurationRead,
@@ -80,6 +76,7 @@ from llm_core.quantities import Now
 from llm_core.replacing import configuration_replaced
 from llm_core.state import State
 from llm_core.station_care import cared
+from llm_core.wish import WishPut
 from llm_core.yielding import wished
 
 

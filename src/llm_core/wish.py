@@ -31,6 +31,16 @@ class Wish:
 
 
 @attrs.frozen
+class WishPut:
+    """A driver, or somebody who knows, says what a session still needs (None: nothing). Answer: `Saved`, `NotSaved`."""
+
+    by: str
+    transaction_id: int
+    wish: Wish | None
+    request: int = 0
+
+
+@attrs.frozen
 class Need:
     """What a wish comes to now. `rate_ma` None: nobody can tell how fast it must be, so it has no slack."""
 

@@ -23,14 +23,13 @@ import attrs
 
 from llm_core.budget import sum_per_node
 from llm_core.effects import AuditEntry, Effect, NotSaved, Reply, Save, Saved
-from llm_core.events import WishPut
 from llm_core.external import instants
 from llm_core.problem import Demand, Fault, Grant, LimitNode
 from llm_core.quantities import Now, PerPhase
 from llm_core.sessions import Session
 from llm_core.site import on_phases
 from llm_core.state import Key, State
-from llm_core.wish import Need, need_of, wish_faults
+from llm_core.wish import Need, WishPut, need_of, wish_faults
 
 Tree = tuple[LimitNode, ...]
 Demands = Mapping[Key, Demand]

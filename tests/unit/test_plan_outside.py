@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from llm_core import PHASES, SITE, Binding, CapSource, Grant, GrantReason, State
+from llm_core import PHASES, SITE, Binding, CapSource, Grant, GrantReason, PerPhase, State
 from llm_core.budget import Room, survey
 from llm_core.plan import plan
 from llm_core.state import Key
@@ -37,7 +37,9 @@ def test_what_an_outside_limit_holds_back_says_so_and_a_reason_of_before_goes() 
     told = Grant("A/1", 10_000, EXTERNAL, AT_L1)
     state = scene(20_000, *(car(10_000, grant=told) for _ in range(2)))
     assert {grant.reason for grant in grants(state, external=True)} == {EXTERNAL}
-    assert {grant.reason for grant in grants(state)} == {SHARED}
+    still = Room(PerPhase.same(5_000), PerPhase.same(20_000))  # nobody may rise, so everybody keeps what was told
+    kept = plan(state, survey(state, at(100)), {SITE: still, "default": still}, at(100)).grants
+    assert {(grant.limit_ma, grant.reason) for grant in kept.values()} == {(10_000, SHARED)}
 
 
 def test_a_cap_is_the_most_and_names_who_set_it() -> None:
