@@ -17,6 +17,7 @@ import attrs
 from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.store import SqliteStore
+from llm_adapters.virtual.cpo import Cpo
 from llm_adapters.virtual.demo import demo_site
 from llm_adapters.virtual.plant import Plant, PlantConfig
 from llm_adapters.virtual.shell import Shell
@@ -24,9 +25,10 @@ from llm_adapters.virtual.sockets import modbus_meter, websocket_links
 from llm_app.clock import SystemClock
 from llm_app.virtual_site import badges_of, site_of
 from llm_app.wiring import Address, Options, serving
-from llm_core import BadgeRecord, Save, normalise
+from llm_core import BadgeRecord, CpoServer, Save, Site, UplinkStation, normalise
 
 USER = "admin"
+CPO_NAME = "Virtual CPO"
 FALLBACK_A = 16
 
 
@@ -44,10 +46,13 @@ async def run_demo(
         folder = (
             data if data is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-demo-")))
         )
-        async with modbus_meter(plant.meter, "127.0.0.1", 0) as meter_port:
-            password = await _prepared(folder, plant, meter_port)
+        async with (
+            modbus_meter(plant.meter, "127.0.0.1", 0) as meter_port,
+            Cpo(plant.config.badges).listening("127.0.0.1") as cpo,
+        ):
+            password = await _prepared(folder, plant, meter_port, cpo)
             async with serving(Options(folder, http, ocpp)) as running:
-                _tell(running.http, password)
+                _tell(running.http, password, cpo)
                 shell = Shell(plant, websocket_links(f"ws://{running.ocpp}/ocpp"))
                 plant_task = asyncio.create_task(shell.run(), name="plant")
                 try:
@@ -70,7 +75,7 @@ def _by_day(config: PlantConfig) -> PlantConfig:
     return attrs.evolve(config, building=building)
 
 
-async def _prepared(data: Path, plant: Plant, meter_port: int) -> str | None:
+async def _prepared(data: Path, plant: Plant, meter_port: int, cpo: str) -> str | None:
     """The site in the database; a password for `admin` where there is none yet."""
     clock = SystemClock()
     database = await Database.open(data, clock)
@@ -80,6 +85,7 @@ async def _prepared(data: Path, plant: Plant, meter_port: int) -> str | None:
         site = site_of(plant.config, fallback_a=FALLBACK_A, meter_port=meter_port)
         if stored.site is not None:  # the stations and settings of before, the meter at its new port
             site = attrs.evolve(stored.site, meters=site.meters)
+        site = _with_cpo(site, cpo)
         badges = [Save(BadgeRecord(normalise(badge.badge_id), badge)) for badge in badges_of(plant.config)]
         await store.commit([site, *(save.record for save in badges if stored.site is None)])
         if not await accounts.is_factory():
@@ -91,7 +97,25 @@ async def _prepared(data: Path, plant: Plant, meter_port: int) -> str | None:
         await database.close()
 
 
-def _tell(http: Address, password: str | None) -> None:
+def _with_cpo(site: Site, url: str) -> Site:
+    """The virtual operator among the servers to choose from, at its present port, with an id for every station."""
+    uplink = site.uplink
+    others = tuple(server for server in uplink.servers if server.name != CPO_NAME)
+    known = {entry.station_id for entry in uplink.stations}
+    new = tuple(UplinkStation(s.id, f"DEMO-{s.id}") for s in site.stations if s.id not in known)
+    was = next((server.url for server in uplink.servers if server.name == CPO_NAME), "")
+    uplink = attrs.evolve(
+        uplink,
+        url=url if uplink.url == was else uplink.url,
+        servers=(CpoServer(CPO_NAME, url), *others),
+        stations=(*uplink.stations, *new),
+    )
+    return attrs.evolve(site, uplink=uplink)
+
+
+def _tell(http: Address, password: str | None, cpo: str) -> None:
     login = f"sign in as {USER} with {password}" if password is not None else "sign in as before"
-    sys.stdout.write(f"\n  Dashboard  http://{http}\n  Login      {login}\n\n  Ctrl-C ends the demo.\n\n")
+    sys.stdout.write(
+        f"\n  Dashboard  http://{http}\n  Login      {login}\n  Operator   {cpo}\n\n  Ctrl-C ends the demo.\n\n"
+    )
     sys.stdout.flush()

@@ -389,3 +389,19 @@ def test_being_away_has_one_beginning_however_often_it_is_tried() -> None:
     assert state.uplink["A"].error == "refused"
     state, _ = run(state, UplinkReported("A", UplinkState.ACCEPTED), seconds=12)
     assert state.uplink["A"].since == now(12).utc
+
+
+def test_who_has_not_waited_long_goes_on_waiting() -> None:
+    state, _ = run(scene(), BadgePresented("A", ANN, 7), Tick(), seconds=1)
+    assert list(state.cpo_asks) == [1]
+
+
+def test_a_repeated_start_joins_its_own_ask_among_others() -> None:
+    state, _ = run(scene(), BadgePresented("A", BEA, 6), start(), start(request=2))
+    assert [ask.requests for ask in state.cpo_asks.values()] == [(6,), (1, 2)]
+
+
+def test_without_a_place_at_the_operator_nothing_is_told_of_stops_that_never_came() -> None:
+    state, _ = run(scene(OfflinePolicy.LOCAL, there=False), start())
+    nowhere = attrs.evolve(state.site, uplink=attrs.evolve(state.site.uplink, stations=()))
+    assert only(run(attrs.evolve(state, site=nowhere), Tick(), seconds=UNSTOPPED_MS)[1], TellCpo) == []
