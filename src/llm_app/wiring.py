@@ -26,7 +26,8 @@ from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.ocpp16.uplink.uplinks import CpoUplinks
 from llm_adapters.sqlite.accounts import SqliteAccounts
-from llm_adapters.sqlite.database import Database, snapshot_daily
+from llm_adapters.sqlite.backup import back_up
+from llm_adapters.sqlite.database import FILE_NAME, Database, snapshot_daily
 from llm_adapters.sqlite.history import SqliteHistory
 from llm_adapters.sqlite.models import SqliteModelMemory
 from llm_adapters.sqlite.station_keys import SqliteStationKeys
@@ -51,6 +52,7 @@ from llm_app.faults import Failure
 from llm_app.journalling import Journal
 from llm_app.metering import Meters
 from llm_app.recorder import Recorder
+from llm_app.support import write_bundle
 from llm_core import Now, Save, SetUpDone, State, StoreError, recover
 
 log = logging.getLogger("llm.app")
@@ -113,6 +115,7 @@ class Shelves:
     models: SqliteModelMemory
     cpo: SqliteUplink
     history: SqliteHistory
+    database: Database
 
 
 @contextlib.contextmanager
@@ -162,7 +165,7 @@ async def serving(options: Options) -> AsyncIterator[Running]:
             history = await _history(options.data)
             accounts = SqliteAccounts(database, options.first_login_code)
             models = await SqliteModelMemory.open(database)
-            shelves = Shelves(SqliteStore(database), accounts, keys, models, SqliteUplink(database), history)
+            shelves = Shelves(SqliteStore(database), accounts, keys, models, SqliteUplink(database), history, database)
             snapshots = asyncio.create_task(snapshot_daily(database), name="snapshots")
             try:
                 async with _running(options, clock, shelves, http) as running:
@@ -357,6 +360,8 @@ def _desk(
         write_sessions=write_sessions,
         parse_badges=parse_badges,
         set_clock=set_machine_clock,
+        back_up=lambda target: asyncio.to_thread(back_up, options.data / FILE_NAME, target),
+        write_bundle=lambda target: write_bundle(target, options.data, shelves.database),
     )
 
 

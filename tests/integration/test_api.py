@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -263,6 +264,10 @@ class House:
         return httpx.Client(base_url=self.url, cookies={"llm_session": cookie}, headers=headers, **PLAIN)
 
 
+async def unused(target: Path) -> None:
+    raise NotImplementedError(target)
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[House]:
     clock, people, shelf, faults, wall = Clock(), People(), Shelf(), list[str](), Wall()
@@ -286,6 +291,8 @@ def served() -> Iterator[House]:
         write_sessions=write_sessions,
         parse_badges=parse_badges,
         set_clock=lambda _: False,
+        back_up=unused,
+        write_bundle=unused,
     )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

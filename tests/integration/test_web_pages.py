@@ -97,6 +97,7 @@ PAGES = {
     "/settings/meter/live": ADMINISTRATORS,
     "/stations/waiting": ADMINISTRATORS,
     "/stations/ST1": ADMINISTRATORS,
+    "/stations/ST1/test/live": ADMINISTRATORS,
     "/bay/ST1": EVERYBODY,
     "/bay/ST1/live": EVERYBODY,
     "/badges/edit?id=A1B2C3": BADGE_MANAGERS,
@@ -142,6 +143,7 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/badges/scan": (BADGE_MANAGERS, {"go": "start"}),
     "/badges/import": (BADGE_MANAGERS, {"content": FILE, "go": "import"}),
     "/stations/bulk": (ADMINISTRATORS, {"stations": "ST1", "max_a": "20"}),
+    "/stations/ST1/test": (ADMINISTRATORS, {"connector": "1"}),
     "/stations/ST1/order": (ADMINISTRATORS, {"order": "reset"}),
     "/clusters/c2": (ADMINISTRATORS, {"name": "West", "parent": "default", "limit_a": "20"}),
     "/uplink": (ADMINISTRATORS, {"enabled": "", "url": "", "offline": "local", "ocpp_id_0": "NL-1"}),
@@ -156,6 +158,7 @@ OPEN_TO_ALL = {"/login", "/set-password", "/logout", "/language"}
 LIVE = {"/live", "/bay/ST1/live"}
 TRIED = {"/stations/ST1/sums": ADOPTION, "/strategy/preview": {"strategy": "priority", "rotation_min": "10"}}
 """Posted to be looked at: nothing is changed by them."""
+DOWNLOADS = {"/system/backup": {"password": PASSWORD}, "/support/bundle": {}}
 OF_USERS = {
     "/users": USER,
     "/users/change": {"name": "standard", "role": "advanced", "password": PASSWORD},
@@ -239,7 +242,7 @@ def test_every_route_is_in_the_tables_of_rights(served: Served) -> None:
             for name, sample in samples.items():
                 path = path.replace(name, sample)
             paths.add(path)
-    listed = {path.partition("?")[0] for path in (*PAGES, *CHANGES, *OPEN_TO_ALL, *TRIED, *OF_USERS)}
+    listed = {path.partition("?")[0] for path in (*PAGES, *CHANGES, *OPEN_TO_ALL, *TRIED, *OF_USERS, *DOWNLOADS)}
     listed |= {"/setup", "/clusters/c2/remove"}
     others = {path for path in listed if path.startswith("/setup/")} - {"/setup/clock"}
     others |= {"/stations/EV-NEW-01", "/clusters/new"}
@@ -267,6 +270,17 @@ def test_what_is_only_tried_changes_nothing_and_is_for_administrators(served: Se
         with signed_in(served, role) as client:
             assert change(served, client, path, fields).status_code == (200 if role in ADMINISTRATORS else 403)
             assert not served.book.asked
+
+
+def test_files_to_take_away_are_for_administrators_and_a_backup_asks_for_the_password(served: Served) -> None:
+    for role, (path, fields) in itertools.product(Role, DOWNLOADS.items()):
+        with signed_in(served, role) as client:
+            sent = change(served, client, path, fields)
+            assert sent.status_code == (200 if role in ADMINISTRATORS else 403)
+            assert sent.content == b"nothing" or role not in ADMINISTRATORS
+    with signed_in(served, "administrator") as client:
+        refused = change(served, client, "/system/backup", {"password": "wrong"})
+        assert "Your password is wrong" in client.get(refused.headers["location"]).text
 
 
 def test_users_are_changed_by_administrators_and_standard_ones_added_by_advanced_users(served: Served) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import socket
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import attrs
 import uvicorn
@@ -256,6 +258,11 @@ async def no_csv(sessions: AsyncIterator[Session], state: State, *, decimal_comm
     yield f"{decimal_comma}"
     async for session in sessions:
         yield f"{session.transaction_id}"
+
+
+async def write_nothing(target: Path) -> None:
+    """A backup or a bundle of a controller that has nothing."""
+    await asyncio.to_thread(target.write_bytes, b"nothing")
 
 
 class Nobody:
@@ -530,6 +537,8 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         write_sessions=no_csv,
         parse_badges=parse_badges,
         set_clock=lambda _: False,
+        back_up=write_nothing,
+        write_bundle=write_nothing,
     )
     app = create_app(desk)
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)

@@ -34,6 +34,7 @@ from llm_core import (
     Cluster,
     ConnectorView,
     Dashboard,
+    Finding,
     GrantReason,
     Mode,
     NodeView,
@@ -52,6 +53,7 @@ from llm_core import (
     Status,
     Strategy,
     Supply,
+    Trial,
     UplinkState,
     Verdict,
 )
@@ -97,6 +99,9 @@ def why(view: ConnectorView | None, station: StationView = BAY_1, state: State |
         (words_module.OFFLINE_HELP, OfflinePolicy),
         (words_module.UPLINK_STATES, UplinkState),
         (words_module.UPLINK_KINDS, UplinkState),
+        (words_module.TRIALS, Trial),
+        (words_module.FINDINGS, Finding),
+        (words_module.FINDING_KINDS, Finding),
         (words_module.ACCESS_RULES, AccessRule),
         (words_module.DASHBOARDS, Dashboard),
         (words_module.ROLES, Role),
@@ -310,6 +315,8 @@ def faults_in(module: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Fault":
             told = names[node.args[1].id] if isinstance(node.args[1], ast.Name) else node.args[1]
+            if isinstance(told, ast.Attribute):  # another fault's text, handed on
+                continue
             parts = told.values if isinstance(told, ast.JoinedStr) else [told]
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in parts)
 

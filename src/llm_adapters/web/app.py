@@ -21,8 +21,10 @@ from llm_adapters.web.badge_import import badge_import_routes
 from llm_adapters.web.badges import badge_routes
 from llm_adapters.web.bay import bay_routes
 from llm_adapters.web.clusters import cluster_routes
+from llm_adapters.web.commissioning import commissioning_routes
 from llm_adapters.web.dashboard import dashboard_routes
 from llm_adapters.web.desk import Desk
+from llm_adapters.web.downloads import download_routes
 from llm_adapters.web.gate import SECURITY_HEADERS, Gate
 from llm_adapters.web.history import history_routes
 from llm_adapters.web.orders import order_routes
@@ -69,6 +71,8 @@ def create_app(desk: Desk) -> Starlette:
             *sign_in_routes(desk),
             *dashboard_routes(desk),
             *order_routes(desk),
+            *commissioning_routes(desk),
+            *download_routes(desk),
             *station_routes(desk),
             *bay_routes(desk),
             *session_routes(desk),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -52,8 +53,8 @@ class Desk:
     `ticks_ms` how long the last ticks took.
 
     The rest comes from other rooms, which the pages do not know: the ids of the meters that can be chosen, the
-    writer of session files, the reader of badge files, which is given the present badges, and what sets the
-    machine's clock, if this process may.
+    writer of session files, the reader of badge files, which is given the present badges, what sets the
+    machine's clock, if this process may, and what writes a backup and a bundle for support into a file.
     """
 
     inbox: Inbox
@@ -74,5 +75,7 @@ class Desk:
     write_sessions: WriteSessions
     parse_badges: Callable[[bytes, Mapping[str, Badge]], tuple[Badge, ...] | NotSaved]
     set_clock: Callable[[datetime], bool]
+    back_up: Callable[[Path], Awaitable[None]]
+    write_bundle: Callable[[Path], Awaitable[None]]
     station_tls_url: str | None = None
     ticks_ms: Callable[[], Collection[int]] = tuple

@@ -21,6 +21,8 @@ from llm_core import CallFailure, CallOutcome, Order, OrderFault, OrderRefused, 
 TOLD = {
     "done": N_("The station does it."),
     "declined": N_("The station answered that it does not do this now."),
+    "test_begun": N_("The test has begun."),
+    "test_not_begun": N_("The station is not connected, or is under test already."),
     "not_stored": N_("Nothing can be stored at the moment. Try again later."),
     CallFailure.OFFLINE: N_("The station is not connected."),
     CallFailure.TIMEOUT: N_("The station did not answer in time; it may do it all the same."),
@@ -58,9 +60,13 @@ def order_routes(desk: Desk) -> list[Route]:
     return [guarded(desk, "/stations/{station_id:path}/order", Permission.ADMINISTER, give, ["POST"])]
 
 
-def _wish(order: Order, fields: dict[str, str]) -> Wish:
+def connector_of(fields: dict[str, str]) -> int | None:
     text = fields.get("connector", "")
-    connector = int(text) if text.isascii() and text.isdigit() and len(text) < 3 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 3 else None
+
+
+def _wish(order: Order, fields: dict[str, str]) -> Wish:
+    connector = connector_of(fields)
     if order is Order.AVAILABILITY:
         operative = "inoperative" if fields.get("operative") == "inoperative" else "operative"
         return Wish(connector=connector or 0, type=operative)

@@ -61,10 +61,13 @@ TOASTS = {
     "removed": N_("The station is removed."),
     "cluster_removed": N_("The cluster is removed."),
     "badge": N_("The badge is saved."),
+    "wrong_password": N_("Your password is wrong."),
+    "not_written": N_("The file could not be written; the disk may be full."),
     "user": N_("The user is saved."),
     "token_revoked": N_("The token opens nothing any more."),
     "password": N_("The new password holds from now on."),
 }
+BAD_NEWS = frozenset({"wrong_password", "not_written"})
 Endpoint = Callable[[Request], Awaitable[Response]]
 View = Callable[[Request, Principal], Awaitable[Response]]
 
@@ -120,6 +123,7 @@ def page(
         languages=LANGUAGES,
         version=desk.version,
         toast=_toast(request, words),
+        toast_kind="attention" if request.query_params.get("done") in BAD_NEWS else "done",
         **values,
     )
     return HTMLResponse(html, status_code)

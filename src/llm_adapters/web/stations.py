@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.clusters import BARE_SITE, cluster_choices
+from llm_adapters.web.commissioning import commission_look
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
 from llm_adapters.web.orders import TOLD
@@ -175,7 +176,8 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form, statio
         back=own_path(request.query_params.get("next", "/stations")),
         bay=qr_code(address),
         told=TOLD.get(request.query_params.get("told", "")),
-        told_well=request.query_params.get("told") == "done",
+        told_well=request.query_params.get("told") in ("done", "test_begun"),
+        **commission_look(desk, words, station.id),
         connectors=[key[1] for key in sorted(state.connectors) if key[0] == station.id],
         running=_running(state, station.id),
         needs_badge=state.site.access is not AccessRule.FREE,

@@ -29,6 +29,7 @@ from llm_core import (
     ConnectorView,
     Dashboard,
     ExternalLimit,
+    Finding,
     GrantReason,
     Mode,
     OfflinePolicy,
@@ -40,6 +41,7 @@ from llm_core import (
     StationView,
     Status,
     Strategy,
+    Trial,
     UplinkState,
     Verdict,
 )
@@ -120,6 +122,7 @@ CHANGES = {
     "RemoveStation": N_("Station removed"),
     "badge": N_("Badge"),
     "badge scan": N_("Search for badges"),
+    "commission": N_("Commissioning test"),
     "reset": N_("Restart of a station"),
     "unlock": N_("Cable unlocked"),
     "remote-start": N_("Started by hand"),
@@ -153,6 +156,27 @@ UPLINK_KINDS = {
     UplinkState.REFUSED: "fault",
     UplinkState.OFFLINE: "attention",
 }
+TRIALS = {
+    Trial.CONFIGURATION: N_("Tells what it can do"),
+    Trial.AMPS: N_("Takes limits in amps"),
+    Trial.WATTS: N_("Takes limits in watts"),
+    Trial.DECIMALS: N_("Takes tenths of an amp"),
+    Trial.SECOND_PERIOD: N_("Lowers its limit by itself when nobody is heard"),
+    Trial.STACKING: N_("Keeps a permanent limit beneath the live one"),
+    Trial.COMPOSITE: N_("Tells which limit it follows"),
+    Trial.CLEARING: N_("Lets a limit go when asked to"),
+    Trial.OBEYS: N_("The car keeps to a lower limit"),
+    Trial.PHASES: N_("The phases on which the car draws"),
+    Trial.FALLS_BACK: N_("Falls back when the link is cut"),
+    Trial.KEEPS_PROFILES: N_("Keeps its limits over a restart"),
+}
+FINDINGS = {
+    Finding.YES: N_("yes"),
+    Finding.NO: N_("no"),
+    Finding.UNCLEAR: N_("unclear"),
+    Finding.SKIPPED: N_("not tried"),
+}
+FINDING_KINDS = {Finding.YES: "active", Finding.NO: "attention", Finding.UNCLEAR: "waiting", Finding.SKIPPED: "off"}
 BADGE_STATES = {
     BadgeState.PENDING: N_("Pending"),
     BadgeState.ACTIVE: N_("Active"),
