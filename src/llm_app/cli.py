@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from llm_adapters.files.problems import solve_text
+from llm_app.certificate_commands import certificate_app
 from llm_app.data_commands import Data, add_to
 from llm_app.doors import TlsFiles
 from llm_app.faults import Failure, WrongInput
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 add_to(app)
 app.add_typer(meter_app, name="meter")
+app.add_typer(certificate_app, name="certificate")
 
 CONFIG_KEYS = {
     "http": str,

@@ -65,6 +65,7 @@ def connected(state: State, event: StationConnected, now: Now) -> Result:
         address=event.address,
         path=event.path,
         reset_ms=None,
+        turned_away=None,  # whatever kept it out does so no longer
     )
     state = with_station(state, event.station_id, known)
     state = _each(state, event.station_id, lambda c: attrs.evolve(c, ledger=books.unanswered_all(c.ledger)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import secrets
 import ssl
+import zipfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import cache
@@ -16,11 +18,13 @@ import attrs
 import pytest
 from memory_inbox import LoopClock, MemoryInbox
 from memory_keys import MemoryKeys
+from scripted_station import ScriptedStation
+from server_process import llm_app, running
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from llm_adapters.certificates.authority import Authority, Pair
-from llm_adapters.ocpp16.stations import StationServer
+from llm_adapters.ocpp16.stations import Caps, StationServer
 from llm_app.doors import TlsFiles, ask_for_certificates, tls_context
 from llm_core import (
     KeyHandover,
@@ -286,3 +290,58 @@ def test_a_connected_station_is_given_its_new_key(
     run(scenario)
     assert PASSWORD.encode().hex() not in caplog.text
     assert PASSWORD not in caplog.text
+
+
+def test_a_handshake_that_drips_is_cut_off() -> None:
+    async def scenario() -> None:
+        server = StationServer(MemoryInbox("CP_1"), LoopClock(), Caps(handshake_s=0.5))
+        async with server.listen("127.0.0.1", 0) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            ended = asyncio.create_task(reader.read())
+            for letter in b"GET /CP_1 HTTP/1.1\r\n" * 10:
+                writer.write(bytes([letter]))
+                await asyncio.wait((ended,), timeout=0.05)
+                if ended.done():
+                    break
+            assert ended.done()
+            await asyncio.gather(ended, return_exceptions=True)
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_password_of_a_station_is_nowhere_to_be_found_again(tmp_path: Path) -> None:
+    canary = "CANARY-" + secrets.token_hex(8)
+    told = {"configurationKey": [{"key": "AuthorizationKey", "readonly": False, "value": canary}]}
+    seen: list[str] = []
+
+    async def scenario() -> None:
+        async with running(tmp_path) as server, server.client() as client:
+            assert (await client.post("/stations", json={"id": "CP_1"})).is_success
+            async with ScriptedStation(f"{server.ocpp}/CP_1", GetConfiguration=told) as station:
+                await station.call("BootNotification", chargePointVendor="Acme", chargePointModel="Post")
+                await station.was_asked("GetConfiguration")
+                change = {"security_profile": 1, "password": canary}
+                changed = await client.patch("/stations/CP_1", json=change)
+                assert changed.json()["password_handover"] == "taken"
+                await station.was_asked("ChangeConfiguration", lambda p: p["value"] == canary.encode().hex())
+                for path in ("/stations/CP_1", "/stations", "/overview", "/audit", "/stations/CP_1/configuration"):
+                    seen.append((await client.get(path)).text)
+            with pytest.raises(InvalidStatus):
+                await ScriptedStation(f"{server.ocpp}/CP_1").__aenter__()
+            header = base64.b64encode(f"CP_1:{canary}".encode()).decode()
+            options: dict[str, Any] = {"additional_headers": {"Authorization": f"Basic {header}"}, "proxy": None}
+            async with connect(f"{server.ocpp}/CP_1", **options) as again:
+                assert await is_served(again)
+            server.stop()
+
+    run(scenario)
+    seen.append(llm_app("config", "export", "--data", str(tmp_path)).stdout)
+    bundle = llm_app("support-bundle", "--data", str(tmp_path), "--output", str(tmp_path / "bundle.zip"))
+    assert bundle.returncode == 0, bundle.stderr
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as parts:
+        contents = [parts.read(name) for name in parts.namelist()]
+    contents += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    contents += [text.encode() for text in seen]
+    for secret in (canary, canary.encode().hex(), base64.b64encode(canary.encode()).decode()):
+        assert not any(secret.encode() in content for content in contents)

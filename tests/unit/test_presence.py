@@ -463,6 +463,7 @@ def test_who_was_refused_under_an_id_is_remembered_and_the_station_keeps_all_it_
     refused = after(state, StationTurnedAway("A", "10.9.9.9", TurnedAwayFor.WRONG_KEY), seconds=5)
     told = TurnedAway(now(5).utc, "10.9.9.9", TurnedAwayFor.WRONG_KEY)
     assert refused.stations == {"A": attrs.evolve(state.stations["A"], turned_away=told)}
+    assert after(refused, StationConnected("A", "10.0.0.1", "/A")).stations["A"].turned_away is None
     assert after(state, StationTurnedAway("nobody", "10.9.9.9", TurnedAwayFor.NO_KEY)).stations == state.stations
 
 

@@ -39,6 +39,7 @@ KEYS = (
     "MeterValueSampleInterval",
     "MeterValuesSampledData",
 )
+_SECRET = re.compile("authori[sz]ationkey|password|secret|token", re.IGNORECASE)  # some stations tell them
 _AMPS = {"a", "amp", "amps", "ampere", "current"}
 _WATTS = {"w", "watt", "watts", "power"}
 
@@ -76,7 +77,8 @@ def read_configuration(answer: Payload) -> Configuration:
         for entry in entries
         if isinstance(entry, dict) and text(entry.get("key"))
     }
-    return Configuration({key.lower(): value for key, value in told.items()}, told)
+    shown = {key: "…" if value and _SECRET.search(key) else value for key, value in told.items()}
+    return Configuration({key.lower(): value for key, value in shown.items()}, shown)
 
 
 def dialect_of(configuration: Configuration, known: Dialect) -> Dialect:
