@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_core.budget import decays, silence_ms
+from llm_core.demand import is_asleep, least_of
 from llm_core.effects import Alarm, AlarmCode
 from llm_core.quantities import Now
 from llm_core.sessions import AHEAD, OLDEST_STAMP
@@ -30,7 +31,8 @@ def alarms_of(state: State, now: Now) -> dict[Code, Alarm]:
         for code in (
             *_meters(state, now.monotonic_ms),
             *_stations(state, now.monotonic_ms),
-            *_connectors(state),
+            *_connectors(state, now.monotonic_ms),
+            *_unusable(state),
             *_clocks(state, now),
             *_cpo(state, now.monotonic_ms),
             *_site(state, now.monotonic_ms),
@@ -85,7 +87,27 @@ def _clocks(state: State, now: Now) -> Iterator[Code]:
             yield AlarmCode.CLOCK_WRONG, station.id
 
 
-def _connectors(state: State) -> Iterator[Code]:
+def _unusable(state: State) -> Iterator[Code]:
+    """Stations that have connected and can never be given what a car needs: a place above them carries too little.
+
+    A place with no current at all is switched off, and its stations are not missed.
+    """
+    nodes = {node.id: node for node in state.site.limit_tree()}
+    for station in state.site.stations:
+        known = state.stations.get(station.id)
+        if known is None or not known.met or station.out_of_service:
+            continue
+        least_ma = least_of(station, known.capabilities.step_ma, 1)
+        above: str | None = station.node
+        limits: list[int] = []
+        while above is not None:
+            limits += (nodes[above].limit_ma[phase] for phase in station.phase_rotation)
+            above = nodes[above].parent
+        if 0 < min(limits) < least_ma:
+            yield AlarmCode.STATION_NOT_USABLE, station.id
+
+
+def _connectors(state: State, now_ms: int) -> Iterator[Code]:
     for key, connector in state.connectors.items():
         if state.site.station(key[0]) is None:
             continue
@@ -93,6 +115,8 @@ def _connectors(state: State) -> Iterator[Code]:
             yield AlarmCode.STATION_DISOBEYS, key[0]
         if connector.ledger.refusals >= REFUSALS:
             yield AlarmCode.STATION_REJECTS_LIMITS, key[0]
+        if connector.cut_short and is_asleep(connector, now_ms):
+            yield AlarmCode.CAR_ASLEEP, key[0]
     for key, reading in state.strangers.items():
         if max(reading.current_ma) >= STRANGER_MA:
             yield AlarmCode.STRANGER_DRAWS, key[0]

@@ -173,7 +173,12 @@ def _commanded(connector: ConnectorState, command: Command, spread: int, window:
         settled_from_ms=now_ms + books.FOLLOW_MS,
         lowering_ms=lowering_ms if command.limit_ma < connector.offered_ma else None,
         paused_window=window if waits and command.limit_ma == 0 else connector.paused_window,
+        cut_short=connector.cut_short or (command.limit_ma == 0 and _draws(connector)),
     )
+
+
+def _draws(connector: ConnectorState) -> bool:
+    return bool(connector.readings) and max(connector.readings[-1].current_ma) >= STILL_DRAWS_MA
 
 
 def _asked(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:

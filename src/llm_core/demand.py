@@ -23,6 +23,7 @@ MEAN_MS = 60_000
 PREPARING_MS = 120_000  # so long is a share kept for a car that does not start
 WAKE_EVERY_MS = 3_600_000
 WAKE_MS = 180_000
+MOST_WAKES = 12  # a car that slept through so many is full, or will not wake before it is plugged in again
 BELIEVED_MS = 300_000
 
 
@@ -48,6 +49,7 @@ def forgotten(connector: ConnectorState) -> ConnectorState:
         below_since_ms=None,
         cap_ma=None,
         idle_since_ms=None,
+        cut_short=False,
         disobeys_ms=None,
         disobeyed=0,
         took_ma=0,
@@ -75,14 +77,23 @@ def wants(connector: ConnectorState, now_ms: int) -> bool:
 
 
 def is_finished(connector: ConnectorState, turn: int, now_ms: int) -> bool:
-    """Whether the car draws nothing although it could. Once an hour, in turn, it counts as awake for 3 minutes."""
+    """Whether the car draws nothing although it could. Once an hour, in turn, it counts as awake for 3 minutes,
+    twelve times at the most."""
     if connector.idle_since_ms is None:
         return False
     idle_ms = now_ms - connector.idle_since_ms
     if idle_ms < PROVEN_MS:
         return False
     asleep_ms = idle_ms - turn * WAKE_MS
-    return asleep_ms < WAKE_EVERY_MS or asleep_ms % WAKE_EVERY_MS >= WAKE_MS
+    wakes, since_wake_ms = divmod(asleep_ms, WAKE_EVERY_MS)
+    return not 1 <= wakes <= MOST_WAKES or since_wake_ms >= WAKE_MS
+
+
+def is_asleep(connector: ConnectorState, now_ms: int) -> bool:
+    """Whether a car that we stopped while it charged takes nothing any more although it may again."""
+    if not connector.cut_short or connector.session is None or connector.idle_since_ms is None:
+        return False
+    return now_ms - connector.idle_since_ms >= PROVEN_MS
 
 
 def least_of(station: Station, step_ma: int, spread: int) -> int:
@@ -166,7 +177,7 @@ def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
     """A car that uses less than offered for 60 s is capped at its draw and a margin, until it climbs to its cap."""
     draw_ma = max(reading.current_ma)
     if draw_ma >= NOTHING_MA:
-        connector = changed(connector, idle_since_ms=None)
+        connector = changed(connector, idle_since_ms=None, cut_short=connector.cut_short and connector.offered_ma == 0)
     elif connector.offered_ma > 0 and connector.idle_since_ms is None and reading.at_ms >= connector.settled_from_ms:
         connector = changed(connector, idle_since_ms=reading.at_ms)
     if connector.cap_ma is not None and draw_ma > connector.cap_ma - MARGIN_MA // 2:

@@ -61,6 +61,7 @@ class ConnectorState:
     cap_ma: int | None = None  # what the car showed it can use
     caps_ma: Mapping[CapSource, int] = attrs.field(factory=dict)  # what others let it have
     idle_since_ms: int | None = None  # since when it draws nothing although offered
+    cut_short: bool = False  # it drew when it was last told to pause, and has not drawn since
     wish: Wish | None = None  # what was said of the car of this session
     served_ms: int = 0  # time it was given current while it wanted some, for the turns
     rank: int = 0  # its place in the present rotation window

@@ -14,8 +14,12 @@ from llm_core import (
     Alarm,
     AlarmCode,
     Capabilities,
+    Cluster,
     ConnectorState,
+    ExternalLimit,
     Ledger,
+    LimitRecord,
+    LimitState,
     MeterPhase,
     MeterSetup,
     MeterState,
@@ -24,6 +28,7 @@ from llm_core import (
     PerPhase,
     Phase,
     Reading,
+    Session,
     Site,
     State,
     Station,
@@ -247,3 +252,67 @@ def test_a_station_that_was_told_to_restart_may_be_away_for_three_minutes() -> N
     assert away(179, reset_s=185) == []
     assert away(180, reset_s=185) == [(AlarmCode.STATION_OFFLINE, "A")]
     assert away(60, reset_s=30) == [(AlarmCode.STATION_OFFLINE, "A")], "it was gone before it was told to"
+
+
+# Cars, places and senders
+
+
+SESSION = Session(1, "A", 1, None, NOON, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"cut_short": True, "idle_since_ms": NOW_MS - 60_000}, [(AlarmCode.CAR_ASLEEP, "A")]),
+        ({"cut_short": True, "idle_since_ms": NOW_MS - 59_999}, []),
+        ({"cut_short": True}, []),
+        ({"cut_short": True, "idle_since_ms": 0, "session": None}, []),
+        ({"idle_since_ms": 0}, []),  # it stopped by itself: full
+    ],
+)
+def test_a_car_that_does_not_wake_after_a_pause_is_named(
+    known: dict[str, object], said: list[tuple[AlarmCode, str]]
+) -> None:
+    connector = attrs.evolve(ConnectorState(Ledger(None)), **{"session": SESSION, **known})  # type: ignore[arg-type]
+    assert codes(scene(connectors={("A", 1): connector})) == said
+
+
+def placed(limit_a: int, cluster_a: int | None = None, *, met: bool = True, **station: object) -> State:
+    cluster = None if cluster_a is None else PerPhase(63_000, cluster_a * 1_000, 63_000)
+    limit = PerPhase.same(limit_a * 1_000)
+    site = Site(
+        supply=Supply(static_max_ma=limit, derated_ma=limit),
+        clusters=(Cluster("default", "all", None, cluster),),
+        stations=(Station("A", **station),),  # type: ignore[arg-type]
+    )
+    return scene(site, attrs.evolve(WELL, met=met))
+
+
+@pytest.mark.parametrize(
+    ("state", "usable"),
+    [
+        (placed(6), True),
+        (placed(5), False),
+        (placed(0), True),  # switched off, and meant so
+        (placed(32, 5), False),
+        (placed(32, 5, phase_rotation=(Phase.L1,)), True),
+        (placed(32, feed_ma=7_000, min_ma=8_000), False),
+        (placed(5, out_of_service=True), True),
+        (placed(5, met=False), True),
+    ],
+)
+def test_a_station_that_can_never_be_given_enough_is_named(state: State, usable: bool) -> None:
+    assert codes(state) == ([] if usable else [(AlarmCode.STATION_NOT_USABLE, "A")])
+
+
+def test_whole_steps_may_ask_for_more_than_a_place_carries() -> None:
+    coarse = attrs.evolve(WELL, met=True, capabilities=Capabilities(step_ma=4_000))
+    state = attrs.evolve(placed(7), stations={"A": coarse})
+    assert codes(state) == [(AlarmCode.STATION_NOT_USABLE, "A")]
+
+
+def test_a_sender_that_does_not_keep_its_limit_alive_is_named() -> None:
+    record = LimitRecord(ExternalLimit("1", limit_w=4_200), "grid", NOON)
+    silent, heard = (LimitState(record, 0, silent=silent) for silent in (True, False))
+    assert codes(scene(limits={"1": silent})) == [(AlarmCode.LIMIT_SENDER_SILENT, SITE)]
+    assert codes(scene(limits={"1": heard})) == []

@@ -10,6 +10,7 @@ import pytest
 from llm_core import (
     PHASES,
     SITE,
+    AlarmCode,
     AppliesTo,
     Binding,
     CapSource,
@@ -393,3 +394,16 @@ def test_a_station_goes_with_the_limit_of_its_feed() -> None:
     assert edit(site, RemoveStation("A")) == Saved()
     site.run(2)
     assert site.state.limits["1"].holds
+
+
+def test_a_car_that_sleeps_after_an_operators_pause_is_named_until_it_draws_again() -> None:
+    site = charging(SmallSite(static(63, *(Station(name) for name in "ABC"))))
+    limit_id = put(site, amps(0))
+    site.run(30)
+    site.outlets["A"].car = Car(most_ma=0)  # it sleeps
+    asked(site, LimitWithdrawn("operator", limit_id))
+    site.run(120)
+    assert list(site.state.alarms) == [(AlarmCode.CAR_ASLEEP, "A")]
+    site.outlets["A"].car = Car()
+    site.run(60)
+    assert list(site.state.alarms) == []

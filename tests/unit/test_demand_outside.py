@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from llm_core import CapSource, ConnectorState, Ledger, Station, Wish
-from llm_core.demand import allowed_ma, demand_of, forgotten
+import attrs
+
+from llm_core import PHASES, CapSource, ConnectorState, Ledger, PerPhase, Reading, Session, Station, Wish
+from llm_core.demand import (
+    MOST_WAKES,
+    WAKE_EVERY_MS,
+    allowed_ma,
+    demand_of,
+    forgotten,
+    is_asleep,
+    is_finished,
+    observed,
+)
 from llm_core.site import MOST_MA
+from unit.strategies import NOON
 
 STATION = Station("A", max_ma=32_000)
 
@@ -28,3 +40,32 @@ def test_with_the_car_goes_what_its_driver_wished_and_not_what_the_cpo_said() ->
     assert forgotten(both).caps_ma == {CapSource.CPO: 20_000}
     assert forgotten(connector(cpo=20_000)).caps_ma == {CapSource.CPO: 20_000}
     assert forgotten(ConnectorState(Ledger(None), wish=Wish(energy_wh=1))).wish is None
+
+
+# Cars that sleep
+
+
+def sleeping(idle_ms: int, *, cut_short: bool = True) -> ConnectorState:
+    session = Session(1, "A", 1, None, NOON, 0, 0)
+    return ConnectorState(Ledger(None), session=session, idle_since_ms=-idle_ms, cut_short=cut_short)
+
+
+def test_a_car_is_woken_once_an_hour_twelve_times_and_then_left_alone() -> None:
+    woken = [hour for hour in range(1, 48) if not is_finished(sleeping(hour * WAKE_EVERY_MS), 0, 0)]
+    assert woken == list(range(1, MOST_WAKES + 1))
+
+
+def test_only_a_car_that_was_stopped_while_it_charged_is_asleep() -> None:
+    assert is_asleep(sleeping(60_000), 0)
+    assert not is_asleep(sleeping(59_999), 0)
+    assert not is_asleep(sleeping(60_000, cut_short=False), 0)
+
+
+def test_drawing_again_it_is_awake_and_what_it_still_draws_while_it_is_told_nothing_is_no_waking() -> None:
+    def drew(offered_ma: int, draw_ma: int) -> bool:
+        before = attrs.evolve(sleeping(60_000), offered_ma=offered_ma)
+        return observed(before, Reading(1, PerPhase.same(draw_ma)), PHASES).cut_short
+
+    assert drew(6_000, 0)
+    assert drew(0, 9_000)
+    assert not drew(6_000, 6_000)
