@@ -66,6 +66,7 @@ def prepare(data: Path, sessions: int, badges: list[str]) -> None:
     assert answer.returncode == 0, answer.stderr
     with closing(sqlite3.connect(data / "llm.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA cache_size = -800000")  # the indexes are filled at random places
         connection.execute("BEGIN")
         connection.executemany(
             "INSERT INTO sessions (transaction_id, station_id, connector, id_tag, badge_key, started_at, stopped_at,"

@@ -36,15 +36,29 @@ def llm_app(*arguments: str, text: str | None = None) -> subprocess.CompletedPro
 class Server:
     """A running server: its process, its ports, a token."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, before: tuple[str, ...] = ()) -> None:
+        """`before` is the command that starts it, such as a tracer's."""
         self.data = data
+        self._before = before
         created = llm_app("token", "create", "--role", "administrator", "--data", str(data))
         assert created.returncode == 0, created.stderr
         self.token = created.stdout.strip()
         self.process = self._started("127.0.0.1:0", "127.0.0.1:0")
 
     def _started(self, http: str, ocpp: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "llm_app", "server", "--data", str(self.data), "--http", http, "--ocpp", ocpp]
+        command = [
+            *self._before,
+            sys.executable,
+            "-m",
+            "llm_app",
+            "server",
+            "--data",
+            str(self.data),
+            "--http",
+            http,
+            "--ocpp",
+            ocpp,
+        ]
         log = (self.data / "server.log").open("a")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         log.close()
