@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import io
@@ -264,8 +265,8 @@ class House:
         return httpx.Client(base_url=self.url, cookies={"llm_session": cookie}, headers=headers, **PLAIN)
 
 
-async def unused(target: Path) -> None:
-    raise NotImplementedError(target)
+async def copied(target: Path) -> None:
+    await asyncio.to_thread(target.write_text, "a copy")
 
 
 @pytest.fixture(scope="module")
@@ -291,8 +292,8 @@ def served() -> Iterator[House]:
         write_sessions=write_sessions,
         parse_badges=parse_badges,
         set_clock=lambda _: False,
-        back_up=unused,
-        write_bundle=unused,
+        back_up=copied,
+        write_bundle=copied,
     )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -1254,6 +1255,10 @@ RIGHTS = {
     ("POST", "/tokens"): ADMINISTRATORS,
     ("DELETE", "/tokens/{label}"): ADMINISTRATORS,
     ("GET", "/audit"): ADMINISTRATORS,
+    ("GET", "/meters/models"): ADMINISTRATORS,
+    ("POST", "/meters/test"): ADMINISTRATORS,
+    ("GET", "/backup"): ADMINISTRATORS,
+    ("GET", "/support-bundle"): ADMINISTRATORS,
     ("GET", "/history"): EVERYBODY,
     **{(method, "/sessions/{transaction_id}/wish"): ADMINISTRATORS for method in ("GET", "PUT", "DELETE")},
     ("GET", "/limits"): ADMINISTRATORS,
@@ -1320,6 +1325,7 @@ def test_a_browser_changes_nothing_without_its_token(house: House, method: str, 
     ("method", "path"),
     [
         ("PUT", "/supply"),
+        ("GET", "/backup"),
         ("POST", "/users"),
         ("PATCH", "/users/{name}"),
         ("DELETE", "/users/{name}"),

@@ -163,3 +163,13 @@ def test_an_advanced_user_reads_no_audit_trail_and_makes_no_token(house: House) 
     with house.client(Role.ADVANCED) as advanced:
         problem(advanced.get(AUDIT), 403)
         problem(advanced.post(TOKENS, json={"role": "standard", "label": "x"}), 403)
+
+
+# Copies
+
+
+@pytest.mark.parametrize("path", ["/api/v1/backup", "/api/v1/support-bundle"])
+def test_a_copy_is_handed_over_as_a_file(admin: httpx.Client, path: str) -> None:
+    answer = admin.get(path)
+    assert (answer.status_code, answer.text) == (200, "a copy")
+    assert "20260701T100000Z" in answer.headers["content-disposition"]

@@ -244,8 +244,11 @@ def test_a_backup_of_a_running_server_is_complete_and_can_be_restored(tmp_path: 
     try:
         with api(server) as client:
             assert client.post("/badges", json={"badge_id": "B2"}).status_code == 201  # it is in the log alone, so far
+            by_api = client.get("/backup")
         made = llm_app("backup", "--data", str(data), "--output", str(backup))
         assert (made.returncode, made.stdout) == (0, f"{backup}\n")
+        assert by_api.content[:15] == b"SQLite format 3"
+        assert len(by_api.content) == backup.stat().st_size
     finally:
         server.stop()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.db", "data"]
@@ -375,13 +378,17 @@ def test_a_support_bundle_holds_no_secret_no_badge_and_nobodys_name(tmp_path: Pa
     try:
         with api(server) as client:
             client.post("/badges", json={"badge_id": "CAFE0001", "comment": "Second Canary"})
+            by_api = client.get("/support-bundle")
+            assert by_api.headers["content-disposition"].endswith('.zip"')
+            (tmp_path / "by_api.zip").write_bytes(by_api.content)
         bundle = tmp_path / "bundle.zip"
         made = llm_app("support-bundle", "--data", str(data), "--output", str(bundle))
         assert (made.returncode, made.stdout) == (0, f"{bundle}\n")
     finally:
         server.stop()
+    assert not list(data.glob("llm-copy-*")), "what was sent is removed"
     llm_app("support-bundle", "--data", str(data), "--output", str(tmp_path / "after.zip"))
-    for path in (bundle, tmp_path / "after.zip"):
+    for path in (bundle, tmp_path / "by_api.zip", tmp_path / "after.zip"):
         with zipfile.ZipFile(path) as archive:
             assert {"about.json", "configuration.json", "changes.txt", "sessions.json"} <= set(archive.namelist())
             told = {name: archive.read(name).decode() for name in archive.namelist()}

@@ -15,6 +15,7 @@ from llm_adapters.web.api import (
     badges,
     commissioning,
     configuring,
+    copies,
     enrolling,
     history,
     limits,
@@ -79,6 +80,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *limits.OPERATIONS,
         *users.OPERATIONS,
         *audit.OPERATIONS,
+        *copies.OPERATIONS,
         *uplink.OPERATIONS,
     )
     return tuple(sorted(rows, key=lambda row: "{" in row.path))
