@@ -22,6 +22,7 @@ import attrs
 
 from llm_adapters.files.badges_csv import parse_badges
 from llm_adapters.files.sessions_csv import write_sessions
+from llm_adapters.mdns.neighbours import Neighbours
 from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.ocpp16.uplink.uplinks import CpoUplinks
@@ -50,6 +51,7 @@ from llm_app.doors import (
 )
 from llm_app.faults import Failure
 from llm_app.journalling import Journal
+from llm_app.local_name import local_name
 from llm_app.metering import Meters
 from llm_app.recorder import Recorder
 from llm_app.support import write_bundle
@@ -206,7 +208,8 @@ async def _running(
     async with _listening(stations, options, tls, controller) as (ocpp, ocpp_tls):
         running = Running(_address(http), ocpp, controller, shelves.accounts, ocpp_tls, tls)
         crowd = page_crowd()
-        desk = _desk(options, running, shelves, stations, clock, meters)
+        neighbours = _neighbours(options, running)
+        desk = _desk(options, running, shelves, stations, clock, meters, neighbours)
         web = web_server(create_app(desk), crowd, tls if options.https else None, GRACE_S)
         pages = asyncio.create_task(web.serve(sockets=[crowd.door(http)]), name="pages")
         others = [
@@ -214,6 +217,7 @@ async def _running(
             asyncio.create_task(meters.run(), name="meters"),
             asyncio.create_task(recorder.run(), name="history"),
             asyncio.create_task(uplinks.run(), name="uplinks"),
+            asyncio.create_task(_announced(neighbours), name="local name"),
             asyncio.create_task(_watch_factory(controller, shelves.accounts), name="factory"),
         ]
         watchdog.start()
@@ -334,8 +338,30 @@ def _address(listener: socket.socket) -> Address:
     return Address(host, port)
 
 
+def _neighbours(options: Options, running: Running) -> Neighbours | None:
+    """A name on the local network, unless the pages are for this machine alone."""
+    if running.http.host.startswith("127.") or running.http.host == "::1":
+        return None
+    host = running.http.host
+    addresses = _own_addresses() if host in ("0.0.0.0", "::") else {host}
+    return Neighbours(local_name(options.data), addresses, running.http.port, running.ocpp.port)
+
+
+async def _announced(neighbours: Neighbours | None) -> None:
+    """The name is a convenience: a server without it is a server all the same."""
+    if neighbours is not None:
+        await neighbours.run()
+    await asyncio.Event().wait()
+
+
 def _desk(
-    options: Options, running: Running, shelves: Shelves, stations: StationServer, clock: SystemClock, meters: Meters
+    options: Options,
+    running: Running,
+    shelves: Shelves,
+    stations: StationServer,
+    clock: SystemClock,
+    meters: Meters,
+    neighbours: Neighbours | None,
 ) -> Desk:
     host = _own_address() if running.ocpp.host in ("0.0.0.0", "::") else running.ocpp.host
     encrypted = running.ocpp_tls
@@ -362,12 +388,14 @@ def _desk(
         set_clock=set_machine_clock,
         back_up=lambda target: asyncio.to_thread(back_up, options.data / FILE_NAME, target),
         write_bundle=lambda target: write_bundle(target, options.data, shelves.database),
+        neighbours=neighbours.seen if neighbours is not None else tuple,
     )
 
 
 def _names(options: Options) -> frozenset[str]:
     """What this machine is called and reached by."""
-    own = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower(), *_own_addresses()}
+    local = f"{local_name(options.data)}.local"
+    own = {"localhost", "127.0.0.1", "::1", local, socket.gethostname().lower(), *_own_addresses()}
     return frozenset(own) | options.allowed_hosts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -79,3 +79,4 @@ class Desk:
     write_bundle: Callable[[Path], Awaitable[None]]
     station_tls_url: str | None = None
     ticks_ms: Callable[[], Collection[int]] = tuple
+    neighbours: Callable[[], Sequence[Mapping[str, str]]] = tuple  # who announces itself on the local network

@@ -60,6 +60,7 @@ def station_scan_json(desk: Desk, state: State, now_ms: int) -> dict[str, Json]:
         "remaining_s": max(0, -((now_ms - scan.until_ms) // 1000)) if scan is not None else 0,
         "station_url": desk.station_url,
         "station_tls_url": desk.station_tls_url,
+        "neighbours": [dict[str, Json](neighbour) for neighbour in desk.neighbours()],
         "found": [
             {**station, "new": since_ms is not None and state.stations[str(station["id"])].since_ms >= since_ms}
             for station in found

@@ -1,0 +1,1 @@
+"""The controller on the local network: its name, and who else announces itself there."""
