@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from llm_core.budget import decays, silence_ms
 from llm_core.demand import is_asleep, least_of
 from llm_core.effects import Alarm, AlarmCode
+from llm_core.phase_check import suspects
 from llm_core.quantities import Now
 from llm_core.sessions import AHEAD, OLDEST_STAMP
 from llm_core.site import SITE, Mode
@@ -33,6 +34,7 @@ def alarms_of(state: State, now: Now) -> dict[Code, Alarm]:
             *_stations(state, now.monotonic_ms),
             *_connectors(state, now.monotonic_ms),
             *_unusable(state),
+            *((AlarmCode.PHASE_ORDER_SUSPECT, station_id) for station_id, _ in suspects(state)),
             *_clocks(state, now),
             *_cpo(state, now.monotonic_ms),
             *_site(state, now.monotonic_ms),

@@ -30,6 +30,7 @@ from llm_core.effects import (
 )
 from llm_core.external import NO_CAP, NodeCap
 from llm_core.guard import guard
+from llm_core.phase_check import phases_checked
 from llm_core.plan import Plan, plan
 from llm_core.presence import strangers_forgotten
 from llm_core.problem import GrantReason
@@ -70,6 +71,7 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
         next_seq=state.next_seq + len(wished),
         intervened_ms=now_ms if passed.violations else state.intervened_ms,
     )
+    state = phases_checked(state, now_ms)
     state, asks = _asked(state, now_ms)
     state, stops = _stopped(state, now_ms)
     state, notes = _noted(state, now_ms)

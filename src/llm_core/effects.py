@@ -278,6 +278,7 @@ class AlarmCode(StrEnum):
     LIMIT_SENDER_SILENT = "limit_sender_silent"
     CPO_OFFLINE = "cpo_offline"
     CPO_REFUSES = "cpo_refuses"
+    PHASE_ORDER_SUSPECT = "phase_order_suspect"
 
 
 @attrs.frozen

@@ -213,6 +213,26 @@ class CpoAsk:
     session: Session | None = None
 
 
+@attrs.frozen
+class PhaseStep:
+    """A limit was changed: what the meter showed, and what this connector and all others drew, before."""
+
+    at_ms: int
+    meter_ma: PerPhase
+    own_ma: PerPhase
+    others_ma: PerPhase
+
+
+@attrs.frozen
+class PhaseCheck:
+    """Whether the meter sees a connector's steps where `rotation` says: `witnesses` in a row saw them at `seems`."""
+
+    rotation: tuple[Phase, ...]
+    step: PhaseStep | None = None
+    witnesses: int = 0
+    seems: tuple[Phase, ...] | None = None
+
+
 @attrs.frozen(slots=False)  # copied with every fact (`copies.changed`)
 class State:
     """Everything that `step` knows; restored by `recover`, changed by `step` alone."""
@@ -224,6 +244,7 @@ class State:
     connectors: Mapping[Key, ConnectorState] = attrs.field(factory=dict)
     strangers: Mapping[Key, Reading] = attrs.field(factory=dict)  # what the never adopted are seen to draw
     meters: Mapping[str, MeterState] = attrs.field(factory=dict)
+    phase_checks: Mapping[Key, PhaseCheck] = attrs.field(factory=dict)
     allowances: Mapping[tuple[str, Phase], Allowance] = attrs.field(factory=dict)
     badges: Mapping[str, Badge] = attrs.field(factory=dict)
     recent: Mapping[int, Session] = attrs.field(factory=dict)  # ended sessions, newest last, bounded

@@ -228,6 +228,7 @@ ALARMS = {
     AlarmCode.LIMIT_SENDER_SILENT: N_("Whoever limits %(name)s from outside has not been heard for too long."),
     AlarmCode.CPO_OFFLINE: N_("The charge point operator does not answer for %(name)s; the offline rule holds."),
     AlarmCode.CPO_REFUSES: N_("The charge point operator refuses %(name)s."),
+    AlarmCode.PHASE_ORDER_SUSPECT: N_("The meter sees %(name)s on other phases than are set; check its phase order."),
     AlarmCode.CAR_ASLEEP: N_("The car at %(name)s takes no current although it may; it seems to sleep."),
 }
 METER_ALARMS = frozenset({AlarmCode.METER_SILENT, AlarmCode.METER_FROZEN, AlarmCode.METER_IMPLAUSIBLE})
