@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
+from ocpp.exceptions import OCPPError
 from ocpp.v16 import call
 from uplink_bench import ANN, House, RealCpo, RealStation, running, site_with, station
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from llm_core import OfflinePolicy, PutUplink, SiteEdited, UplinkState
+from llm_core import OfflinePolicy, PerPhase, PutSupply, PutUplink, SiteEdited, UplinkState
 
 Scene = Callable[[RealCpo, House, RealStation], Coroutine[Any, Any, None]]
 
@@ -243,6 +245,29 @@ def test_what_happens_without_a_cpo_arrives_when_it_is_back(tmp_path: Path) -> N
                 await house.until(lambda state: state.uplink["ST1"].queued == 0)
 
     asyncio.run(main())
+
+
+def test_a_limit_waits_one_second_at_most_for_what_the_cpo_has_asked(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
+        loop = asyncio.get_running_loop()
+        await started(point)
+        await house.until(lambda state: state.connectors["ST1", 1].offered_ma == 16_000)
+        point.silent.add("GetDiagnostics")
+        asked = asyncio.create_task(cpo.point.call(call.GetDiagnostics("ftp://cpo/x"), suppress=False))
+        await point.was_asked("GetDiagnostics")
+        began = loop.time()
+        lower = attrs.evolve(house.state.site.supply, static_max_ma=PerPhase.same(9_000))
+        await house.controller.ask(SiteEdited("ann", PutSupply(lower)))
+        async with asyncio.timeout(10):
+            while point.limits()[-1] > 9:
+                point.came.clear()
+                await point.came.wait()
+        assert loop.time() - began < 2.8  # a tick comes once a second
+        with pytest.raises(OCPPError):
+            await asked
+        assert house.state.stations["ST1"].online
+
+    play(tmp_path, scene)
 
 
 # Who may come in
