@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from ocpp.exceptions import InternalError, NotSupportedError
 from ocpp.routing import on
-from ocpp.v16 import call_result
+from ocpp.v16 import call, call_result
 from test_ocpp_stations import Bench, RealStation, bench, run
 from websockets.exceptions import ConnectionClosed
 
-from llm_core import CallFailure, CallOutcome, Json
+from llm_adapters.ocpp16.calls import LongTags
+from llm_core import BadgePresented, CallFailure, CallOutcome, Json, StartRequested
 
 
 class Obliging(RealStation):
@@ -130,3 +131,30 @@ def test_a_badge_goes_out_as_old_firmware_can_keep_it(tag: str, sent: str) -> No
             assert ("RemoteStartTransaction", {"id_tag": sent}) in station.asked
 
     run(scenario)
+
+
+def test_a_long_badge_that_old_firmware_cuts_short_is_still_that_badge() -> None:
+    async def scenario() -> None:
+        async with bench("CP_1") as b:
+            station = await obliging(b)
+            await station.boot()
+            tag = "04A219FF8B5E8011AABB"
+            await b.server.call("CP_1", "RemoteStartTransaction", {"idTag": tag})
+            await station.call(call.Authorize(tag[:16]))
+            await station.call(call.StartTransaction(1, tag[:16], 0, "2026-03-01T12:00:00Z"))
+            await station.call(call.Authorize("04A219FF8B5E8099"))
+            assert [event.id_tag for event in b.inbox.all(BadgePresented)] == [tag, "04A219FF8B5E8099"]
+            assert [event.id_tag for event in b.inbox.all(StartRequested)] == [tag]
+
+    run(scenario)
+
+
+def test_only_the_last_long_badges_are_remembered() -> None:
+    tags = LongTags()
+    for number in range(60):
+        tags.sent("RemoteStartTransaction", {"idTag": f"{number:016}LONG"})
+    tags.sent("ReserveNow", {"idTag": "X" * 20})
+    assert tags.whole({"idTag": f"{0:016}"}) == {"idTag": f"{0:016}"}
+    assert tags.whole({"idTag": f"{59:016}"}) == {"idTag": f"{59:016}LONG"}
+    assert tags.whole({"idTag": "X" * 16}) == {"idTag": "X" * 16}
+    assert tags.whole({"idTag": 5}) == {"idTag": 5}

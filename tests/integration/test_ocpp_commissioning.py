@@ -265,3 +265,42 @@ def test_a_restart_shows_whether_limits_outlive_it(keeps: bool) -> None:
         assert house.controller.state.stations["CP"].capabilities.keeps_profiles is keeps
 
     run(house.live(story()))
+
+
+def test_a_driver_who_comes_during_the_test_ends_it_and_gets_the_full_share() -> None:
+    house = House(config(answer_delay_s=0.4))
+
+    async def story() -> None:
+        await asyncio.sleep(60)
+        assert house.server.commission("CP", "ann", CommissionWish())
+        await house.until(lambda: house.commission is not None and len(house.commission.tried) >= 2)
+        await house.charging()
+        assert house.commission is not None
+        assert (house.commission.progress, house.commission.why) == (Progress.BROKEN_OFF, "somebody came to charge")
+        assert house.outlet.limit_a >= 16
+
+    run(house.live(story()))
+
+
+def test_a_station_that_leaves_during_its_test_ends_it() -> None:
+    house = House(config(answer_delay_s=0.4))
+
+    async def story() -> None:
+        await asyncio.sleep(60)
+        assert house.server.commission("CP", "ann", CommissionWish())
+        await house.until(lambda: house.commission is not None and len(house.commission.tried) >= 2)
+        house.server._cut("CP", 30)
+        await house.until(lambda: house.commission is not None and house.commission.progress is not Progress.RUNNING)
+        assert house.commission is not None
+        assert (house.commission.progress, house.commission.why) == (Progress.BROKEN_OFF, "the station is gone")
+
+    run(house.live(story()))
+
+
+def test_nobody_is_tested_who_is_not_there() -> None:
+    house = House(config())
+
+    async def story() -> None:
+        assert not house.server.commission("NOBODY", "ann", CommissionWish())
+
+    run(house.live(story()))

@@ -23,6 +23,7 @@ Place: TypeAlias = Callable[[str, Payload], Awaitable[Payload]]
 
 SHORT_TAG_CHARS = 16
 LONGEST_DETAIL = 200
+MOST_TAGS = 50
 OFFLINE = CallOutcome(failure=CallFailure.OFFLINE, detail="the station is not connected")
 _NOT_KNOWN = ("NotImplemented", "NotSupported")
 _TRIES = 2  # a call that was given up for a limit is made once more, where that can do no harm
@@ -99,3 +100,25 @@ def schema_fault(action: str, payload: Payload) -> str | None:
         where = "/".join(str(step) for step in error.absolute_path)
         return f"{where} {error.message}".strip()[:LONGEST_DETAIL]
     return None
+
+
+class LongTags:
+    """Tags longer than old firmware keeps: what comes back cut short is read as the one that was sent."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, str] = {}
+
+    def sent(self, action: str, payload: Mapping[str, Json]) -> None:
+        """Remember the tag of a call that the station will present again."""
+        tag = worded(action, payload).get("idTag")
+        if action == "RemoteStartTransaction" and isinstance(tag, str) and len(tag) > SHORT_TAG_CHARS:
+            self._sent.pop(tag[:SHORT_TAG_CHARS], None)
+            self._sent[tag[:SHORT_TAG_CHARS]] = tag
+            while len(self._sent) > MOST_TAGS:
+                del self._sent[next(iter(self._sent))]
+
+    def whole(self, payload: Payload) -> Payload:
+        """The payload of a station with its tag as it was sent."""
+        tag = payload.get("idTag")
+        whole = self._sent.get(tag) if isinstance(tag, str) else None
+        return payload if whole is None else {**payload, "idTag": whole}

@@ -171,9 +171,17 @@ async def _on_paper(bench: Bench, configuration: Configuration) -> AsyncIterator
         yield await _stacking(bench, works, configuration)
         yield await _composite(bench, works)
     finally:
-        cleared = await bench.place("ClearChargingProfile", _place_of(bench, dialect))
-        await _floor_again(bench)
+        cleared = await _cleared(bench, dialect)
     yield _answered(Trial.CLEARING, cleared)
+
+
+async def _cleared(bench: Bench, dialect: Dialect) -> CallOutcome:
+    """Take away what was written, unless somebody came meanwhile: then control's own limit may lie in its place."""
+    if not bench.is_idle:
+        raise BrokenOff("somebody came to charge")
+    cleared = await bench.place("ClearChargingProfile", _place_of(bench, dialect))
+    await _floor_again(bench)
+    return cleared
 
 
 def _other(dialect: Dialect) -> Dialect:

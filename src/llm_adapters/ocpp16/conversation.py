@@ -170,6 +170,7 @@ class Conversation:
 
     async def call(self, action: str, payload: Mapping[str, Json], deadline_s: int) -> CallOutcome:
         """What a person or a CPO asks of the station, and what became of it within `deadline_s`."""
+        self._memory.long_tags.sent(action, payload)
 
         async def in_turn(action: str, payload: Payload) -> Payload:
             async with self._turn:
@@ -211,7 +212,7 @@ class Conversation:
         act = self._acts.get(action)
         if act is None:
             raise Refuse(ErrorCode.NOT_IMPLEMENTED, "this action is not known here")
-        return await act(payload)
+        return await act(self._memory.long_tags.whole(payload))
 
     async def _boot(self, payload: Payload) -> Payload:
         answer = await self._book_boot(messages.parse_boot(self.station_id, payload))

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from llm_adapters.ocpp16.calls import LongTags
 from llm_adapters.ocpp16.profiles import Dialect, Payload
 from llm_adapters.ocpp16.station_time import StationTime
 from llm_core import CapabilitiesFound, Clock, Inbox, ModelMemory, Purpose, SetLimit, StationBooted, StationState
@@ -27,6 +28,7 @@ class Memory:
     boot: StationBooted
     time: StationTime = StationTime()
     boots: int = 0  # how often it booted since this program runs
+    long_tags: LongTags = attrs.field(factory=LongTags)
     ahead_told_ms: int | None = None  # how far ahead the core believes its clock
     dialect: Dialect = Dialect()
     unit_known: bool = False
