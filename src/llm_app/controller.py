@@ -171,6 +171,7 @@ class Controller:
         began_ms = self._clock.monotonic_ms()
         await self._process(Tick())
         self.took_ms.append(self._clock.monotonic_ms() - began_ms)
+        self.ticks += 1  # also while facts come as fast as they are taken
 
     async def close(self) -> None:
         """Write what is noted; to be called when `run` has ended."""

@@ -306,6 +306,27 @@ def test_a_first_floor_is_confirmed_once_nothing_foreign_lies_above_it() -> None
     run(scenario)
 
 
+def test_two_floors_on_their_way_at_once_clear_each_place_and_both_are_confirmed() -> None:
+    async def scenario() -> None:
+        second = attrs.evolve(FLOOR, seq=9, lowers=True)
+
+        def clears(_: Payload) -> Answer:
+            if len(script.cleared()) == 1:
+                server.perform(second)
+            return {"status": "Unknown"}
+
+        script = Script(ClearChargingProfile=clears)
+        script.answers["GetConfiguration"] = {"configurationKey": {"key": "ChargeProfileMaxStackLevel", "value": 3}}
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            server.perform(FLOOR)
+            for seq in (FLOOR.seq, second.seq):
+                assert isinstance(await outcome(inbox, seq), LimitConfirmed)
+            assert not script.is_closed
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("status", ["Accepted", "Unknown"])
 def test_nothing_to_clear_is_cleared(status: str) -> None:
     async def scenario() -> None:

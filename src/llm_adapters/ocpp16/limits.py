@@ -175,8 +175,10 @@ class LimitWriter:
         places = memory.foreign[connector]
         cleared = False
         while places:
-            cleared |= await self._ask("ClearChargingProfile", places[0]) is None
-            del places[0]
+            place = places[0]
+            cleared |= await self._ask("ClearChargingProfile", place) is None
+            if place in places:  # a second floor, on its way at the same time, may have been here as well
+                places.remove(place)
         if not cleared:
             return None
         # A station that reads a clear too broadly may have dropped the floor with the rest.
