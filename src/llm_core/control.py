@@ -6,6 +6,7 @@ meters, ledgers ─> survey ─> rooms ─> plan ─> dispatch ─> guard ─> c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import attrs
 
@@ -37,7 +38,7 @@ from llm_core.problem import GrantReason
 from llm_core.quantities import PHASES, ZERO, Now, PerPhase
 from llm_core.sessions import clock_session
 from llm_core.site import SITE, STATIONS, Mode
-from llm_core.state import ConnectorState, Key, MeterState, NodeView, State
+from llm_core.state import ConnectorState, Key, LimitChange, MeterState, NodeView, State
 from llm_core.transactions import abandoned
 from llm_core.yielding import needs
 
@@ -46,6 +47,7 @@ STILL_DRAWS_MA = 1_000
 ASK_AFTER_MS = 500
 CLOCK_EVERY_MS = 5_000
 NOTE_EVERY_MS = 60_000
+MOST_CHANGES = 200  # of limits, kept in sight
 
 
 def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
@@ -132,19 +134,31 @@ def _entered(
             connectors[key] = attrs.evolve(connector, grant=grant)
     saves: list[Effect] = []
     worded: list[Effect] = []
+    changes: list[LimitChange] = []
     raised_ms = state.raised_ms
     for command in commands:
         key = (command.station_id, command.connector)
         told, spread = _worded(command, entries[key])
         worded.append(told)
-        connectors[key] = after = _commanded(connectors[key], command, spread, state.window, now_ms)
+        before = connectors[key]
+        connectors[key] = after = _commanded(before, command, spread, state.window, now_ms)
+        if after.offered_ma != before.offered_ma and state.latest_utc is not None:
+            changes.append(_change(key, before, after, state.latest_utc))
         if isinstance(command, SetLimit) and not command.lowers:
             raised_ms = now_ms
         if isinstance(command, SetLimit) and command.limit_ma > after.ceiling_ma:
             connectors[key] = attrs.evolve(after, ceiling_ma=command.limit_ma)
             saves.append(Save(Ceiling(*key, command.limit_ma)))
     state = attrs.evolve(state, connectors=connectors, allowances=planned.allowances, raised_ms=raised_ms)
+    if changes:
+        state = attrs.evolve(state, changes=(*state.changes, *changes)[-MOST_CHANGES:])
     return state, (*saves, *worded)
+
+
+def _change(key: Key, before: ConnectorState, after: ConnectorState, at: datetime) -> LimitChange:
+    grant = after.grant
+    reason, limited_by = (grant.reason, grant.limited_by) if grant is not None else (None, None)
+    return LimitChange(at, *key, before.offered_ma, after.offered_ma, reason, limited_by)
 
 
 def _worded(command: Command, entry: Seen) -> tuple[Command, int]:
@@ -280,6 +294,8 @@ def _node_views(
             stations,
             PerPhase(*worst[node.id]),
             (left[node.id].keep_ma - PerPhase(*worst[node.id])).larger(ZERO),
+            left[node.id].keep_ma,
+            left[node.id].external,
             since_ms if over else None,
         )
     return views

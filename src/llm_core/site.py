@@ -58,6 +58,13 @@ class Dashboard(StrEnum):
     RESTRICTED = "restricted"
 
 
+class Network(StrEnum):
+    """Whether a one-phase car hangs between a line and the neutral, or between two lines."""
+
+    WITH_NEUTRAL = "with_neutral"
+    WITHOUT_NEUTRAL = "without_neutral"
+
+
 @attrs.frozen
 class Supply:
     """The building's connection. Dynamic mode is limited by `derated_ma` (building and stations together),
@@ -70,6 +77,7 @@ class Supply:
     static_max_ma: PerPhase = PerPhase()
     fallback_ma: PerPhase = PerPhase()
     lease_s: int | None = None  # None: 120 s in dynamic, 300 s in static mode
+    network: Network = Network.WITH_NEUTRAL
 
     @property
     def limit_ma(self) -> PerPhase:
@@ -285,6 +293,8 @@ def _supply_faults(site: Site) -> Iterator[Fault]:
     if supply.phases not in (1, 3):
         yield Fault("/supply/phases", "must be 1 or 3")
         return
+    if supply.network is Network.WITHOUT_NEUTRAL:
+        yield Fault("/supply/network", "without a neutral (3 × 230 V) a one-phase car loads two lines: not supported")
     if supply.lease_s is not None and not 30 <= supply.lease_s <= MAX_LEASE_S:
         yield Fault("/supply/lease_s", f"must lie between 30 and {MAX_LEASE_S} seconds")
     if not 1 <= site.sharing.rotation_min <= 24 * 60:

@@ -15,7 +15,7 @@ from llm_core.external import CapSource, ClockDoubt, Ended, LimitRecord
 from llm_core.ledger import Ledger
 from llm_core.local_lists import LocalList
 from llm_core.orders import Reservation, StationReport, StationScan
-from llm_core.problem import Grant
+from llm_core.problem import Binding, Grant, GrantReason
 from llm_core.quantities import PerPhase, Phase
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -148,6 +148,19 @@ class Allowance:
 
 
 @attrs.frozen
+class LimitChange:
+    """A limit that was sent, what it was before, and why it is not more."""
+
+    at: datetime
+    station_id: str
+    connector: int
+    before_ma: int
+    limit_ma: int
+    reason: GrantReason | None
+    limited_by: Binding | None
+
+
+@attrs.frozen
 class NodeView:
     """A node as decided on the last tick, for people."""
 
@@ -157,6 +170,8 @@ class NodeView:
     stations_ma: PerPhase
     worst_ma: PerPhase  # what its stations may draw at the most
     free_ma: PerPhase
+    room_ma: PerPhase = PerPhase()  # what its stations may take
+    external: tuple[Phase, ...] = ()  # where that is less because of a limit from outside
     over_since_ms: int | None = None  # since when what flows is above the limit
 
 
@@ -259,6 +274,7 @@ class State:
     next_limit: int = 1
     clock_doubt: ClockDoubt | None = None  # how far our clock may be off since it was set
     nodes: Mapping[str, NodeView] = attrs.field(factory=dict)
+    changes: tuple[LimitChange, ...] = ()  # the last limits that were sent, newest last
     alarms: Mapping[tuple[AlarmCode, str], Alarm] = attrs.field(factory=dict)
     uplink: Mapping[str, UplinkStatus] = attrs.field(factory=dict)  # how each station stands with the CPO
     cpo_asks: Mapping[int, CpoAsk] = attrs.field(factory=dict)

@@ -43,7 +43,9 @@ from llm_core import (
     Event,
     ExternalLimit,
     Json,
+    LimitConfirmed,
     LimitRecord,
+    MeterSampled,
     MeterValuesReceived,
     NotStored,
     Now,
@@ -61,6 +63,7 @@ from llm_core import (
     StartRequested,
     State,
     StationBooted,
+    StationClockRead,
     StationConnected,
     StationTurnedAway,
     Status,
@@ -462,6 +465,58 @@ def test_every_decision_explains_itself(house: House, admin: httpx.Client) -> No
     assert connector["current_a"] == {"L1": 9.8, "L2": 9.7, "L3": 0}
     assert set(connector) >= {"grant_a", "reason", "limited_by", "offered_a"}
     assert decided["nodes"][0]["worst_a"] == {"L1": 16, "L2": 16, "L3": 16}
+    assert (connector["lease"], connector["caps_a"], connector["wish"], decided["changes"]) == (None, {}, None, [])
+
+
+def test_the_binding_limit_of_a_grant_is_found_at_one_look(house: House, admin: httpx.Client) -> None:
+    """A limit of 10 A from outside binds the one car on L1 of the site: which, how large, and what else is there."""
+    busy(house, admin)
+    inbox, now_ms = house.inbox, house.clock.monotonic_ms
+    inbox.post(StationClockRead("ST1", 0))
+    limit_id = admin.post("/api/v1/limits", json={"limit_a": 10}).json()["id"]
+    for _ in range(12):
+        house.clock.ms += 2_000
+        inbox.post(Tick())
+        ledger = inbox.state.connectors["ST1", 1].ledger
+        if ledger.in_flight is not None:
+            inbox.post(LimitConfirmed("ST1", 1, ledger.in_flight))
+    decided = admin.get("/api/v1/decisions").json()
+    connector, site = decided["connectors"][0], decided["nodes"][0]
+    assert (connector["grant_a"], connector["reason"]) == (10, "external_limit")
+    assert connector["binding"] == {
+        "node": "site",
+        "phase": connector["limited_by"]["phase"],
+        "limit_a": 10,
+        "room_a": 10,
+        "worst_a": 10,
+        "free_a": 0,
+        "building_a": None,
+        "external": True,
+    }
+    assert (site["external_limits"], site["room_a"]["L1"]) == ([limit_id], 10)
+    assert (connector["lease"]["limit_a"], connector["lease"]["left_s"] > 0) == (10, True)
+    newest = decided["changes"][0]
+    assert (newest["station_id"], newest["to_a"], newest["reason"]) == ("ST1", 10, "external_limit")
+    assert connector["since_s"] == (now_ms() - inbox.state.connectors["ST1", 1].changed_ms) / 1000
+
+
+def test_behind_a_meter_the_building_is_told_as_an_interval(house: House, admin: httpx.Client) -> None:
+    body = {"mode": "dynamic", "fuse_a": 63, "derated_a": 50, "fallback_a": 16}
+    assert admin.put("/api/v1/supply", json=body).status_code == 200
+    meter = {"node": "site", "model": "abb_b23", "host": "h"}
+    assert admin.put("/api/v1/meters", json={"meters": [meter]}).status_code == 200
+    house.inbox.post(MeterSampled("site", (20_000, 21_000, 22_000), house.clock.ms, 1))
+    house.inbox.post(Tick())
+    site = admin.get("/api/v1/decisions").json()["nodes"][0]
+    assert site["building_a"] == {p: {"low": a, "high": a} for p, a in (("L1", 20), ("L2", 21), ("L3", 22))}
+    assert site["room_a"] == {"L1": 30, "L2": 29, "L3": 28}
+
+
+def test_a_network_without_neutral_is_refused_with_the_reason(admin: httpx.Client) -> None:
+    refused = admin.put("/api/v1/supply", json={"static_max_a": 40, "network": "without_neutral"})
+    assert pointers(refused, 422) == ["/network"]
+    assert "two lines" in refused.json()["detail"]
+    assert admin.get("/api/v1/supply").json()["network"] == "with_neutral"
 
 
 def test_a_limit_from_outside_holds_is_shown_and_is_taken_back(house: House, admin: httpx.Client) -> None:
@@ -633,6 +688,7 @@ def test_half_a_character_in_a_stations_name_breaks_nothing(house: House, admin:
                 "static_max_a": {"L1": 40, "L2": 40, "L3": 40},
                 "fallback_a": {"L1": 16, "L2": 15.999, "L3": 0},
                 "lease_s": 120,
+                "network": "with_neutral",
             },
         ),
         (

@@ -38,6 +38,7 @@ from llm_core import (
     StopRemotely,
     Supply,
     Tick,
+    control,
     step,
 )
 from unit.small_site import A, Car, SmallSite, dynamic, static
@@ -406,3 +407,22 @@ def test_a_car_that_left_without_a_stop_is_charged_no_longer() -> None:
     assert small.state.connectors[KEY].session is None
     (ended,) = [e.record for e in small.effects if isinstance(e, Save) and isinstance(e.record, Session)]
     assert ended.stopped_at == now(small.second - 60).utc
+
+
+def test_the_last_changes_of_limits_are_kept_with_their_reasons_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = SmallSite(static(20, Station("A"), Station("B")))
+    site.plug("A")
+    site.run(20)
+    site.plug("B")
+    site.run(40)
+    changes = site.state.changes
+    assert [(c.station_id, c.before_ma, c.limit_ma) for c in changes] == [
+        ("A", 0, 16_000),
+        ("A", 16_000, 10_000),
+        ("B", 0, 10_000),
+    ]
+    assert changes[1].reason is GrantReason.SHARED_LIMIT
+    monkeypatch.setattr(control, "MOST_CHANGES", 2)
+    site.unplug("B")
+    site.run(60)
+    assert [(c.station_id, c.limit_ma) for c in site.state.changes] == [("B", 10_000), ("A", 16_000)]

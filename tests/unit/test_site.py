@@ -19,6 +19,7 @@ from llm_core import (
     CurrentTransformer,
     MeterSetup,
     Mode,
+    Network,
     PerPhase,
     Phase,
     Sharing,
@@ -323,3 +324,11 @@ def test_a_meter_is_judged_by_itself_too() -> None:
 
 def test_an_operator_judges_badges_exactly_while_the_connection_to_it_is_on() -> None:
     assert faults(Site(access=AccessRule.CPO)) == ["/access/rule"]
+
+
+def test_a_network_without_neutral_is_refused_with_the_reason() -> None:
+    supply = Supply(network=Network.WITHOUT_NEUTRAL)
+    with pytest.raises(SiteError) as refused:
+        check(Site(supply=supply))
+    (fault,) = refused.value.faults
+    assert (fault.pointer, "two lines" in fault.text) == ("/supply/network", True)

@@ -53,6 +53,7 @@ OF_THE_CORE = (
         "what stations may give by themselves adds up to %(total)s A on %(phase)s of “%(node)s”, more than the"
         " %(limit)s A that are safe there without control"
     ),
+    N_("without a neutral (3 × 230 V) a one-phase car loads two lines: not supported"),
     N_("%(phase)s is above the derated current"),
     N_("%(phase)s is above the installation protection"),
     N_("“%(name)s” is empty, reserved or used twice"),

@@ -11,8 +11,9 @@ from starlette.responses import Response, StreamingResponse
 
 from llm_adapters.web.api.answers import JsonResponse
 from llm_adapters.web.api.call import Call
+from llm_adapters.web.api.decisions import decisions_json
 from llm_adapters.web.api.operation import Operation
-from llm_adapters.web.api.views import decisions_json, overview_json
+from llm_adapters.web.api.views import overview_json
 from llm_adapters.web.auth import identify
 from llm_core import Permission, State
 

@@ -54,6 +54,7 @@ from llm_core import (
     Dashboard,
     MeterSetup,
     Mode,
+    Network,
     Phase,
     PutAccess,
     PutClusters,
@@ -104,6 +105,7 @@ def _supply(phases: tuple[Phase, ...]) -> Record[Supply]:
         Member("static_max_a", "static_max_ma", amps),
         Member("fallback_a", "fallback_ma", amps),
         Member("lease_s", "lease_s", nullable(whole(0, 3600))),
+        Member("network", "network", word(Network)),
     )
 
 

@@ -11,9 +11,7 @@ from llm_core import (
     SITE,
     Alarm,
     Binding,
-    ConnectorState,
     ConnectorView,
-    Key,
     LimitState,
     NodeView,
     Overview,
@@ -25,7 +23,6 @@ from llm_core import (
     StationKeys,
     StationView,
     TurnedAway,
-    decays,
     overview,
 )
 
@@ -47,7 +44,7 @@ def overview_json(state: State, now_ms: int) -> dict[str, Json]:
         "access": seen.access,
         "badges": seen.badges,
         "alarms": [_alarm(alarm, state.site) for alarm in seen.alarms],
-        "nodes": [_node(node, state) for node in seen.nodes],
+        "nodes": [node_json(node, state) for node in seen.nodes],
         "limits": [_limit_in_overview(known, state) for known in seen.limits],
         "stations": [_station_in_overview(station, state) for station in seen.stations],
     }
@@ -64,7 +61,7 @@ def _alarm(alarm: Alarm, site: Site) -> Json:
     }
 
 
-def _node(node: NodeView, state: State) -> dict[str, Json]:
+def node_json(node: NodeView, state: State) -> dict[str, Json]:
     phases = state.site.supply.site_phases
     return {
         "id": node.node,
@@ -124,13 +121,13 @@ def _connector(connector: ConnectorView, state: State) -> Json:
         "status": connector.status,
         "limit_a": amps_of(connector.limit_ma),
         "reason": connector.reason,
-        "limited_by": _binding(connector.limited_by),
+        "limited_by": binding_json(connector.limited_by),
         "current_a": amps_per_phase(current_ma, state.site.supply.site_phases) if current_ma is not None else None,
         "session": _running(connector.session, state) if connector.session is not None else None,
     }
 
 
-def _binding(binding: Binding | None) -> Json:
+def binding_json(binding: Binding | None) -> Json:
     return {"node": binding.node, "phase": binding.phase} if binding is not None else None
 
 
@@ -219,47 +216,3 @@ def _turned_away(refused: TurnedAway | None) -> Json:
     if refused is None:
         return None
     return {"at": stamp(refused.at), "address": refused.address, "reason": refused.reason}
-
-
-def decisions_json(state: State, now_ms: int) -> dict[str, Json]:
-    """Why every connector has the limit it has, and what the budget of every node looks like."""
-    phases = state.site.supply.site_phases
-    return {
-        "mode": state.site.supply.mode,
-        "age_s": (now_ms - state.ticked_ms) / 1000 if state.ticked_ms is not None else None,
-        "nodes": [
-            {
-                **_node(node, state),
-                "worst_a": amps_per_phase(node.worst_ma, phases),
-                "free_a": amps_per_phase(node.free_ma, phases),
-            }
-            for node in state.nodes.values()
-        ],
-        "connectors": [_decision(key, connector, state, now_ms) for key, connector in sorted(state.connectors.items())],
-    }
-
-
-def _decision(key: Key, connector: ConnectorState, state: State, now_ms: int) -> Json:
-    phases = state.site.supply.site_phases
-    grant, ledger = connector.grant, connector.ledger
-    reading = connector.readings[-1] if connector.readings else None
-    cap_ma, used = connector.cap_ma, connector.phases
-    return {
-        "station_id": key[0],
-        "connector": key[1],
-        "status": connector.status,
-        "grant_a": amps_of(grant.limit_ma) if grant is not None else None,
-        "reason": grant.reason if grant is not None else None,
-        "limited_by": _binding(grant.limited_by) if grant is not None else None,
-        "offered_a": amps_of(connector.offered_ma),
-        "held_a": amps_of(ledger.held_ma(now_ms, key[0] in state.stations and decays(state, key[0]))),
-        "left_alone_a": amps_of(ledger.left_alone_ma()),
-        "ceiling_a": amps_of(connector.ceiling_ma),
-        "in_flight": ledger.in_flight,
-        "refusals": ledger.refusals,
-        "car_can_use_a": amps_of(cap_ma) if cap_ma is not None else None,
-        "phases": [str(phase) for phase in used] if used is not None else None,
-        "current_a": amps_per_phase(reading.current_ma, phases) if reading is not None else None,
-        "reading_age_s": (now_ms - reading.at_ms) / 1000 if reading is not None else None,
-        "rank": connector.rank,
-    }
