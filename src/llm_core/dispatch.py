@@ -47,16 +47,25 @@ Command = SetLimit | ClearLimit
 
 
 def dispatch(
-    state: State, seen: tuple[Seen, ...], rooms: Mapping[str, Room], grants: Mapping[Key, Grant], now_ms: int
+    state: State,
+    seen: tuple[Seen, ...],
+    rooms: Mapping[str, Room],
+    grants: Mapping[Key, Grant],
+    now_ms: int,
+    *,
+    whole: bool = False,
 ) -> tuple[Command, ...]:
-    """The commands that leave now, decreases and house-keeping before raises; numbers are given out in that order."""
+    """The commands that leave now, decreases and house-keeping before raises; numbers are given out in that order.
+
+    `whole` goes through every connector in full, those too that are seen to need nothing: the answer is the same.
+    """
     books = _Books(state, seen, rooms, now_ms)
     firm: list[Command] = []
     rising: list[tuple[Seen, Grant]] = []
     for entry in seen:
         if not entry.online or not state.stations[entry.key[0]].accepted:
             continue
-        if books.alone_fits and _is_quiet(state, entry, grants.get(entry.key), now_ms):
+        if not whole and books.alone_fits and _is_quiet(state, entry, grants.get(entry.key), now_ms):
             continue
         command, remaining = _firm(state, entry, grants.get(entry.key), books, now_ms)
         if command is not None:
@@ -81,7 +90,7 @@ def _is_quiet(state: State, entry: Seen, grant: Grant | None, now_ms: int) -> bo
         return False
     if ledger.floor.open or ledger.default.open or ledger.transaction.open or ledger.refused_ms is not None:
         return False
-    if floor.limit_ma != entry.station.start_alone_ma or default.limit_ma is not None:
+    if floor.limit_ma != _wanted_floor_ma(state, entry.station) or default.limit_ma is not None:
         return False
     if grant is None or connector.session is None:
         return held.limit_ma is None and grant is None and connector.session is None
@@ -200,9 +209,7 @@ def _floor(state: State, entry: Seen, books: _Books) -> SetLimit | None:
     slot = entry.connector.ledger.floor
     sure_ma = min((held.limit_ma or 0 for held in slot.candidates()), default=0) if slot.acknowledged else 0
     wired = entry.station.phase_rotation
-    floor_ma = entry.station.start_alone_ma
-    if state.stations[entry.key[0]].capabilities.in_watts and len(wired) > 1:
-        floor_ma = 0  # any one phase might get it all, and a third of what is safe charges no car
+    floor_ma = _wanted_floor_ma(state, entry.station)
     if floor_ma > sure_ma and not (
         books.may_raise and books.fits(entry, wired) and floor_ma <= books.room_alone(entry)
     ):
@@ -211,6 +218,13 @@ def _floor(state: State, entry: Seen, books: _Books) -> SetLimit | None:
         return None
     lowers = floor_ma <= sure_ma
     return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, len(wired), lowers=lowers)
+
+
+def _wanted_floor_ma(state: State, station: Station) -> int:
+    """What a car may get that starts while we are not there. In watts over several phases nothing: any one of them
+    might get it all, and a third of what is safe charges no car."""
+    spreads = state.stations[station.id].capabilities.in_watts and len(station.phase_rotation) > 1
+    return 0 if spreads else station.start_alone_ma
 
 
 def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:
