@@ -41,6 +41,7 @@ class Order(StrEnum):
     CERTIFICATES = "certificates"
     INSTALL_CERTIFICATE = "install-certificate"
     DELETE_CERTIFICATE = "delete-certificate"
+    SEND_CERTIFICATE = "send-certificate"
     DATA_TRANSFER = "data-transfer"
     COMMISSION = "commission"  # a sequence of calls, told by `CommissionTold`
 

@@ -161,6 +161,8 @@ def test_a_reservation_is_made_kept_and_cancelled(house: House, admin: httpx.Cli
             {"type": "any", "certificate": "-----BEGIN CERTIFICATE" + 6_000 * "x"},
             ["/type", "/certificate"],
         ),
+        ("send-certificate", {"certificate": "-----BEGIN CERTIFICATE" + 10_000 * "x"}, ["/certificate"]),
+        ("send-certificate", {"certificate": "key"}, ["/certificate"]),
         ("trigger", {"message": "Everything"}, ["/message"]),
     ],
 )

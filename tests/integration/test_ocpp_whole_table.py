@@ -64,11 +64,13 @@ BODIES: dict[Order, dict[str, Any]] = {
     Order.CERTIFICATES: {"type": "central_system"},
     Order.INSTALL_CERTIFICATE: {"type": "manufacturer", "certificate": PEM},
     Order.DELETE_CERTIFICATE: HASH,
+    Order.SEND_CERTIFICATE: {"certificate": PEM},
     Order.DATA_TRANSFER: {"vendor_id": "acme", "message_id": "ping", "data": "x"},
 }
 GRANTED = OrderGranted(1, "A1B2", 17, 900, datetime(2026, 3, 1, 14, 0, tzinfo=UTC))
 ANSWERS: dict[str, Any] = {
     "CancelReservation": call_result.CancelReservation("Accepted"),
+    "CertificateSigned": call_result.CertificateSigned("Accepted"),
     "ChangeAvailability": call_result.ChangeAvailability("Scheduled"),
     "ClearCache": call_result.ClearCache("Accepted"),
     "DataTransfer": call_result.DataTransfer("Accepted", data="pong"),
@@ -207,6 +209,11 @@ SAID = (
     Said(
         call.MeterValues(1, [SAMPLE], 17),
         MeterValuesReceived("CP_1", 1, 17, (6_000,) * 3, at=NOON),
+    ),
+    Said(
+        call.SignCertificate("-----BEGIN CERTIFICATE REQUEST-----"),
+        StationReported("CP_1", ReportKind.SECURITY, "SignCertificate", "no certificate is signed by itself here"),
+        {"status": "Rejected"},
     ),
     Said(call.DataTransfer("nobody"), None, {"status": "UnknownVendorId"}),
     Said(

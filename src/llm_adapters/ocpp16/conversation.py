@@ -29,7 +29,7 @@ from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.limits import LimitWriter
 from llm_adapters.ocpp16.local_list import LocalListKeeper
 from llm_adapters.ocpp16.memory import Memory, tell_capabilities
-from llm_adapters.ocpp16.notices import NOTICES, parse_configuration, parse_notice
+from llm_adapters.ocpp16.notices import NOTICES, parse_configuration, parse_notice, signing_asked
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
 from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
@@ -109,6 +109,7 @@ class Conversation:
             "DataTransfer": self._data_transfer,
             "Heartbeat": self._heartbeat,
             "MeterValues": self._meter_values,
+            "SignCertificate": self._sign_certificate,
             "StartTransaction": self._start_transaction,
             "StatusNotification": self._status,
             "StopTransaction": self._stop_transaction,
@@ -268,6 +269,10 @@ class Conversation:
     async def _data_transfer(self, payload: Payload) -> Payload:
         above = await self._upstream.transfer(self.station_id, payload)
         return await self._vendors.answer(self.station_id, payload) if above is None else above
+
+    async def _sign_certificate(self, _payload: Payload) -> Payload:
+        self._inbox.post(signing_asked(self.station_id))
+        return {"status": "Rejected"}
 
     async def _notice(self, action: str, payload: Payload) -> Payload:
         report = parse_notice(self.station_id, action, payload)

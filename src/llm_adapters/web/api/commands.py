@@ -19,6 +19,7 @@ MOST_KEYS = 100
 MOST_DATA = 10_000
 LONGEST_LOCATION = 512
 LONGEST_PEM = 5_500
+LONGEST_CHAIN = 10_000
 Payload: TypeAlias = Mapping[str, Json]
 
 
@@ -110,6 +111,17 @@ def _read_pem(value: object) -> str:
 
 
 PEM: Shape[str] = Shape(_read_pem, lambda pem: pem, {"type": "string", "maxLength": LONGEST_PEM})
+
+
+def _read_chain(value: object) -> str:
+    if isinstance(value, str) and len(value) > LONGEST_CHAIN:
+        raise wrong(f"is longer than {LONGEST_CHAIN} characters")
+    if isinstance(value, str) and value.isascii() and value.lstrip().startswith("-----BEGIN CERTIFICATE"):
+        return value
+    raise wrong("must be certificates in PEM, the station's own first")
+
+
+CHAIN: Shape[str] = Shape(_read_chain, lambda pem: pem, {"type": "string", "maxLength": LONGEST_CHAIN})
 
 
 def _connector(least: int = 1, *, required: bool = False) -> Member:
@@ -400,6 +412,13 @@ _UPKEEP = (
         "InstallCertificate",
         lambda order: {"certificateType": _USES[order.wish.type], "certificate": order.wish.certificate},
         lambda wish: wish.type,
+    ),
+    Command(
+        Order.SEND_CERTIFICATE,
+        "Give a station the certificate that it asked to have signed.",
+        Record(_needed("certificate", CHAIN)),
+        "CertificateSigned",
+        lambda order: {"certificateChain": order.wish.certificate},
     ),
     Command(
         Order.DELETE_CERTIFICATE,
