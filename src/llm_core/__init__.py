@@ -260,7 +260,6 @@ from llm_core.site import (
     meter_faults,
 )
 from llm_core.standalone import (
-    digest_of,
     listed_badges,
 )
 from llm_core.state import (
@@ -558,7 +557,6 @@ __all__ = [
     "close_session",
     "continuous",
     "decays",
-    "digest_of",
     "edited",
     "faults_of",
     "find_badge",

@@ -6,7 +6,7 @@ first needs none, and under the second local badges are inactive (manual §05.05
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 
 import attrs
@@ -80,15 +80,3 @@ def local_list_told(state: State, event: LocalListTold) -> Result:
     if state.site.station(told.station_id) is None or state.local_lists.get(told.station_id) == told:
         return state, ()
     return attrs.evolve(state, local_lists={**state.local_lists, told.station_id: told}), (Note(told),)
-
-
-def digest_of(badges: Iterable[ListedBadge]) -> str:
-    """A text that differs where lists differ."""
-    total = 0
-    for badge in badges:
-        text = f"{badge.id_tag}|{badge.until.isoformat() if badge.until is not None else ''}"
-        value = 14_695_981_039_346_656_037  # FNV-1a, 64 bits
-        for byte in text.encode("utf-8", "surrogatepass"):
-            value = (value ^ byte) * 1_099_511_628_211 % 2**64
-        total = (total + value) % 2**64
-    return f"{total:016x}"

@@ -22,7 +22,6 @@ from llm_core import (
     Site,
     State,
     Station,
-    digest_of,
     listed_badges,
     open_session,
     step,
@@ -93,9 +92,3 @@ def test_what_lies_in_a_station_is_kept_and_the_same_again_is_no_news() -> None:
     assert after.effects == (Note(told),)
     assert step(after.state, LocalListTold(told), now()).effects == ()
     assert step(house(), LocalListTold(attrs.evolve(told, station_id="X")), now()).effects == ()
-
-
-def test_a_digest_differs_where_lists_differ_and_not_with_their_order() -> None:
-    a, b = ListedBadge("AA11"), ListedBadge("BB22", NOON)
-    assert digest_of((a, b)) == digest_of((b, a))
-    assert len({digest_of(badges) for badges in ((), (a,), (b,), (a, b), (attrs.evolve(a, until=NOON), b))}) == 5

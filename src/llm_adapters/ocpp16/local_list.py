@@ -13,7 +13,8 @@ Theory of operation
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,6 @@ from llm_core import (
     LocalListTold,
     Now,
     StationState,
-    digest_of,
     listed_badges,
 )
 
@@ -122,7 +122,7 @@ class LocalListKeeper:
         version = await self._version()
         length = configuration.number("LocalAuthListMaxLength") or USUAL_LENGTH
         wanted = all_wanted[:length]
-        if (version, digest_of(wanted)) == (known.version, known.digest):
+        if (version, _digest(wanted)) == (known.version, known.digest):
             self._held = {badge.id_tag: badge for badge in wanted}
             return
         piece = max(1, configuration.number("SendLocalListMaxLength") or USUAL_PIECE)
@@ -139,7 +139,7 @@ class LocalListKeeper:
         if set(self._held or {}) - set(told):
             await self._answered("ClearCache", {})  # what it remembers of a badge opens it as the list did
         self._held = told
-        self._tell(version=newest, digest=digest_of(wanted), held=len(wanted), wanted=len(all_wanted))
+        self._tell(version=newest, digest=_digest(wanted), held=len(wanted), wanted=len(all_wanted))
 
     async def _configuration(self) -> Configuration:
         """What the station tells of its list, which is switched on where it is off."""
@@ -213,3 +213,9 @@ def _entry(badge: ListedBadge) -> Json:
     if badge.until is not None:
         info["expiryDate"] = badge.until.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"idTag": badge.id_tag, "idTagInfo": info}
+
+
+def _digest(badges: Iterable[ListedBadge]) -> str:
+    """A text that differs where lists differ, whatever their order."""
+    lines = sorted(f"{badge.id_tag}|{badge.until or ''}" for badge in badges)
+    return hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
