@@ -30,7 +30,7 @@ from llm_core.events import (
 from llm_core.external import doubted
 from llm_core.ledger import Inherited, Ledger
 from llm_core.quantities import PHASES, Now, PerPhase, Phase
-from llm_core.sessions import believed, meter_session
+from llm_core.sessions import UJ_PER_WH, Session, believed, drawn_uj, integrate_session, meter_session
 from llm_core.site import Station
 from llm_core.state import ConnectorState, Key, Reading, State, StationState, TurnedAway
 
@@ -297,6 +297,7 @@ def metered(state: State, event: MeterValuesReceived, now: Now) -> State:
     key = (event.station_id, event.connector)
     station, connector = state.site.station(event.station_id), state.connectors.get(key)
     reading = _reading(state, event, now)
+    before = connector.readings[-1] if connector is not None and connector.readings else None
     if station is None or connector is None:
         if reading is None or event.station_id not in state.stations or station is not None:
             return state
@@ -308,7 +309,22 @@ def metered(state: State, event: MeterValuesReceived, now: Now) -> State:
     if session is not None and event.register_wh is not None and event.transaction_id in (None, session.transaction_id):
         session = meter_session(session, event.register_wh, believed(event.at, now))
         connector = attrs.evolve(connector, session=session)
+    elif reading is not None and session is not None:
+        connector = _integrated(connector, session, before, reading)
     return with_connector(state, key, connector)
+
+
+def _integrated(
+    connector: ConnectorState, session: Session, before: Reading | None, reading: Reading
+) -> ConnectorState:
+    """The session with what was drawn since the last reading, in whole watt-hours; the rest is kept."""
+    since_ms, drawn_ma = connector.session_ms, PerPhase()
+    if before is not None and before.at_ms >= connector.session_ms:
+        since_ms, drawn_ma = before.at_ms, before.current_ma
+    uj = connector.uncounted_uj + drawn_uj(drawn_ma, reading.current_ma, reading.at_ms - since_ms)
+    whole_wh, rest_uj = divmod(uj, UJ_PER_WH)
+    counted = integrate_session(session, whole_wh)
+    return attrs.evolve(connector, session=counted, uncounted_uj=rest_uj)
 
 
 def _reading(state: State, event: MeterValuesReceived, now: Now) -> Reading | None:

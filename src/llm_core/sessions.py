@@ -13,10 +13,13 @@ from enum import StrEnum
 
 import attrs
 
-from llm_core.quantities import Now
+from llm_core.quantities import Now, PerPhase
 
 OLDEST_STAMP = datetime(2020, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(minutes=5)
+NOMINAL_V = 230
+UJ_PER_WH = 3_600_000_000
+LONGEST_GAP_MS = 120_000  # between two readings: what happened in a longer one, nobody knows
 IMPLAUSIBLE_STEP_WH = 200_000  # more than any car takes between two readings: not believed
 
 
@@ -47,6 +50,7 @@ class Session:
     flagged: bool = False  # a register that fell or jumped, or a stamp that could not be
     register_at: datetime | None = None  # the stamp of the last reading; None: it had none, or there was none
     doubted_wh: int | None = None  # a last reading that fell or leapt: the next one decides
+    integrated: bool = False  # the station told no register: its energy is reckoned from its currents
 
     @property
     def is_open(self) -> bool:
@@ -83,11 +87,24 @@ def meter_session(session: Session, register_wh: int, at: datetime | None = None
             return attrs.evolve(
                 session,
                 register_wh=register_wh,
-                energy_wh=session.energy_wh + register_wh - base_wh,
+                energy_wh=(0 if session.integrated else session.energy_wh) + register_wh - base_wh,
+                integrated=False,
                 register_at=at or session.register_at,
                 doubted_wh=None,
             )
     return attrs.evolve(session, register_at=at or session.register_at, doubted_wh=register_wh, flagged=True)
+
+
+def integrate_session(session: Session, energy_wh: int) -> Session:
+    """Count energy that was reckoned from currents; once the station has told a register, that alone counts."""
+    if session.register_at is not None:
+        return session
+    return attrs.evolve(session, energy_wh=session.energy_wh + energy_wh, integrated=True)
+
+
+def drawn_uj(before: PerPhase, after: PerPhase, elapsed_ms: int) -> int:
+    """The energy between two readings, in microjoules, at the nominal voltage; a long gap counts as a short one."""
+    return (sum(before) + sum(after)) * NOMINAL_V * min(elapsed_ms, LONGEST_GAP_MS) // 2
 
 
 def clock_session(session: Session, elapsed_ms: int, *, charging: bool) -> Session:
@@ -113,6 +130,8 @@ def _settled(session: Session, meter_stop_wh: int, stopped_at: datetime) -> Sess
     """The stop reading counts whatever its stamp, unless the register was seen to restart since."""
     if meter_stop_wh < 0:
         return attrs.evolve(session, flagged=True)  # no register shows less than nothing
+    if session.integrated and meter_stop_wh <= session.meter_start_wh:
+        return session  # a register that has not moved is none
     own = _up_to(session, meter_stop_wh, stopped_at)
     if own is not None:
         return own

@@ -44,6 +44,7 @@ class ConnectorState:
     status_at: datetime | None = None  # the newest stamp of any status of it, on the station's own clock
     session: Session | None = None  # the open one, whose badge was accepted
     session_ms: int = 0  # when the session became known to us
+    uncounted_uj: int = 0  # what it drew beyond the last whole watt-hour, where the station tells no register
     preparing_ms: int | None = None  # since when a share is reserved for a car that has not started
     available_ms: int | None = None  # since when it says Available although a session is open
     settled_from_ms: int = 0  # readings from here on show the effect of the last command

@@ -473,3 +473,30 @@ def test_of_many_strangers_that_left_the_last_twenty_are_remembered() -> None:
         name = f"S{number}"
         state = after(state, StationConnected(name), StationDisconnected(name), seconds=number)
     assert set(state.stations) == {f"S{number}" for number in range(5, MOST_DEPARTED + 5)}
+
+
+# Energy of a station without a register
+
+
+def test_a_station_without_a_register_is_charged_by_its_currents() -> None:
+    state = with_connector(fresh(), session=open_session(5, "A", 1, "tag", NOON, 0), session_ms=START_MS)
+    for second in range(10, 3_601, 10):
+        state = after(state, MeterValuesReceived("A", 1, 5, (10_000, 10_000, 10_000)), seconds=second)
+    session = state.connectors[KEY].session
+    assert session is not None
+    assert session.integrated
+    assert 6_880 <= session.energy_wh <= 6_900  # 10 A x 3 x 230 V for an hour; the first ten seconds are a ramp
+
+
+def test_a_register_that_is_told_ends_the_reckoning_and_a_reading_from_before_the_session_begins_none() -> None:
+    state = with_connector(fresh(), session=open_session(5, "A", 1, "tag", NOON, 0), session_ms=now(5).monotonic_ms)
+    state = with_connector(state, readings=(Reading(START_MS, PerPhase.same(30_000)),))
+    state = after(state, MeterValuesReceived("A", 1, 5, (10_000, 0, 0)), seconds=65)
+    session = state.connectors[KEY].session
+    assert session is not None
+    assert (session.energy_wh, session.integrated) == (19, True)  # half of 10 A for a minute
+    state = after(state, MeterValuesReceived("A", 1, 5, (10_000, 0, 0), 25), seconds=75)
+    state = after(state, MeterValuesReceived("A", 1, 5, (10_000, 0, 0)), seconds=135)
+    session = state.connectors[KEY].session
+    assert session is not None
+    assert (session.energy_wh, session.integrated) == (25, False)

@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from llm_core import (
     Now,
+    PerPhase,
     Session,
     SessionState,
     clock_session,
     close_session,
+    integrate_session,
     interrupt_session,
     meter_session,
     open_session,
 )
-from llm_core.sessions import IMPLAUSIBLE_STEP_WH, believed
+from llm_core.sessions import IMPLAUSIBLE_STEP_WH, LONGEST_GAP_MS, believed, drawn_uj
 from unit.strategies import NOON
 
 START_WH = 5_000
@@ -203,3 +205,37 @@ def test_a_negative_stop_reading_is_not_believed() -> None:
 def test_an_interrupted_session_ends_when_its_register_was_last_read() -> None:
     session = interrupt_session(meter_session(opened(), 6_000, minutes(10)), minutes(60), "PowerLoss")
     assert session.stopped_at == minutes(10)
+
+
+# Without a register
+
+
+def integrated(*energies_wh: int) -> Session:
+    return reduce(integrate_session, energies_wh, opened())
+
+
+def test_energy_that_was_reckoned_is_marked_and_adds_up() -> None:
+    session = integrated(30, 0, 12)
+    assert (session.energy_wh, session.integrated) == (42, True)
+    assert not opened().integrated
+
+
+def test_a_register_that_moves_counts_in_the_place_of_what_was_reckoned() -> None:
+    session = meter_session(integrated(400), START_WH + 390, NOON + timedelta(minutes=5))
+    assert (session.energy_wh, session.integrated) == (390, False)
+    assert integrate_session(session, 50) == session
+
+
+@pytest.mark.parametrize(
+    ("stop_wh", "energy_wh", "is_integrated"), [(START_WH, 400, True), (0, 400, True), (START_WH + 390, 390, False)]
+)
+def test_a_stop_reading_that_has_not_moved_is_none(stop_wh: int, energy_wh: int, is_integrated: bool) -> None:
+    session = close_session(integrated(400), NOON + timedelta(hours=1), stop_wh, "Local")
+    assert (session.energy_wh, session.integrated, session.flagged) == (energy_wh, is_integrated, False)
+    assert not session.is_open
+
+
+def test_the_energy_between_two_readings_is_their_mean_at_230_v_and_a_long_gap_counts_as_a_short_one() -> None:
+    before, after = PerPhase(10_000, 0, 0), PerPhase(20_000, 0, 0)
+    assert drawn_uj(before, after, 60_000) == 15 * 230 * 60 * 1_000_000
+    assert drawn_uj(before, after, 3_600_000) == drawn_uj(before, after, LONGEST_GAP_MS)

@@ -140,4 +140,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE commissions (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
     ("CREATE TABLE local_lists (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
+    ("ALTER TABLE sessions ADD COLUMN integrated INTEGER NOT NULL DEFAULT 0 CHECK (integrated IN (0, 1))",),
 )

@@ -42,6 +42,7 @@ def session_of(row: Row) -> Session:
             columns[name] = datetime.fromisoformat(str(columns[name]))
     columns["state"] = SessionState(str(columns["state"]))
     columns["flagged"] = bool(columns["flagged"])
+    columns["integrated"] = bool(columns["integrated"])
     return Session(**columns)  # type: ignore[arg-type]
 
 

@@ -173,6 +173,7 @@ def session_json(session: Session, state: State) -> dict[str, Json]:
         "charging_s": session.charging_ms // 1000,
         "idle_s": session.idle_ms // 1000,
         "flagged": session.flagged,
+        "integrated": session.integrated,
     }
 
 
