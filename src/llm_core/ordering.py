@@ -136,7 +136,22 @@ def _start(state: State, event: StationOrdered, station: Station, now: Now) -> O
         holder = reserved_for_another(state, station.id, event.connector, answer.id_tag, now)
         if holder is not None:
             return OrderRefused(OrderFault.RESERVED)
+        return attrs.evolve(answer, connector=_meant(state, event))
     return answer
+
+
+def _meant(state: State, event: StationOrdered) -> int | None:
+    """The connector that is meant: the one that is named, the only one, or the only one where a car waits.
+
+    None where it is the station's to choose. Some stations take no start without a connector.
+    """
+    if event.connector is not None:
+        return event.connector
+    there = {key[1]: connector for key, connector in state.connectors.items() if key[0] == event.station_id}
+    waiting = [number for number, connector in there.items() if connector.preparing_ms is not None]
+    if len(there) == 1:
+        return next(iter(there))
+    return waiting[0] if len(waiting) == 1 else None
 
 
 def _is_occupied(state: State, event: StationOrdered) -> bool:

@@ -95,12 +95,12 @@ def test_a_remote_start_needs_a_badge_that_may_start_there() -> None:
 
 
 def test_where_charging_is_free_a_start_needs_no_badge() -> None:
-    assert asked(house(AccessRule.FREE), order=Order.REMOTE_START) == OrderGranted(None, "REMOTE")
+    assert asked(house(AccessRule.FREE), order=Order.REMOTE_START) == OrderGranted(1, "REMOTE")
 
 
 def test_a_tag_under_a_cpo_is_the_cpos_to_judge() -> None:
     state = house(AccessRule.CPO)
-    assert asked(state, order=Order.REMOTE_START, id_tag="X9") == OrderGranted(None, "X9")
+    assert asked(state, order=Order.REMOTE_START, id_tag="X9") == OrderGranted(1, "X9")
     assert asked(state, order=Order.REMOTE_START) == OrderRefused(OrderFault.BADGE_NEEDED)
 
 
@@ -181,7 +181,7 @@ def test_a_connector_is_reserved_for_a_badge_that_may_charge_there() -> None:
 def test_a_remote_start_respects_a_reservation() -> None:
     start: dict[str, object] = {"order": Order.REMOTE_START, "id_tag": "A1B2"}
     assert asked(reserved(house(), 5, 1, "other"), **start) == OrderRefused(OrderFault.RESERVED)
-    assert asked(reserved(house(), 5, 1), **start) == OrderGranted(None, "A1:B2")
+    assert asked(reserved(house(), 5, 1), **start) == OrderGranted(1, "A1:B2")
 
 
 def test_what_a_station_accepted_to_reserve_is_kept_until_it_is_cancelled() -> None:
@@ -229,3 +229,17 @@ def test_what_a_person_took_out_of_use_is_known_until_it_is_in_use_again() -> No
     assert state.stations["A"].inoperative == {1, 2}
     assert after(state, 1, "operative").stations["A"].inoperative == {2}
     assert after(state, 0, "operative").stations["A"].inoperative == frozenset()
+
+
+def test_a_start_goes_to_the_connector_where_a_car_waits() -> None:
+    start: dict[str, object] = {"order": Order.REMOTE_START, "id_tag": "A1B2"}
+    state = house(connectors=3)
+    assert asked(state, **start) == OrderGranted(None, "A1:B2"), "the station chooses"
+    waits = attrs.evolve(state.connectors["A", 2], preparing_ms=1)
+    state = attrs.evolve(state, connectors={**state.connectors, ("A", 2): waits, ("B", 1): waits})
+    assert asked(state, **start) == OrderGranted(2, "A1:B2")
+    assert asked(state, **start, connector=3) == OrderGranted(3, "A1:B2")
+    state = attrs.evolve(state, connectors={**state.connectors, ("A", 3): waits})
+    assert asked(state, **start) == OrderGranted(None, "A1:B2")
+    never_met = attrs.evolve(house(), connectors={})
+    assert asked(never_met, **start) == OrderGranted(None, "A1:B2")
