@@ -67,7 +67,7 @@ FLUSH_MS = 60_000
 STEPPED_MS = 2_000
 MOST_WAITING = 20_000  # facts in the inbox; beyond that a flood of readings is thinned
 MOST_NOTES = 5_000
-TICKS_KEPT = 1_000
+TICKS_KEPT = 60  # a minute, so that a start long ago says nothing of today
 
 Watcher = Callable[[State, State], None]
 
