@@ -14,7 +14,7 @@ from llm_adapters.sqlite.columns import ceiling_crc, document_crc, storable, utc
 from llm_adapters.sqlite.database import Database
 from llm_adapters.sqlite.limit_records import newest_limits, present_limits, save_limit
 from llm_adapters.sqlite.outbox import remember, take
-from llm_adapters.sqlite.searching import condition, found_page
+from llm_adapters.sqlite.searching import found_batch, found_page
 from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
 from llm_adapters.sqlite.session_rows import COLUMNS, SELECT, Row, readable, session_of, upsert
 from llm_core import (
@@ -86,17 +86,10 @@ class SqliteStore:
         self, from_utc: datetime, to_utc: datetime, wanted: SessionFilter = EVERYTHING
     ) -> AsyncIterator[Session]:
         """Sessions that started in [from, to) and are meant, oldest first, in constant memory."""
-        after: tuple[str, int] = ("", 0)  # the place of the last session given out
+        after: tuple[str, int] = (utc_text(from_utc), 0)  # the place of the last session given out
 
         def batch(connection: sqlite3.Connection) -> list[Row]:
-            where = condition(connection, from_utc, to_utc, wanted)
-            if where is None:
-                return []
-            return connection.execute(
-                f"{SELECT} WHERE {where.sql} AND (started_at, transaction_id) > (?, ?)"
-                " ORDER BY started_at, transaction_id LIMIT ?",
-                (*where.values, *after, BATCH),
-            ).fetchall()
+            return found_batch(connection, after, to_utc, wanted, BATCH)
 
         while rows := await self._database.read(batch):
             for session in readable(rows, session_of):
