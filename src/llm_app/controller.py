@@ -178,6 +178,9 @@ class Controller:
         if self._probe is not None:
             self._probe.cancel()
         await self._process(Tick())
+        for connector in self._state.connectors.values():
+            if connector.session is not None:  # with its last reading, which was promised to nobody
+                self._remember(connector.session)
         await self._flush(raise_failure=False)
 
     async def _wait_for_work(self) -> None:

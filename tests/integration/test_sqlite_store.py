@@ -437,7 +437,7 @@ def kill_again_and_again(directory: Path) -> None:
     It forks, so it needs a process without threads: that of `run_child`.
     """
     lost = halved = last = 0
-    for kill in range(20):
+    for kill in range(int(os.environ.get("KILLS", "20"))):
         reading, writing = os.pipe()
         writer = os.fork()
         if writer == 0:
@@ -612,7 +612,7 @@ def test_one_flipped_bit_never_stops_the_start_and_never_changes_a_limit(tmp_pat
         await lived_in(tmp_path / "good", snapshot=True)
         good = (tmp_path / "good" / "llm.db").read_bytes()
         chance = random.Random(5)
-        places = [*range(0, 100, 3), *(chance.randrange(len(good)) for _ in range(40))]
+        places = [*range(0, 100, 3), *(chance.randrange(len(good)) for _ in range(int(os.environ.get("FLIPS", "40"))))]
         for place in places:
             data = tmp_path / f"flipped-{place}"
             shutil.copytree(tmp_path / "good", data)
