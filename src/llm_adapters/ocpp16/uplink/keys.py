@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from llm_adapters.ocpp16.uplink.schedules import HIGHEST_LEVEL, MOST_PERIODS, MOST_PROFILES
@@ -73,10 +73,15 @@ class VirtualKeys:
             self._values[known] = value.strip()
         return "Accepted" if fits else "Rejected"
 
-    def entries(self, asked: Iterable[str], security_profile: int) -> Iterator[Payload]:
-        """The keys that were asked for (none: all) as GetConfiguration tells them; a password is never told."""
+    def entries(self, asked: Iterable[str], security_profile: int, beat_s: int) -> Iterator[Payload]:
+        """The keys that were asked for (none: all) as GetConfiguration tells them; a password is never told.
+
+        `beat_s` is the interval of the CPO's boot answer, which holds until it sets another.
+        """
         wanted = {name.lower() for name in asked}
-        values: Mapping[str, str] = {**self._values, **FIXED, "SecurityProfile": str(security_profile)}
+        values: dict[str, str] = {**self._values, **FIXED, "SecurityProfile": str(security_profile)}
+        if not self.number("HeartbeatInterval"):
+            values["HeartbeatInterval"] = str(beat_s)
         for name, value in values.items():
             if not wanted or name.lower() in wanted:
                 yield {"key": name, "readonly": name in FIXED, "value": value}

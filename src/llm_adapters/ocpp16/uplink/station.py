@@ -379,7 +379,7 @@ class StationUplink:
             return None
 
     def own_entries(self, asked: tuple[str, ...]) -> tuple[list[Payload], Callable[[str], bool]]:
-        return list(self._keys.entries(asked, self._door.security_profile)), self._keys.is_ours
+        return list(self._keys.entries(asked, self._door.security_profile, self._interval_s)), self._keys.is_ours
 
     def merge(self, asked: tuple[str, ...], own: list[Payload], answer: Payload | None) -> Payload:
         return merged(asked, own, answer, self._keys)
