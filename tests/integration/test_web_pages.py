@@ -143,6 +143,7 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/badges/scan": (BADGE_MANAGERS, {"go": "start"}),
     "/badges/import": (BADGE_MANAGERS, {"content": FILE, "go": "import"}),
     "/stations/bulk": (ADMINISTRATORS, {"stations": "ST1", "max_a": "20"}),
+    "/stations/ST1/security": (ADMINISTRATORS, {"profile": "1", "key": "Correct-Horse-Battery"}),
     "/stations/ST1/test": (ADMINISTRATORS, {"connector": "1"}),
     "/stations/ST1/order": (ADMINISTRATORS, {"order": "reset"}),
     "/clusters/c2": (ADMINISTRATORS, {"name": "West", "parent": "default", "limit_a": "20"}),
@@ -927,6 +928,23 @@ def test_access_and_the_controllers_own_settings_are_saved(served: Served) -> No
     assert (named.name, named.country, named.time_zone, named.language) == ("Depot", "NL", "Europe/Paris", "fr")
     assert named.dashboard is Dashboard.PUBLIC
     assert nowhere.status_code == 422
+
+
+def test_a_station_is_given_a_password_that_its_profile_asks_for(served: Served) -> None:
+    with signed_in(served, "administrator") as client:
+
+        def told(**fields: str) -> str:
+            return change(served, client, "/stations/ST9/security", fields).headers["location"]
+
+        assert "told=key_needed" in told(profile="2")
+        assert "told=key_unfit" in told(profile="2", key="short")
+        assert not served.book.asked
+        assert "told=key_" in told(profile="2", key="Correct-Horse-Battery")
+        assert "Correct-Horse-Battery" not in client.get("/stations/ST9").text
+    [edited] = served.book.asked
+    assert isinstance(edited, SiteEdited)
+    assert isinstance(edited.edit, PutStation)
+    assert edited.edit.station.security_profile == 2
 
 
 # Set-up

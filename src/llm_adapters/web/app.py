@@ -34,6 +34,7 @@ from llm_adapters.web.settings import settings_routes
 from llm_adapters.web.setup import setup_routes
 from llm_adapters.web.sign_in import sign_in_routes
 from llm_adapters.web.statement import statement_routes
+from llm_adapters.web.station_security import security_routes
 from llm_adapters.web.stations import station_routes
 from llm_adapters.web.strategy import strategy_routes
 from llm_adapters.web.support import support_routes
@@ -72,6 +73,7 @@ def create_app(desk: Desk) -> Starlette:
             *dashboard_routes(desk),
             *order_routes(desk),
             *commissioning_routes(desk),
+            *security_routes(desk),
             *download_routes(desk),
             *station_routes(desk),
             *bay_routes(desk),

@@ -23,6 +23,12 @@ TOLD = {
     "declined": N_("The station answered that it does not do this now."),
     "test_begun": N_("The test has begun."),
     "test_not_begun": N_("The station is not connected, or is under test already."),
+    "saved": N_("Saved."),
+    "key_taken": N_("Saved, and the station has taken its new password."),
+    "key_refused": N_("Saved. The station did not take the new password: type it in at the station."),
+    "key_offline": N_("Saved. The station is not connected: type the new password in at the station."),
+    "key_needed": N_("This profile asks for a password, and none is set."),
+    "key_unfit": N_("A password for a station has 16 to 40 characters, or the hex digits of so many bytes."),
     "not_stored": N_("Nothing can be stored at the moment. Try again later."),
     CallFailure.OFFLINE: N_("The station is not connected."),
     CallFailure.TIMEOUT: N_("The station did not answer in time; it may do it all the same."),
@@ -43,6 +49,7 @@ TOLD = {
 }
 """How an order ended, in words."""
 
+GOOD_NEWS = frozenset({"done", "test_begun", "saved", "key_taken"})
 BY_HAND = (Order.RESET, Order.UNLOCK, Order.REMOTE_START, Order.REMOTE_STOP, Order.AVAILABILITY)
 _COMMANDS = {command.order: command for command in COMMANDS}
 

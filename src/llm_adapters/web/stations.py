@@ -13,7 +13,7 @@ from llm_adapters.web.clusters import BARE_SITE, cluster_choices
 from llm_adapters.web.commissioning import commission_look
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
-from llm_adapters.web.orders import TOLD
+from llm_adapters.web.orders import GOOD_NEWS, TOLD
 from llm_adapters.web.pages import guarded, own_path, page, render, words_for
 from llm_adapters.web.qr import qr_code
 from llm_adapters.web.station_form import (
@@ -26,6 +26,7 @@ from llm_adapters.web.station_form import (
     with_station,
 )
 from llm_adapters.web.station_lists import station_lists
+from llm_adapters.web.station_security import security_look
 from llm_adapters.web.words import N_, bay_path
 from llm_core import (
     AccessRule,
@@ -176,8 +177,9 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form, statio
         back=own_path(request.query_params.get("next", "/stations")),
         bay=qr_code(address),
         told=TOLD.get(request.query_params.get("told", "")),
-        told_well=request.query_params.get("told") in ("done", "test_begun"),
+        told_well=request.query_params.get("told") in GOOD_NEWS,
         **commission_look(desk, words, station.id),
+        **security_look(desk, words, station.id),
         connectors=[key[1] for key in sorted(state.connectors) if key[0] == station.id],
         running=_running(state, station.id),
         needs_badge=state.site.access is not AccessRule.FREE,
