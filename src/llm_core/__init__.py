@@ -217,6 +217,7 @@ from llm_core.quantities import (
     ma_up,
 )
 from llm_core.recovery import recover
+from llm_core.reporting import shown_value
 from llm_core.scanning import (
     found_stations,
 )
@@ -581,6 +582,7 @@ __all__ = [
     "preview",
     "recover",
     "session_filter",
+    "shown_value",
     "station_notes",
     "step",
     "told_rotation",

@@ -29,14 +29,16 @@ def reported(state: State, event: StationReported, now: Now) -> tuple[State, tup
     return attrs.evolve(state, reports=reports), (Note(report),)
 
 
+def shown_value(key: str, value: str) -> str:
+    """The value of a configuration key, or a mark in its place where the key may hold a secret."""
+    return "…" if value and any(word in key.lower() for word in _SECRET) else value
+
+
 def configuration_read(state: State, event: ConfigurationRead) -> State:
     """The keys in sight, newest values; a value that may be a secret is not kept."""
     known = state.stations.get(event.station_id)
     if known is None:
         return state
-    told = {
-        key: "…" if any(word in key.lower() for word in _SECRET) and value else value
-        for key, value in event.values.items()
-    }
+    told = {key: shown_value(key, value) for key, value in event.values.items()}
     kept = dict(list({**known.configuration, **told}.items())[:KEYS])
     return with_station(state, event.station_id, attrs.evolve(known, configuration=kept))

@@ -181,3 +181,11 @@ def test_every_order_is_audited_with_its_outcome(house: House, admin: httpx.Clie
     assert (house.inbox.audited[-1].old, house.inbox.audited[-1].new) == ("ST1 hard", "Accepted")
     problem(admin.post("/api/v1/stations/NEW1/commands/reset"), 409)
     assert house.inbox.audited[-1].new == "not sent: not_adopted"
+
+
+def test_a_secret_that_a_station_tells_is_not_read_back(house: House, admin: httpx.Client) -> None:
+    busy(house, admin)
+    told = [{"key": "AuthorizationKey", "value": "s3cret"}, {"key": "HeartbeatInterval", "value": "60"}, "nonsense"]
+    house.wall.outcome = CallOutcome("", {"configurationKey": [*told]})
+    payload = admin.post(f"{AT}/get-configuration").json()["payload"]
+    assert [entry["value"] for entry in payload["configurationKey"][:2]] == ["…", "60"]

@@ -174,9 +174,11 @@ def test_a_phase_order_is_told_as_configured() -> None:
 def test_keys_that_were_read_become_a_fact() -> None:
     async def scenario() -> None:
         async with bench("CP_1") as b:
-            await complete(b)
+            station = await complete(b)
+            station.keys["AuthorizationKey"] = "s3cret"
             await b.server.call("CP_1", "GetConfiguration", {})
             await b.inbox.until(ConfigurationRead, lambda told: told.values["ChargeProfileMaxStackLevel"] == "2")
+            assert all("s3cret" not in told.values.values() for told in b.inbox.all(ConfigurationRead))
 
     run(scenario)
 

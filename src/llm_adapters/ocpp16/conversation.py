@@ -29,7 +29,7 @@ from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.limits import LimitWriter
 from llm_adapters.ocpp16.local_list import LocalListKeeper
 from llm_adapters.ocpp16.memory import Memory, tell_capabilities
-from llm_adapters.ocpp16.notices import NOTICES, parse_configuration, parse_notice, signing_asked
+from llm_adapters.ocpp16.notices import NOTICES, configuration_fact, parse_configuration, parse_notice, signing_asked
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
 from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
@@ -44,7 +44,6 @@ from llm_core import (
     CallOutcome,
     ClearLimit,
     Clock,
-    ConfigurationRead,
     Inbox,
     InviteBoot,
     Json,
@@ -360,8 +359,9 @@ class Conversation:
         memory = self._memory
         with contextlib.suppress(LinkLost):
             configuration = await configuration_of(self._call)
-            if configuration.spelled:
-                self._inbox.post(ConfigurationRead(self.station_id, configuration.spelled))
+            told = configuration_fact(self.station_id, configuration)
+            if told is not None:
+                self._inbox.post(told)
             memory.speaks(dialect_of(configuration, memory.dialect))
             memory.unit_known = bool(configuration.units)
             memory.max_level = configuration.max_level

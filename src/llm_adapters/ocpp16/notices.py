@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from llm_adapters.ocpp16.adoption import read_configuration
+from llm_adapters.ocpp16.adoption import Configuration, read_configuration
 from llm_adapters.ocpp16.messages import parse_stamp, text
-from llm_core import ConfigurationRead, ReportKind, StationReported
+from llm_core import ConfigurationRead, ReportKind, StationReported, shown_value
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -51,7 +51,12 @@ def signing_asked(station_id: str) -> StationReported:
 
 def parse_configuration(station_id: str, answer: Payload) -> ConfigurationRead | None:
     """The keys in a GetConfiguration.conf, spelled as the station spells them; None where it tells none."""
-    told = read_configuration(answer).spelled
+    return configuration_fact(station_id, read_configuration(answer))
+
+
+def configuration_fact(station_id: str, configuration: Configuration) -> ConfigurationRead | None:
+    """Facts are journalled, so no secret that a station tells is in one."""
+    told = {key: shown_value(key, value) for key, value in configuration.spelled.items()}
     return ConfigurationRead(station_id, told) if told else None
 
 

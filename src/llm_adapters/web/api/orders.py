@@ -6,6 +6,7 @@ asked, and how it ended goes back to the core and into the audit trail.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from starlette.responses import Response
@@ -20,6 +21,7 @@ from llm_core import (
     CallFailure,
     CallOutcome,
     Fault,
+    Json,
     NotStored,
     Order,
     OrderEnded,
@@ -29,6 +31,7 @@ from llm_core import (
     Permission,
     Station,
     StationOrdered,
+    shown_value,
 )
 
 
@@ -113,6 +116,20 @@ def failure_refusal(station_id: str, outcome: CallOutcome, failure: CallFailure)
             assert_never(failure)
 
 
+def _shown(payload: Mapping[str, Json]) -> dict[str, Json]:
+    """The answer of a station; secrets among its configuration keys are never read back."""
+    keys = payload.get("configurationKey")
+    if not isinstance(keys, list):
+        return dict(payload)
+    return {**payload, "configurationKey": [_shown_key(entry) for entry in keys]}
+
+
+def _shown_key(entry: Json) -> Json:
+    if not isinstance(entry, dict) or not isinstance(entry.get("value"), str):
+        return entry
+    return {**entry, "value": shown_value(str(entry.get("key")), str(entry["value"]))}
+
+
 def _operation(command: Command) -> Operation:
     async def answer(call: Call) -> Response:
         station_id = call.named("id")
@@ -120,7 +137,7 @@ def _operation(command: Command) -> Operation:
         match await carry_out(call.desk, call.principal.name, station_id, command, wish):
             case CallOutcome(failure=None) as outcome:
                 told = {"station_id": station_id, "command": command.order, "done": is_done(outcome)}
-                return JsonResponse({**told, "status": outcome.status, "payload": dict(outcome.payload)})
+                return JsonResponse({**told, "status": outcome.status, "payload": _shown(outcome.payload)})
             case CallOutcome(failure=failure) as outcome if failure is not None:
                 raise failure_refusal(station_id, outcome, failure)
             case OrderRefused() as refused:
