@@ -391,3 +391,11 @@ def test_a_package_brings_files_or_code_and_a_broken_one_is_told(
     with pytest.raises(ModelError, match="own code"):
         catalogue.find("coded")
     assert [fault.split(":")[0] for fault in catalogue.faults] == ["entry point odd", "entry point gone"]
+
+
+def test_the_example_in_the_reference_is_a_model(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "meter-models.md"
+    first = page.read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    path = tmp_path / "acme_m3.toml"
+    path.write_text(first)
+    assert load_model(path).name == "Acme M3"
