@@ -18,7 +18,7 @@ from uplink_bench import ANN, House, RealCpo, RealStation, running, site_with, s
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from llm_core import OfflinePolicy, PerPhase, PutSupply, PutUplink, SiteEdited, UplinkState
+from llm_core import AccessRule, OfflinePolicy, PerPhase, PutAccess, PutSupply, PutUplink, SiteEdited, UplinkState
 
 Scene = Callable[[RealCpo, House, RealStation], Coroutine[Any, Any, None]]
 
@@ -266,6 +266,37 @@ def test_a_limit_waits_one_second_at_most_for_what_the_cpo_has_asked(tmp_path: P
         with pytest.raises(OCPPError):
             await asked
         assert house.state.stations["ST1"].online
+
+    play(tmp_path, scene)
+
+
+def test_after_every_new_link_the_cpo_hears_of_every_connector_again(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
+        await point.call(call.StatusNotification(0, "NoError", "Available"))
+        await point.call(call.StatusNotification(1, "NoError", "Preparing"))
+        await cpo.hears("StatusNotification", connector_id=1, status="Preparing")
+        told = len(cpo.all("StatusNotification"))
+        await cpo.point._connection.close()
+        await house.until(lambda state: state.uplink["ST1"].state is UplinkState.OFFLINE)
+        await cpo.hears("BootNotification", 2)
+        await cpo.hears("StatusNotification", told + 2)
+        again = {(one["connector_id"], one["status"]) for one in cpo.all("StatusNotification")[told:]}
+        assert again == {(0, "Available"), (1, "Preparing")}
+        assert house.state.stations["ST1"].online
+
+    play(tmp_path, scene)
+
+
+def test_when_the_cpo_is_switched_off_its_limits_go_with_it(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
+        await started(point)
+        assert (await cpo.point.call(call.SetChargingProfile(1, profile(7.0)))).status == "Accepted"
+        await house.until(lambda state: state.connectors["ST1", 1].offered_ma == 7_000)
+        await house.controller.ask(SiteEdited("ann", PutAccess(AccessRule.BADGE)))
+        await house.until(lambda state: state.connectors["ST1", 1].offered_ma == 16_000)
+        await house.until(lambda state: state.uplink["ST1"].state is UplinkState.OFF)
+        assert (await point.call(call.Authorize(ANN))).id_tag_info["status"] == "Accepted"
+        assert (await point.call(call.Authorize("04D00D"))).id_tag_info["status"] == "Invalid"
 
     play(tmp_path, scene)
 
