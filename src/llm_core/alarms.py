@@ -92,6 +92,8 @@ def _clocks(state: State, now: Now) -> Iterator[Code]:
 def _unusable(state: State) -> Iterator[Code]:
     """Stations that have connected and can never be given what a car needs: a place above them carries too little.
 
+    One that takes no limit may draw its maximum at any time, so it needs room for that.
+
     A place with no current at all is switched off, and its stations are not missed.
     """
     nodes = {node.id: node for node in state.site.limit_tree()}
@@ -99,7 +101,8 @@ def _unusable(state: State) -> Iterator[Code]:
         known = state.stations.get(station.id)
         if known is None or not known.met or station.out_of_service:
             continue
-        least_ma = least_of(station, known.capabilities.step_ma, 1)
+        can = known.capabilities
+        least_ma = least_of(station, can.step_ma, 1) if can.takes_limits else station.max_ma
         above: str | None = station.node
         limits: list[int] = []
         while above is not None:

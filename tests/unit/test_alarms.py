@@ -316,3 +316,14 @@ def test_a_sender_that_does_not_keep_its_limit_alive_is_named() -> None:
     silent, heard = (LimitState(record, 0, silent=silent) for silent in (True, False))
     assert codes(scene(limits={"1": silent})) == [(AlarmCode.LIMIT_SENDER_SILENT, SITE)]
     assert codes(scene(limits={"1": heard})) == []
+
+
+def test_a_station_that_takes_no_limit_needs_room_for_its_maximum() -> None:
+    def told(takes_limits: bool, room_ma: int) -> bool:
+        site = Site(supply=Supply(static_max_ma=PerPhase.same(room_ma)), stations=(Station("A", max_ma=16_000),))
+        station = attrs.evolve(WELL, met=True, capabilities=Capabilities(takes_limits=takes_limits))
+        return (AlarmCode.STATION_NOT_USABLE, "A") in codes(scene(site, station))
+
+    assert told(takes_limits=False, room_ma=15_900)
+    assert not told(takes_limits=False, room_ma=16_000)
+    assert not told(takes_limits=True, room_ma=15_900)
