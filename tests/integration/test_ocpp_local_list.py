@@ -153,6 +153,13 @@ def test_under_free_access_the_list_is_emptied() -> None:
         await house.controller.ask(SiteEdited("ann", PutAccess(AccessRule.FREE)))
         await asyncio.sleep(20)
         assert not house.opens("AA11")
+        theirs = [{"idTag": "CPO1", "idTagInfo": {"status": "Accepted"}}]
+        book = house.plant.stations["CP"].badges
+        assert (
+            book.update({"listVersion": 99, "updateType": "Full", "localAuthorizationList": theirs}, 500) == "Accepted"
+        )
+        await house.badges(Badge("BB22"))
+        assert house.opens("CPO1"), "what somebody else put there meanwhile stays"
 
     live(story)
 

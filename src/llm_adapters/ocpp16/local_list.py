@@ -116,8 +116,8 @@ class LocalListKeeper:
 
     async def _bring_up_to_date(self) -> None:
         all_wanted, known = self._wanted(), self._known
-        if not all_wanted and not known.version:
-            return  # it was never given a list, and needs none
+        if not all_wanted and known.digest in ("", _digest(())):
+            return  # nothing of ours lies there: whatever does is somebody else's, such as the CPO's
         configuration = await self._configuration()
         version = await self._version()
         length = configuration.number("LocalAuthListMaxLength") or USUAL_LENGTH
