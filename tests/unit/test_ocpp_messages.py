@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from ocpp.messages import CallResult, validate_payload
 
 from llm_adapters.ocpp16 import messages
-from llm_adapters.ocpp16.readings import Reading, latest_stamp, meter_events, parse_meter_values
+from llm_adapters.ocpp16.readings import (
+    _PLACES,
+    Reading,
+    carefully,
+    latest_stamp,
+    meter_events,
+    parse_meter_values,
+    usually,
+)
 from llm_adapters.ocpp16.rpc import Refuse
 from llm_core import (
     Authorised,
@@ -353,3 +361,37 @@ def test_answers_keep_the_schema(action: str, payload: Payload) -> None:
 
 def test_times_are_told_in_utc() -> None:
     assert messages.heartbeat_payload(NOW) == {"currentTime": "2026-03-01T12:00:00.000Z"}
+
+
+words = st.sampled_from(("L1", "L2", "L3", "L1-N", "N", "", None, 1, True))
+entries = st.fixed_dictionaries(
+    {"value": st.sampled_from(("10.5", "0", "-3", "x", 7, 1e9, None, "7000000"))},
+    optional={
+        "measurand": st.sampled_from(("Current.Import", "Energy.Active.Import.Register", "Power.Active.Import", "SoC")),
+        "phase": words,
+        "unit": st.sampled_from(("A", "mA", "Wh", "kWh", "Hz", None)),
+        "context": st.sampled_from(("Sample.Periodic", "Transaction.Begin", None)),
+        "location": st.sampled_from(("Outlet", "Inlet")),
+    },
+)
+usual = [
+    *({"value": "1", "measurand": "Current.Import", "phase": phase, "unit": "A"} for phase in ("L1", "L2", "L3")),
+    {"value": "5", "measurand": "Energy.Active.Import.Register"},
+]
+
+
+@given(st.lists(entries, max_size=6) | st.lists(entries, max_size=2).map(lambda more: [*usual, *more]))
+def test_what_is_read_at_once_is_what_is_read_carefully(listed: list[dict[str, Any]]) -> None:
+    for _ in range(2):
+        assert usually(listed) in (None, carefully(listed, 3))
+
+
+def test_the_usual_is_read_at_once() -> None:
+    assert usually(usual) == ((1_000, 1_000, 1_000), 5)
+    assert usually([{**usual[0], "value": "16.03"}, *usual[1:]]) == ((16_030, 1_000, 1_000), 5)
+
+
+def test_endless_words_are_not_remembered() -> None:
+    before = dict(_PLACES)
+    assert usually([{**usual[0], "phase": "L" * 100_000}]) is None
+    assert before == _PLACES

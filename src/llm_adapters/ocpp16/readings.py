@@ -91,17 +91,80 @@ def _objects(value: object) -> list[Payload]:
 
 
 def _reading(entry: Payload, phases: int) -> Reading | None:
+    listed = _objects(entry.get("sampledValue"))
+    read = usually(listed)
+    current_ma, register_wh = carefully(listed, phases) if read is None else read
+    if current_ma is None and register_wh is None:
+        return None
+    return Reading(parse_stamp(entry.get("timestamp")), current_ma, register_wh)
+
+
+Told: TypeAlias = tuple[tuple[int | None, ...] | None, int | None]
+"""Currents and register, as in a `Reading`."""
+
+
+def usually(listed: list[Payload]) -> Told | None:
+    """What `carefully` reads, where the values are listed as in an earlier message and are plain numbers; else None.
+
+    A station says the same words beside its values each time, so where its currents and its register stand is worked
+    out once.
+    """
+    words = tuple([tuple(map(raw.get, _MEANING)) for raw in listed])
+    try:
+        place = _PLACES.get(words)
+    except TypeError:  # no word where one belongs
+        return None
+    if place is None:
+        place = _learned(words)
+    if not place:
+        return None
+    read = []
+    for index, scale in place:
+        value = quantity(listed[index].get("value"))
+        if value is None:
+            return None
+        read.append(value * scale)
+    *currents_ma, register_wh = read
+    current_ma = _believed(tuple(currents_ma))
+    return None if current_ma is None or register_wh < 0 else (current_ma, _whole(register_wh))
+
+
+_Place: TypeAlias = tuple[tuple[int, Decimal], ...]
+_PLACES: dict[object, _Place] = {}  # by the words beside the values: index and scale of L1, L2, L3 and the register
+_MOST_PLACES = 512
+
+
+def _learned(words: tuple[tuple[object, ...], ...]) -> _Place:
+    """Where in such a list L1, L2, L3 and the register stand; empty where that is not plain to see."""
+    place: _Place = ()
+    flat = [word for row in words for word in row if word is not None]
+    if all(type(word) is str for word in flat) and sum(map(len, map(str, flat))) <= LONGEST_MEANING * 8:
+        found: dict[tuple[str, str], tuple[int, Decimal]] = {}
+        plain = True
+        for index, row in enumerate(words):
+            meaning = _meaning(*map(text, row))
+            if meaning is not None and meaning.measurand != _POWER:
+                phase = meaning.phase.removesuffix("-N")
+                plain = plain and meaning.staleness == (0, 0) and (meaning.measurand, phase) not in found
+                found[meaning.measurand, phase] = index, meaning.scale
+        wanted = [*((_CURRENT, phase) for phase in ("L1", "L2", "L3")), (_ENERGY, "")]
+        if plain and set(found) == set(wanted):
+            place = tuple(found[name] for name in wanted)
+        if len(_PLACES) < _MOST_PLACES:
+            _PLACES[words] = place
+    return place
+
+
+def carefully(listed: list[Payload], phases: int) -> Told:
+    """What is told in any dialect."""
     samples: dict[str, list[_Sample]] = {}
-    for raw in _objects(entry.get("sampledValue")):
+    for raw in listed:
         read = _sample(raw)
         if read is not None:
             samples.setdefault(read[0], []).append(read[1])
     freshest = {measurand: _freshest(found) for measurand, found in samples.items()}
     current_ma = _currents(freshest.get(_CURRENT, {}), phases) or _currents_of(freshest.get(_POWER, {}), phases)
-    register_wh = _register(freshest.get(_ENERGY, {}))
-    if current_ma is None and register_wh is None:
-        return None
-    return Reading(parse_stamp(entry.get("timestamp")), current_ma, register_wh)
+    return current_ma, _register(freshest.get(_ENERGY, {}))
 
 
 def _sample(raw: Payload) -> tuple[str, _Sample] | None:
@@ -196,4 +259,8 @@ def _register(values_wh: dict[str, Decimal]) -> int | None:
         if not parts:
             return None
         total = sum(parts, Decimal(0))
-    return int(total.to_integral_value(ROUND_HALF_EVEN)) if total >= 0 else None
+    return _whole(total) if total >= 0 else None
+
+
+def _whole(value_wh: Decimal) -> int:
+    return int(value_wh.to_integral_value(ROUND_HALF_EVEN))
