@@ -193,3 +193,18 @@ def test_a_station_without_such_a_list_is_left_alone_until_its_firmware_changes(
         assert house.opens("CC33")
 
     live(story)
+
+
+def test_a_list_that_is_switched_off_is_switched_on_once() -> None:
+    async def story(house: Guarded) -> None:
+        station = house.plant.stations["CP"]
+        station.keys["LocalAuthListEnabled"] = ("false", False)
+        await house.guard()
+        await house.badges(Badge("AA11"))
+        assert station.keys["LocalAuthListEnabled"] == ("true", False)
+        station.keys["LocalAuthListEnabled"] = ("false", False)
+        await house.badges(Badge("BB22"))
+        assert station.keys["LocalAuthListEnabled"] == ("false", False), "what does not stay is not tried for ever"
+        assert house.opens("BB22")
+
+    live(story)

@@ -97,7 +97,7 @@ class Conversation:
         self._session = Session(link, self._handle, bounds)
         self._turn = asyncio.Lock()
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
-        self.local_list = LocalListKeeper(memory.station_id, self._place, inbox, clock)
+        self.local_list = LocalListKeeper(memory.station_id, self._place, memory.changed, inbox, clock)
         self._tasks: asyncio.TaskGroup | None = None
         self._serving: asyncio.Task[str] | None = None
         self._adopting: asyncio.Task[None] | None = None

@@ -64,9 +64,13 @@ class Unanswered(Exception):
 class LocalListKeeper:
     """Keeps the list of one station for as long as its link lasts."""
 
-    def __init__(self, station_id: str, place: Place, inbox: Inbox, clock: Clock) -> None:
+    def __init__(
+        self, station_id: str, place: Place, changed: set[tuple[str, str]], inbox: Inbox, clock: Clock
+    ) -> None:
+        """`changed` holds the changes of configuration that were tried: a station that restarts on one does so once."""
         self._station_id = station_id
         self._place = place
+        self._changed = changed
         self._inbox = inbox
         self._clock = clock
         self.turns = asyncio.Semaphore(AT_ONCE)  # shared, where one server keeps many lists
@@ -149,7 +153,8 @@ class LocalListKeeper:
         if profiles and "localauthlistmanagement" not in profiles.split(","):
             raise Refused(NOT_SUPPORTED)
         for key in ("LocalAuthListEnabled", "LocalAuthorizeOffline"):
-            if configuration.text(key).lower() == "false":
+            if configuration.text(key).lower() == "false" and (key, "true") not in self._changed:
+                self._changed.add((key, "true"))
                 await self._answered("ChangeConfiguration", {"key": key, "value": "true"})
         return configuration
 
