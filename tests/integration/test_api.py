@@ -1053,6 +1053,8 @@ def test_a_password_is_set_kept_and_removed_and_never_read_back(house: House, ad
     admin.patch("/api/v1/stations/ST1", json={"password": key})
     assert admin.delete("/api/v1/stations/ST1").status_code == 204
     assert house.keys.keys == {}
+    house.keys.keys["ST1"] = b"of an older station"
+    assert admin.post("/api/v1/stations", json={"id": "ST1"}).json()["password_set"] is False
 
 
 def test_who_was_refused_under_the_id_of_a_station_is_shown(house: House, admin: httpx.Client) -> None:
