@@ -196,7 +196,7 @@ def test_a_stations_clock_is_wrong_when_it_is_too_far_off_for_a_lease(sign: int)
 
 def over(since_ms: int | None) -> State:
     same = PerPhase.same(16_000)
-    return scene(nodes={SITE: NodeView(SITE, same, same, same, same, PerPhase(), since_ms)})
+    return scene(nodes={SITE: NodeView(SITE, same, same, same, same, PerPhase(), over_since_ms=since_ms)})
 
 
 @pytest.mark.parametrize(
