@@ -267,6 +267,22 @@ def simulate(
         raise Failure("not everything that was expected held")
 
 
+@app.command("check")
+def check_installation(
+    data: Annotated[Path, typer.Option(help="The data directory.")],
+    http: Annotated[str, typer.Option(help="HOST:PORT of pages and API.")] = "0.0.0.0:8080",
+    ocpp: Annotated[str, typer.Option(help="HOST:PORT for stations.")] = "0.0.0.0:9000",
+    json_output: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> int:
+    """Look whether an installation is as it must be, with its server running or stopped; changes nothing."""
+    from llm_app.checkup import check_up, told
+
+    _log("critical")  # a meter that does not answer is a finding
+    findings = check_up(data, _address(http, "--http"), _address(ocpp, "--ocpp"))
+    sys.stdout.write(told(findings, as_json=json_output) + "\n")
+    return 0 if all(finding.good for finding in findings) else 1
+
+
 @app.command("replay")
 def replay_journal(
     journal: Annotated[Path, typer.Argument(help="A journal, or the data directory that holds it.")],

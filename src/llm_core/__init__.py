@@ -223,6 +223,8 @@ from llm_core.scanning import (
 )
 from llm_core.searching import EVERYTHING, SessionFilter, SessionPage, session_filter
 from llm_core.sessions import (
+    AHEAD,
+    OLDEST_STAMP,
     Session,
     SessionState,
     clock_session,
@@ -313,6 +315,7 @@ from llm_core.users import (
 from llm_core.wish import Wish, WishPut
 
 __all__ = [
+    "AHEAD",
     "DEFAULT_CLUSTER",
     "EVERYTHING",
     "LEAST_LENGTH",
@@ -320,6 +323,7 @@ __all__ = [
     "LONGEST_TAG",
     "MANUAL",
     "MAX_LEASE_S",
+    "OLDEST_STAMP",
     "PARITIES",
     "PERMISSIONS",
     "PHASES",
