@@ -1,0 +1,128 @@
+"""A control loop that hangs ends the process, and a clock that steps does not end control: a real server each time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from server_process import Server
+
+WATCHDOG_EXIT = 70
+HANG_S = 8  # longer than the watchdog waits; without it the process would go on afterwards
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+@contextmanager
+def started(data: Path, *before: str) -> Iterator[Server]:
+    server = Server(data, before)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+
+
+def answers(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.http}/healthz", timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def within(seconds: float, condition: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        outcome = condition()
+        if outcome:
+            return outcome
+    raise AssertionError(f"{what} within {seconds} s")
+
+
+def traces() -> bool:
+    strace = shutil.which("strace")
+    return strace is not None and subprocess.run([strace, "-qq", "-o", os.devnull, "true"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not traces(), reason="needs strace, and a system that allows it")
+def test_a_loop_that_hangs_is_ended_by_the_watchdog_and_started_again_it_works(tmp_path: Path) -> None:
+    """The main thread hangs in its 300th look at its sockets; the watchdog has a thread of its own."""
+    hang = f"inject=epoll_wait:delay_enter={HANG_S}s:when=300"
+    with started(tmp_path, "strace", "-qq", "-o", os.devnull, "-e", "trace=epoll_wait", "-e", hang) as server:
+        within(10, lambda: answers(server), "healthy")
+        within(30, lambda: not answers(server), "hanging")
+        assert server.process.wait(30) == WATCHDOG_EXIT, server.log()
+        server._close_pipe()
+        assert "has not ticked" in server.log()
+        server._before = ()
+        server.restart()  # what the supervisor does
+        within(20, lambda: answers(server), "healthy again")
+
+
+# The clock
+
+
+class Faked:
+    """A server whose wall clock is set by a file; its monotonic clock is the machine's."""
+
+    def __init__(self, data: Path) -> None:
+        self.file = data / "clock"
+        self.set("+0")
+        self.before = (
+            "env",
+            f"LD_PRELOAD={FAKETIME}",
+            f"FAKETIME_TIMESTAMP_FILE={self.file}",
+            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        )
+
+    def set(self, offset: str) -> None:
+        self.file.write_text(offset + "\n")
+
+
+def get(server: Server, path: str) -> Any:
+    headers = {"Authorization": f"Bearer {server.token}"}
+    return httpx.get(f"{server.http}/api/v1{path}", headers=headers, timeout=5, trust_env=False).json()
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason="needs libfaketime")
+@pytest.mark.parametrize("offset", ["+1d", "-1d", "@1970-01-02 00:00:00"], ids=["a day on", "a day back", "1970"])
+def test_control_goes_on_whatever_the_clock_does(tmp_path: Path, offset: str) -> None:
+    """A limit of the operator with an hour to go holds through every step; the loop ticks on; the alarm tells."""
+    clock = Faked(tmp_path)
+    with started(tmp_path, *clock.before) as server:
+        within(20, lambda: answers(server), "healthy")
+        headers = {"Authorization": f"Bearer {server.token}"}
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3_600))
+        body = {"limit_a": 20, "ends_at": until}
+        sent = httpx.post(f"{server.http}/api/v1/limits", headers=headers, json=body, timeout=5, trust_env=False)
+        assert sent.status_code == 201
+        within(5, lambda: get(server, "/overview")["limits"], "the limit")
+        clock.set(offset)
+        ticked = within(10, lambda: abs(stepped(server)) > 3_600 and get(server, "/decisions"), "the step")
+        for _ in range(3):
+            assert get(server, "/decisions")["age_s"] < 3
+            assert [limit["until"] for limit in get(server, "/overview")["limits"]] == [until]
+            ticked = within(5, lambda before=ticked: after(server, before), "another tick")
+        wrong = [alarm["code"] for alarm in get(server, "/overview")["alarms"]]
+        assert ("clock_wrong" in wrong) == (offset != "+1d")
+        assert answers(server)
+
+
+def after(server: Server, before: Any) -> Any:
+    seen = get(server, "/decisions")
+    return seen if seen["age_s"] < before["age_s"] or seen["age_s"] < 1 else None
+
+
+def stepped(server: Server) -> float:
+    """How far the clock of the server is from ours, by the stamps of its answers."""
+    stamp = httpx.get(f"{server.http}/healthz", timeout=5, trust_env=False).headers["date"]
+    return parsedate_to_datetime(stamp).timestamp() - time.time()
