@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -126,3 +128,50 @@ def stepped(server: Server) -> float:
     """How far the clock of the server is from ours, by the stamps of its answers."""
     stamp = httpx.get(f"{server.http}/healthz", timeout=5, trust_env=False).headers["date"]
     return parsedate_to_datetime(stamp).timestamp() - time.time()
+
+
+# The meter
+
+
+@contextmanager
+def listening(drips: bool) -> Iterator[int]:
+    """What stands where a meter should be: takes every connection, and says nothing, or a byte now and then."""
+    ended = threading.Event()
+    held: list[socket.socket] = []
+
+    def serve(listener: socket.socket) -> None:
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                held.append(listener.accept()[0])
+            for link in held if drips else ():
+                with suppress(OSError):
+                    link.send(b"\x00")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+            for link in held:
+                link.close()
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["as if stopped", "a byte now and then"])
+def test_a_meter_that_hangs_blocks_no_tick_and_is_named(tmp_path: Path, drips: bool) -> None:
+    with listening(drips) as port, started(tmp_path) as server:
+        within(20, lambda: answers(server), "healthy")
+        headers = {"Authorization": f"Bearer {server.token}"}
+        supply = {"mode": "dynamic", "fuse_a": 63, "derated_a": 50.4, "fallback_a": 16}
+        meters = {"meters": [{"node": "site", "model": "eastron_sdm630", "host": "127.0.0.1", "port": port}]}
+        for path, body in (("supply", supply), ("meters", meters)):
+            put = httpx.put(f"{server.http}/api/v1/{path}", headers=headers, json=body, timeout=5, trust_env=False)
+            assert put.status_code == 200, put.text
+        end = time.monotonic() + 12
+        while time.monotonic() < end:
+            assert get(server, "/decisions")["age_s"] < 3
+        assert [alarm["code"] for alarm in get(server, "/overview")["alarms"]] == ["meter_silent"]
+        assert get(server, "/decisions")["nodes"][0]["room_a"] == {"L1": 16, "L2": 16, "L3": 16}
