@@ -6,6 +6,7 @@ A run depends on its `Scenario` alone. The plant judges it; what the controller 
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,24 @@ from llm_app.clock import LoopClock
 from llm_app.controller import Controller
 from llm_app.scenario import DERATED, Scenario
 from llm_app.virtual_site import site_of
-from llm_core import SITE, Clock, MeterSampled, Mode, Now, Record, Stored, ma_up, recover
+from llm_core import (
+    SITE,
+    CapSource,
+    Clock,
+    ConnectorCapped,
+    ExternalLimit,
+    LimitPut,
+    LimitWithdrawn,
+    MeterSampled,
+    Mode,
+    Now,
+    PerPhase,
+    Record,
+    Saved,
+    Stored,
+    ma_up,
+    recover,
+)
 
 FALLBACK_A = 16
 METER_PERIOD_S = 1.0
@@ -126,6 +144,7 @@ class _Run:
         self._links: dict[str, tuple[End, End]] = {}
         self._attached: set[asyncio.Task[str]] = set()
         self._opened = 0
+        self._limit_id = ""
 
     async def played(self) -> Outcome:
         parts = [self._controller.run(), Shell(self._plant, self._connect, tick_s=STATION_TICK_S).run()]
@@ -162,6 +181,29 @@ class _Run:
 
     def step_clock(self, seconds: float) -> None:
         self._clock.stepped += timedelta(seconds=seconds)
+
+    def limit_charging(self, amps: float | None) -> None:
+        self._judge.allow(amps)
+        task = asyncio.create_task(self._ask_limit(amps))
+        self._attached.add(task)
+        task.add_done_callback(self._attached.discard)
+
+    async def _ask_limit(self, amps: float | None) -> str:
+        """As an operator does over the API: one limit for charging at the site, put or taken back."""
+        if amps is None:
+            before, self._limit_id = self._limit_id, ""
+            await self._controller.ask(LimitWithdrawn("operator", before))
+            return before
+        limit = ExternalLimit(limit_ma=PerPhase.same(round(amps * 1000)), reason="simulated")
+        answer = await self._controller.ask(LimitPut("operator", limit))
+        self._limit_id = answer.id if isinstance(answer, Saved) else ""
+        return self._limit_id
+
+    def limit_station(self, station_id: str, amps: float | None) -> None:
+        self._judge.allow(amps, station_id)
+        limit_ma = None if amps is None else math.floor(amps * 1000)
+        for outlet in self._plant.stations[station_id].connectors:
+            self._controller.post(ConnectorCapped(station_id, outlet.number, CapSource.CPO, limit_ma))
 
 
 def _terms(scenario: Scenario) -> Terms:

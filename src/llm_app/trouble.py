@@ -47,6 +47,8 @@ _HABITS: dict[FaultKind, tuple[float, tuple[float, float], tuple[float, float]]]
     FaultKind.REBOOT_FORGETTING: (0.5, (1, 1), (0, 0)),
     FaultKind.STATION_CLOCK: (0.5, (300, 3600), (-300, 300)),
     FaultKind.CONTROLLER_CLOCK: (0.3, (1, 1), (-86_400, 86_400)),
+    FaultKind.OPERATOR_LIMIT: (0.5, (60, 900), (2, 40)),
+    FaultKind.CPO_LIMIT: (0.8, (60, 900), (2, 30)),
 }
 _LAWLESS = (FaultKind.LIMITS_IGNORED, FaultKind.REBOOT_FORGETTING)
 
@@ -57,7 +59,7 @@ def troubled(seed: int, hours: float) -> Scenario:
     fuse_a = float(draw.choice((25, 35, 50, 63, 80, 125)))
     limit_a = round(fuse_a * draw.choice((0.8, 0.8, 1.0)), 1)
     nodes = tuple(_nodes(draw, limit_a))
-    stations = tuple(_station(draw, f"S{i + 1:02}", nodes) for i in range(draw.randint(3, 20)))
+    stations = tuple(_station(draw, f"S{i + 1:02}", nodes) for i in range(round(draw.triangular(3, 20, 3))))
     bays = [(station.station_id, n + 1) for station in stations for n in range(len(station.rotations))]
     peak_a = fuse_a * draw.uniform(0.1, 0.5)
     plant = PlantConfig(

@@ -41,7 +41,7 @@ RETRY_AT_MOST_MS = 10_000
 JUST_NOW_MS = 10_000  # a reading so young tells what a car has
 RENEW_AT = 60  # % of a lease that has passed
 RAISE_BY_MA = 1_000  # smaller raises wait…
-RAISE_AFTER_MS = 60_000  # …until so long after the last change
+RAISE_AFTER_MS = 90_000  # …until so long after the last change
 
 Command = SetLimit | ClearLimit
 

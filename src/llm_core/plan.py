@@ -15,16 +15,27 @@ from llm_core.allocation import allocate
 from llm_core.budget import Room, Seen, allowed, sum_per_node
 from llm_core.demand import allowed_ma, demand_id, demand_of, is_finished, least_of, wants
 from llm_core.external import CapSource, narrowest
-from llm_core.problem import Demand, Grant, GrantReason, Group, LimitNode, Problem
+from llm_core.problem import Binding, Demand, Grant, GrantReason, Group, LimitNode, Problem
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
 from llm_core.state import Allowance, Key, State
-from llm_core.steadiness import RESTART_MA, SMALL_MA, Pressure, Pressures, bound_of, pressure_on, pressures
+from llm_core.steadiness import (
+    RESTART_MA,
+    SMALL_MA,
+    Pressure,
+    Pressures,
+    bound_of,
+    cut_few,
+    pressure_on,
+    pressures,
+    small_excesses,
+)
 from llm_core.wish import Need
 from llm_core.yielding import yielded
 
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
+MOST_RANK = 1_000_000
 UNBALANCE = "unbalance"
 NO_NEEDS: Mapping[Key, Need] = {}
 CAPPED_BY = {
@@ -61,7 +72,8 @@ def plan(
     pressure = pressures(tree, rooms, told)
     allowances = _allowances(state, tree, rooms, told, now_ms)
     limits = _limits(state, tree, allowances, taken, seen, shared, now_ms)
-    grants = _share(state, tree, limits, pressure, shared, needs, now_ms)
+    over = small_excesses(tree, rooms, told)
+    grants = _share(state, tree, limits, pressure, over, shared, needs, now_ms)
     apart = [entry for entry in wanting if entry.key not in grants]
     if apart:
         over_ma = _overdrawn(tree, allowances, taken, shared, grants)
@@ -156,6 +168,7 @@ def _share(
     tree: Tree,
     limits: Tree,
     pressure: Pressures,
+    over: Mapping[Binding, int],
     shared: list[Seen],
     needs: Mapping[Key, Need],
     now_ms: int,
@@ -180,19 +193,21 @@ def _share(
             waiting[entry.key] = _as_before(entry)
             continue
         demand = demand_of(entry.key, connector, entry.station, step_ma, entry.spread, bound_ma)
-        if connector.offered_ma == 0 and connector.paused_window == state.window:
-            demand = attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
+        if connector.paused_window == state.window:
+            demand = _once_paused(demand, charging=connector.offered_ma > 0)
         if _is_done(entry, needs, turn, now_ms):
             finished[entry.key] = demand.at_most(demand.min_ma)
         else:
             demands[entry.key] = demand
     uneven = _uneven(state.site, shared)
+    demands, cut = cut_few(demands, over, chains) if over else (demands, {})
     grants = _allocated(state.site, limits, demands, uneven)
     rates_ma = {key: need.rate_ma for key, need in needs.items() if need.rate_ma is not None}
     if rates_ma and not uneven:  # a limit on the unbalance is none that could be shared in rounds
         sharing = attrs.evolve(state.site.sharing, minimum_first=True)  # nobody's round stops another
         in_rounds = partial(_allocated, attrs.evolve(state.site, sharing=sharing), uneven=uneven)
         grants = yielded(grants, demands, rates_ma, limits, in_rounds)
+    grants |= _cut_for(grants, cut)
     if finished:
         given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
         left = tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*given[n.id])) for n in limits)
@@ -205,6 +220,22 @@ def _is_done(entry: Seen, needs: Mapping[Key, Need], turn: int, now_ms: int) -> 
     if entry.key in needs and needs[entry.key].satisfied:
         return True
     return entry.connector.idle_since_ms is not None and is_finished(entry.connector, turn, now_ms)
+
+
+def _cut_for(grants: Mapping[Key, Grant], cut: Mapping[Key, Binding]) -> dict[Key, Grant]:
+    """The grants of those who were cut alone: stopped not by a maximum of their own, but by what was too full."""
+    return {
+        key: attrs.evolve(grants[key], reason=GrantReason.SHARED_LIMIT, limited_by=binding)
+        for key, binding in cut.items()
+        if grants[key].reason is GrantReason.OWN_MAXIMUM
+    }
+
+
+def _once_paused(demand: Demand, *, charging: bool) -> Demand:
+    """Who was paused in this rotation window starts again only with some margin, and then others give way first."""
+    if charging:
+        return attrs.evolve(demand, rank=demand.rank - MOST_RANK)
+    return attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
 
 
 def _as_before(entry: Seen) -> Grant:

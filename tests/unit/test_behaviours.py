@@ -241,7 +241,7 @@ def modest(site: SmallSite) -> SmallSite:
     charging(site, "A", "B")
     assert site.offered() == [16, 16]
     site.outlets["A"].car = Car(most_ma=8 * A)
-    site.run(160)
+    site.run(190)
     return site
 
 

@@ -256,6 +256,19 @@ def test_a_car_that_was_paused_starts_again_only_with_some_margin_within_the_win
     assert limits(scene(7_000, paused, stations=(small,))) == [6_000]
 
 
+def test_a_car_that_was_paused_is_the_last_to_be_paused_again_within_the_window() -> None:
+    first, once_paused = car(6_000), car(6_000, paused_window=WINDOW, rank=1)
+    assert limits(scene(7_000, first, once_paused)) == [0, 6_000]
+    assert limits(attrs.evolve(scene(7_000, first, once_paused), window=WINDOW + 1)) == [6_000, 0]
+
+
+def test_a_small_cut_takes_from_one_car_and_names_the_place() -> None:
+    state = scene(40_000, car(9_000), car(9_000))
+    one, other = grants(state, keep_ma=17_900, raise_ma=0)
+    assert (one.limit_ma, other.limit_ma) == (9_000, 8_200)
+    assert (other.reason, other.limited_by) == (SHARED, AT_L1)
+
+
 # Apart: who disobeys, and whose decrease is late
 
 

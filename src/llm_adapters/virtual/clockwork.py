@@ -14,6 +14,7 @@ from contextvars import Context
 from selectors import SelectorKey
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+_LOOK_EVERY = 50
 _LEAST_S = 1e-6  # who sleeps for less than a float can show would sleep for ever
 
 _T = TypeVar("_T")
@@ -25,14 +26,16 @@ class Deadlock(RuntimeError):
 
 
 class _Skipper(selectors.BaseSelector):
-    """A selector that looks at once and skips the wait."""
+    """A selector that looks at once, every now and then, and skips the wait: only a signal comes from outside."""
 
     def __init__(self, skip: Callable[[float | None], None]) -> None:
         self._real = selectors.DefaultSelector()
         self._skip = skip
+        self._looks = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        ready = self._real.select(0)
+        self._looks += 1
+        ready = self._real.select(0) if timeout is None or self._looks % _LOOK_EVERY == 0 else []
         if not ready:
             self._skip(timeout)
         return ready

@@ -12,7 +12,8 @@ How each invariant is judged
     *Load* at the root in dynamic mode is the smallest building load of the last `window_s` seconds (a meter period,
     its lag and the way of a message): a controller cannot know better. While the meter shows nothing true the window
     reaches back to the last true measurement, at most by the time after which I5 forbids to rely on it. The error of
-    the meter itself, five standard deviations, is nobody's fault.
+    the meter itself, five standard deviations, is nobody's fault; neither is the part of the building that cars hide
+    whose draw wobbles by itself faster than their station reports.
     A *raise* is a rise of a connector's entitlement while a message is taken in or time passes, unless a restart, a
     step of its clock or the end of its transaction explains it.
 
@@ -20,6 +21,8 @@ How each invariant is judged
         `fallback_a` is allowed as well, beside whatever building load, once the meter has shown nothing true for
         `meter_lost_s`. Static mode, in addition: the sum at a node goes above its limit without such a restart or
         step anywhere beneath it.
+        At a raise while the operator of the grid, or of the station, has said otherwise for `told_s` or longer:
+        the sum of entitled at the root, or what the outlet is entitled to, is within what that one left (`allow`).
     I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
         for the raise is still unfollowed. What a car takes that ignores its limit or rounds it up counts from when
         it can be known: after `window_s` at the root where a meter shows it, after `unmetered_s` where only the
@@ -75,6 +78,7 @@ class Terms:
     frozen_s: float = 76.0
     adoption_s: float = 60.0
     unmetered_s: float = 35.0
+    told_s: float = 2.0
 
 
 @attrs.frozen
@@ -111,7 +115,14 @@ class Judge:
         self._mute_at = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
+        self._allowed: dict[str, tuple[float, float]] = {}
         plant.observers.append(self.observe)
+
+    def allow(self, amps: float | None, station_id: str = "") -> None:
+        """From now on the operator leaves so much per phase for charging, or for each outlet of a station."""
+        self._allowed.pop(station_id, None)
+        if amps is not None:
+            self._allowed[station_id] = (amps, self.plant.t)
 
     # -- watching ------------------------------------------------------------------------------------------------
 
@@ -242,9 +253,13 @@ class Judge:
     def _load(self, node: str, t: float) -> Amps3:
         if not self.terms.dynamic or node != self._root:
             return NO_AMPS
-        a, b, c = self.plant.building.smallest_a(t, self._window_s)
+        load = list(self.plant.building.smallest_a(t, self._window_s))
         error_a = _SIGMAS * self.plant.meter.config.noise_a
-        return (a - error_a, b - error_a, c - error_a)
+        for _, outlet in self.plant.connectors():
+            if outlet.car is not None and outlet.car.model.wobble_a and any(outlet.draw_a):
+                for phase in outlet.phases:
+                    load[phase] -= outlet.car.model.wobble_a
+        return (load[0] - error_a, load[1] - error_a, load[2] - error_a)
 
     def _sums(self, raised: list[tuple[Station, Connector]], disturbed: set[str], cause: str, t: float) -> None:
         if not raised and self.terms.dynamic:
@@ -265,10 +280,21 @@ class Judge:
                 self._found(t, "I2", f"raise at {node} {SITE_PHASES[phase]}", worst[node][phase] + load, limit)
         if raised:
             self._blind_raise(entitled[self._root], t)
+            self._forbidden(raised, max(entitled[self._root]), t)
         by_themselves = [(s, c) for s, c in raised if t - s.clock_stepped_at > _LONGEST_LEASE_S]
         if by_themselves and cause == "time":
             names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in by_themselves)
             self._found(t, "lease_rises", names, max(c.granted_a for _, c in by_themselves), 0.0)
+
+    def _forbidden(self, raised: list[tuple[Station, Connector]], charging_a: float, t: float) -> None:
+        """Raises above what an operator leaves."""
+        told = {who: amps for who, (amps, since) in self._allowed.items() if t - since >= self.terms.told_s}
+        if charging_a > told.get("", math.inf) + _EPS_A:
+            self._found(t, "I1", "raise above the grid operator's limit", charging_a, told[""])
+        for station, connector in raised:
+            name = station.config.station_id
+            if connector.granted_a > told.get(name, math.inf) + _EPS_A:
+                self._found(t, "I1", f"raise of {name} above its operator's limit", connector.granted_a, told[name])
 
     def _places(self, station: Station, connector: Connector) -> Iterator[tuple[str, int]]:
         for node in self.plant.above[station.config.node]:

@@ -41,6 +41,8 @@ class FaultKind(StrEnum):
     REBOOT_FORGETTING = "reboot without memory"  # the profiles are gone
     STATION_CLOCK = "station clock"  # by: s ahead from now on
     CONTROLLER_CLOCK = "controller clock"  # by: s that it jumps
+    OPERATOR_LIMIT = "operator limit"  # by: A per phase that the grid operator leaves for charging
+    CPO_LIMIT = "cpo limit"  # by: A that the charge point operator leaves for each connector
 
 
 _METER_FLAG = {
@@ -57,8 +59,16 @@ _QUIRK = {
 }
 _CLOCKS = (FaultKind.STATION_CLOCK, FaultKind.CONTROLLER_CLOCK)
 MOMENTARY = frozenset((FaultKind.REBOOT, FaultKind.REBOOT_FORGETTING, *_CLOCKS))
-MEASURED = frozenset((*_METER_FIGURE, FaultKind.RECONNECTS, FaultKind.ANSWERS_LATE, FaultKind.ANSWERS_LOST, *_CLOCKS))
-OF_STATIONS = frozenset(FaultKind) - {*_METER_FLAG, *_METER_FIGURE, FaultKind.CONTROLLER_CLOCK}
+_FROM_OUTSIDE = (FaultKind.OPERATOR_LIMIT, FaultKind.CPO_LIMIT)
+MEASURED = frozenset(
+    (*_METER_FIGURE, FaultKind.RECONNECTS, FaultKind.ANSWERS_LATE, FaultKind.ANSWERS_LOST, *_CLOCKS, *_FROM_OUTSIDE)
+)
+OF_STATIONS = frozenset(FaultKind) - {
+    *_METER_FLAG,
+    *_METER_FIGURE,
+    FaultKind.CONTROLLER_CLOCK,
+    FaultKind.OPERATOR_LIMIT,
+}
 
 
 @attrs.frozen
@@ -92,6 +102,12 @@ class Surroundings(Protocol):
 
     def step_clock(self, seconds: float) -> None:
         """Let the controller's UTC clock jump."""
+
+    def limit_charging(self, amps: float | None) -> None:
+        """The grid operator leaves so much per phase for all stations together; None: whatever there is."""
+
+    def limit_station(self, station_id: str, amps: float | None) -> None:
+        """The charge point operator leaves so much for each connector of a station; None: whatever there is."""
 
 
 class Script:
@@ -133,6 +149,8 @@ class Script:
             self._meter.config = attrs.evolve(self._meter.config, **{_METER_FIGURE[kind]: fault.by})
         elif kind is FaultKind.CONTROLLER_CLOCK:
             self._outside.step_clock(fault.by)
+        elif kind is FaultKind.OPERATOR_LIMIT:
+            self._outside.limit_charging(fault.by)
         else:
             for name in fault.stations or self._stations:
                 self._befall(self._stations[name], fault, t)
@@ -150,6 +168,8 @@ class Script:
             case FaultKind.REBOOT | FaultKind.REBOOT_FORGETTING:
                 station.behave(keeps_profiles=fault.kind is FaultKind.REBOOT)
                 station.restart()
+            case FaultKind.CPO_LIMIT:
+                self._outside.limit_station(station.config.station_id, fault.by)
             case FaultKind.STATION_CLOCK:
                 station.clock_offset_s = fault.by
             case _:
@@ -162,6 +182,11 @@ class Script:
         elif kind in _METER_FIGURE:
             figure = _METER_FIGURE[kind]
             self._meter.config = attrs.evolve(self._meter.config, **{figure: getattr(own, figure)})
+        elif kind is FaultKind.OPERATOR_LIMIT:
+            self._outside.limit_charging(None)
+        elif kind is FaultKind.CPO_LIMIT:
+            for name in fault.stations or self._stations:
+                self._outside.limit_station(name, None)
         elif kind is FaultKind.LINK_DEAD:
             for name in fault.stations or self._stations:
                 self._outside.cut(name)
