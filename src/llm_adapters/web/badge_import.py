@@ -43,6 +43,7 @@ def badge_import_routes(desk: Desk) -> list[Route]:
             return page(request, desk, "badge_import.html", principal, form=form, lines=None, content="")
         posted = await request.form()
         content, agreed = await _content(posted.get("file"), posted.get("content")), posted.get("go") == "import"
+        await posted.close()
         if not content or len(content) > MOST_FILE_BYTES:
             form.take((Fault("", N_("Choose a file of at most 2 MB.")),))
             return page(

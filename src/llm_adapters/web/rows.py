@@ -14,8 +14,8 @@ from starlette.datastructures import QueryParams
 from llm_adapters.web.words import StatusWord, Words
 from llm_core import ConnectorView, Overview, Presence, State, StationView
 
-PAGE_SIZES = (10, 20, 50)
-USUAL_SIZE = 20
+PAGE_SIZES = (10, 20, 25, 50)
+USUAL_SIZE = 25
 LONGEST_FILTER = 50
 Item = TypeVar("Item")
 

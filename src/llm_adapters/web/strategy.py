@@ -27,7 +27,7 @@ from llm_core import (
     preview,
 )
 
-MOST_PREVIEWED = 20
+MOST_PREVIEWED = 50
 YES = "yes"
 
 
@@ -81,7 +81,9 @@ def previewed(desk: Desk, words: Words, sharing: Sharing) -> tuple[PreviewRow, .
     offset = utc.astimezone(ZoneInfo(state.site.system.time_zone)).utcoffset() or timedelta()
     now = Now(desk.clock.monotonic_ms(), utc, int(offset.total_seconds()))
     shares = {kind: preview(state, attrs.evolve(sharing, strategy=kind), now) for kind in Strategy}
-    keys = sorted({key for grants in shares.values() for key in grants})[:MOST_PREVIEWED]
+    places = {station.id: place for place, station in enumerate(state.site.stations)}
+    wanting = {key for grants in shares.values() for key in grants}
+    keys = sorted(wanting, key=lambda key: (places.get(key[0], len(places)), key))[:MOST_PREVIEWED]
     rows = []
     for key in keys:
         station = state.site.station(key[0])
