@@ -29,6 +29,7 @@ from llm_adapters.virtual.links import Weather
 from llm_adapters.virtual.meter import MeterConfig
 from llm_adapters.virtual.plant import PlantConfig
 from llm_adapters.virtual.script import MEASURED, MOMENTARY, OF_STATIONS, Fault, FaultKind, LoadStep
+from llm_app.outside import OutsideLimit, read_outside
 from llm_app.tables import PHASES, Amps3, Table
 from llm_app.virtual_site import badges_of, site_of
 from llm_core import SITE, Badge, Mode, Sharing, Site, SiteError, Station, Strategy, check
@@ -61,6 +62,7 @@ class Scenario:
     steps: tuple[LoadStep, ...] = ()
     expectations: tuple[Expectation, ...] = ()
     weather: Weather = Weather()  # of every link, each way
+    outside: tuple[OutsideLimit, ...] = ()
 
     @property
     def badges(self) -> tuple[Badge, ...]:
@@ -124,8 +126,9 @@ def _scenario(file: Table) -> Scenario:
     troubles = tuple(_fault(table, set(names)) for table in file.tables("faults"))
     expectations = tuple(_expectation(table, names, nodes) for table in file.tables("expect"))
     weather = _weather(file.table("links"))
+    outside = tuple(read_outside(table, nodes, set(names)) for table in file.tables("limits"))
     file.finish()
-    return Scenario(title, site, plant, seconds, seed, troubles, steps, expectations, weather)
+    return Scenario(title, site, plant, seconds, seed, troubles, steps, expectations, weather, outside)
 
 
 def _epoch(file: Table) -> float:

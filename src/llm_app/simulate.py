@@ -29,6 +29,7 @@ from llm_adapters.virtual.shell import Shell
 from llm_adapters.virtual.trace import Trace
 from llm_app.clock import LoopClock
 from llm_app.controller import Controller
+from llm_app.outside import ask_from_outside
 from llm_app.scenario import DERATED, Scenario
 from llm_app.virtual_site import site_of
 from llm_core import (
@@ -150,6 +151,7 @@ class _Run:
         parts = [self._controller.run(), Shell(self._plant, self._connect, tick_s=STATION_TICK_S).run()]
         if self._scenario.site.supply.mode is Mode.DYNAMIC:
             parts.append(_poll(self._plant.meter, self._controller, self._clock))
+        parts += (ask_from_outside(self._controller, asked) for asked in self._scenario.outside)
         tasks: list[asyncio.Task[None]] = [asyncio.create_task(part) for part in parts]
         done, _ = await asyncio.wait(tasks, timeout=self._scenario.seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -98,3 +98,28 @@ def test_what_is_no_toml_is_refused() -> None:
 def test_a_site_that_a_real_controller_would_refuse_is_refused() -> None:
     fault, *_ = faults(LATE_CAR.replace('id = "A"', 'id = "A"\nstart_alone_a = 40\nmax_a = 40'))
     assert fault.startswith("/stations: what stations may give by themselves adds up to 40 A")
+
+
+def test_what_is_asked_from_outside_is_read_with_its_faults() -> None:
+    wrong = """
+    [[limits]]
+    at = "5 min"
+    until = "4 min"
+    limit_a = 5
+    limit_kw = 4
+    node = "cellar"
+    [[limits]]
+    who = "cpo"
+    at = "1 min"
+    limit_a = 5
+    station = "Z"
+    [[limits]]
+    at = "1 min"
+    """
+    assert faults(LATE_CAR + wrong) == [
+        "limits 1, until: lies before its beginning",
+        "limits 1, limit_a: give either limit_a or limit_kw, not below 0",
+        "limits 1, node: there is no node “cellar”",
+        "limits 2, station: there is no station “Z”",
+        "limits 3, limit_a: give either limit_a or limit_kw, not below 0",
+    ]
