@@ -71,7 +71,7 @@ class _Over(Exception):
 
 
 class StationUplink:
-    """Runs one station's way up until cancelled. `password_changed` keeps a password that the CPO has set."""
+    """Runs one station's way up until cancelled; `jitter` gives a number between 0 and 1."""
 
     def __init__(
         self,
