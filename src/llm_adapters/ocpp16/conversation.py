@@ -33,6 +33,7 @@ from llm_adapters.ocpp16.notices import NOTICES, configuration_fact, parse_confi
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
 from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
+from llm_adapters.ocpp16.thinning import Thinning
 from llm_adapters.ocpp16.upstream import Nobody, Upstream
 from llm_adapters.ocpp16.vendors import VendorHooks
 from llm_core import (
@@ -96,6 +97,7 @@ class Conversation:
         self._upstream = upstream or Nobody()
         self._session = Session(link, self._handle, bounds)
         self._turn = asyncio.Lock()
+        self._readings = Thinning(self._read)
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
         self.local_list = LocalListKeeper(memory.station_id, self._place, memory.changed, inbox, clock)
         self._tasks: asyncio.TaskGroup | None = None
@@ -133,11 +135,13 @@ class Conversation:
         except* _Over:
             why = "replaced by a newer link" if serving.cancelled() else serving.result()
         finally:
+            self._readings.flush()
             self._writer.close()
         return why
 
     def retire(self) -> None:
         """End this conversation: a newer link to the same station takes its place."""
+        self._readings.flush()
         if self._serving is not None:
             self._serving.cancel()
 
@@ -210,6 +214,8 @@ class Conversation:
 
     async def _handle(self, action: str, payload: Payload) -> Payload:
         act = self._acts.get(action)
+        if action != "MeterValues":
+            self._readings.flush()
         if act is None:
             raise Refuse(ErrorCode.NOT_IMPLEMENTED, "this action is not known here")
         return await act(self._memory.long_tags.whole(payload))
@@ -234,13 +240,16 @@ class Conversation:
         return {}
 
     async def _meter_values(self, payload: Payload) -> Payload:
+        self._readings.offer(messages.required_number(payload, "connectorId"), payload)
+        self._upstream.heard(self.station_id, "MeterValues", payload)
+        return {}
+
+    def _read(self, payload: Payload) -> None:
         self._heard(latest_stamp(payload))
         station = self._inbox.state.site.station(self.station_id)
         phases = 3 if station is None else len(station.phase_rotation)
         for event in meter_events(self.station_id, payload, self._clock.utc(), phases):
             self._inbox.post(event)
-        self._upstream.heard(self.station_id, "MeterValues", payload)
-        return {}
 
     async def _authorize(self, payload: Payload) -> Payload:
         match await self._ask(messages.parse_authorize(self.station_id, payload)):
