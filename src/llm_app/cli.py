@@ -162,12 +162,17 @@ def demo(
     http: Annotated[str, typer.Option(help="HOST:PORT of pages and API.")] = "127.0.0.1:8080",
     ocpp: Annotated[str, typer.Option(help="HOST:PORT for stations.")] = "127.0.0.1:9000",
     data: Annotated[Path | None, typer.Option(help="Keep the data here instead of in a new folder.")] = None,
+    meter: Annotated[str, typer.Option(help="What the virtual meter is.")] = "eastron_sdm630",
 ) -> None:
     """Run the complete product with a virtual building, meter, stations and cars, in real time, until Ctrl-C."""
+    from llm_adapters.virtual.registers import LAYOUTS
     from llm_app.demo import run_demo  # pays for the plant only where it is used
 
+    if meter not in LAYOUTS:
+        raise WrongInput(f"--meter: must be one of {', '.join(sorted(LAYOUTS))}")
     _log("warning")
-    asyncio.run(run_demo(stations, seed, _address(http, "--http"), _address(ocpp, "--ocpp"), data, until_stopped))
+    at = _address(http, "--http"), _address(ocpp, "--ocpp")
+    asyncio.run(run_demo(stations, seed, *at, data, until_stopped, meter))
 
 
 def _settings(path: Path | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from llm_app.wiring import Address, Options, serving
 from llm_core import BadgeRecord, CpoServer, Save, Site, UplinkStation, normalise
 
 USER = "admin"
+DEFAULT_METER = "eastron_sdm630"
 CPO_NAME = "Virtual CPO"
 FALLBACK_A = 16
 
@@ -39,9 +40,12 @@ async def run_demo(
     ocpp: Address,
     data: Path | None,
     until: Callable[[], Awaitable[None]],
+    meter_model: str = DEFAULT_METER,
 ) -> None:
     """Run until `until` returns. A data directory that already holds a site keeps its users and history."""
-    plant = Plant(_by_day(demo_site(stations, seed, epoch=time.time())), seed)
+    config = demo_site(stations, seed, epoch=time.time())
+    config = attrs.evolve(config, meter=attrs.evolve(config.meter, model=meter_model))
+    plant = Plant(_by_day(config), seed)
     with ExitStack() as stack:
         folder = (
             data if data is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-demo-")))

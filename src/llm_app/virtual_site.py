@@ -23,8 +23,6 @@ from llm_core import (
     ma_down,
 )
 
-METER_MODEL = "eastron_sdm630"
-
 
 def site_of(
     plant: PlantConfig,
@@ -52,7 +50,7 @@ def site_of(
             for node in clusters
         ),
         stations=tuple(_station(config, str(root["id"])) for config in plant.stations),
-        meters=(MeterSetup(SITE, METER_MODEL, "127.0.0.1", meter_port),) if mode is Mode.DYNAMIC else (),
+        meters=(MeterSetup(SITE, plant.meter.model, "127.0.0.1", meter_port),) if mode is Mode.DYNAMIC else (),
         access=AccessRule.BADGE,
     )
 

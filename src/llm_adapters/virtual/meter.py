@@ -1,22 +1,18 @@
 """What the building meter shows of the truth: late, rounded in time, noisy, and sometimes not at all.
 
-The register image is that of an Eastron SDM630: input registers (function 4), IEEE 754 float32, most significant
-word first, current as an unsigned RMS value, sign in the power only, energy in kWh.
+Its registers are those of a model that people have (`registers`): an Eastron SDM630 unless said otherwise.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import struct
 from collections import deque
 
 import attrs
 
 from llm_adapters.virtual.connector import NO_AMPS, Amps3
-
-REGISTERS = 76
-_VOLTAGE, _CURRENT, _POWER, _TOTAL_POWER, _FREQUENCY, _IMPORT_KWH = 0, 6, 12, 52, 70, 72
+from llm_adapters.virtual.registers import LAYOUTS, Shown
 
 
 @attrs.frozen
@@ -27,6 +23,7 @@ class MeterConfig:
     lag_s: float = 0.3
     noise_a: float = 0.0
     voltage_v: float = 230.0
+    model: str = "eastron_sdm630"
 
 
 @attrs.frozen
@@ -81,20 +78,12 @@ class Meter:
         return self._shown
 
     def registers(self) -> list[int] | None:
-        """Words 0 to 75 of its input registers; None while it is silent."""
+        """The words of its registers from address 0 on, as its model lays them out; None while it is silent."""
         shown = self.reading()
         if shown is None:
             return None
-        values = dict.fromkeys(range(0, REGISTERS, 2), 0.0)
-        for phase in range(3):
-            values[_VOLTAGE + 2 * phase] = shown.voltage_v
-            values[_CURRENT + 2 * phase] = abs(shown.current_a[phase])
-            values[_POWER + 2 * phase] = shown.power_w[phase]
-        values[_TOTAL_POWER] = sum(shown.power_w)
-        values[_FREQUENCY] = 50.0
-        values[_IMPORT_KWH] = shown.energy_import_wh / 1000
-        image = struct.pack(f">{len(values)}f", *values.values())
-        return list(struct.unpack(f">{REGISTERS}H", image))
+        values = Shown(shown.current_a, shown.power_w, shown.voltage_v, shown.energy_import_wh)
+        return LAYOUTS[self.config.model](values)
 
     def _take(self, t: float) -> None:
         self._count(t)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -146,7 +146,8 @@ class Script:
         if kind in _METER_FLAG:
             setattr(self._meter, _METER_FLAG[kind], True)
         elif kind in _METER_FIGURE:
-            self._meter.config = attrs.evolve(self._meter.config, **{_METER_FIGURE[kind]: fault.by})
+            figures: dict[str, Any] = {_METER_FIGURE[kind]: fault.by}
+            self._meter.config = attrs.evolve(self._meter.config, **figures)
         elif kind is FaultKind.CONTROLLER_CLOCK:
             self._outside.step_clock(fault.by)
         elif kind is FaultKind.OPERATOR_LIMIT:

@@ -14,11 +14,12 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from llm_adapters.virtual.meter import REGISTERS, Meter
+from llm_adapters.virtual.meter import Meter
 from llm_adapters.virtual.plant import Plant
 from llm_adapters.virtual.shell import Connect, Link, Shell
 
 _OPEN_S = 10.0
+MOST_REGISTERS = 200  # more than any model here has
 
 
 def websocket_links(ocpp_url: str) -> Connect:
@@ -39,7 +40,7 @@ def websocket_links(ocpp_url: str) -> Connect:
 
 @asynccontextmanager
 async def modbus_meter(meter: Meter, host: str, port: int, unit: int = 1) -> AsyncIterator[int]:
-    """Serve the meter's input registers while the context is open; gives the port (`port` 0 picks a free one).
+    """Serve the meter's registers while the context is open; gives the port (`port` 0 picks a free one).
 
     While the meter is silent a request gets no answer. Raises RuntimeError where the port is taken.
     """
@@ -49,13 +50,13 @@ async def modbus_meter(meter: Meter, host: str, port: int, unit: int = 1) -> Asy
     ) -> ExcCodes | None:
         image = meter.registers()
         if image is not None:
-            registers[-start : REGISTERS - start] = image
+            registers[-start : len(image) - start] = image
         return None
 
     def swallow(sending: bool, data: bytes) -> bytes:
         return b"" if sending and meter.silent else data
 
-    words = SimData(0, values=[0] * REGISTERS, datatype=DataType.REGISTERS)
+    words = SimData(0, values=[0] * MOST_REGISTERS, datatype=DataType.REGISTERS)
     device = SimDevice(unit, simdata=[words], action=fill)
     server = ModbusTcpServer(device, address=(host, port), trace_packet=swallow)
     await server.serve_forever(background=True)
