@@ -55,5 +55,6 @@ class Thinning:
             self._timer.cancel()
             self._timer = None
         held, self._held = self._held, {}
+        self._credit -= len(held)
         for payload in held.values():
             self._take(payload)
