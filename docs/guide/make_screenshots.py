@@ -24,7 +24,7 @@ from llm_core import Dashboard, MeterPhase, MeterState, Phase, State  # noqa: E4
 
 GUIDE, README = ROOT / "docs" / "guide" / "images", ROOT / "docs" / "images"
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-COLOURS = 96
+COLOURS = 192
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--font-render-hinting=none"]
 
 
@@ -43,7 +43,7 @@ def shrunk(path: Path) -> None:
     except ImportError:
         return
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class NewServer(Server):
 
     def __init__(self, data: Path) -> None:
         data.mkdir(exist_ok=True)
-        self.data = data
+        self.data, self._before = data, ()
         self.process = self._started("127.0.0.1:0", "127.0.0.1:0")
 
 
