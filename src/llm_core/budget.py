@@ -135,9 +135,10 @@ def _if_it_obeys(entry: Seen, now_ms: int) -> PerPhase:
         for reading in connector.readings:
             said = said.larger(reading.current_ma)
         return entry.hi_ma.smaller(said)
-    if entry.held_ma > connector.offered_ma:  # a decrease is under way
+    if entry.held_ma > connector.offered_ma + SURPRISE_MA:  # a decrease is under way, of more than may be cut twice
         return entry.hi_ma
-    return entry.hi_ma.smaller(on_phases(entry.held_ma, entry.phases) + connector.over_ma)
+    told_ma = min(entry.held_ma, connector.offered_ma)
+    return entry.hi_ma.smaller(on_phases(told_ma, entry.phases) + connector.over_ma)
 
 
 def sum_per_node(tree: Sequence[LimitNode], loads: Iterable[tuple[str, PerPhase]]) -> dict[str, list[int]]:

@@ -323,6 +323,10 @@ def test_in_an_overload_a_car_draws_what_it_was_told_once_it_must_have_followed(
     assert kept_under(attrs.evolve(lowered, over_ma=PerPhase.same(500)), 9) == 6_500
     on_its_way = attrs.evolve(lowered, ledger=attrs.evolve(lowered.ledger, trails=(Trail(16_000, at(10)),)))
     assert (kept_under(on_its_way, 9), kept_under(on_its_way, 10)) == (16_000, 6_000)
+    a_little = attrs.evolve(
+        on_its_way, offered_ma=15_000, ledger=attrs.evolve(held(15_000), trails=(Trail(16_000, at(10)),))
+    )
+    assert kept_under(a_little, 9) == 15_000, "so little may be cut twice"
 
 
 def test_a_meter_of_the_other_consumers_is_the_building_itself() -> None:
