@@ -8,9 +8,9 @@ from llm_core.budget import decays, silence_ms
 from llm_core.demand import is_asleep, least_of
 from llm_core.effects import Alarm, AlarmCode
 from llm_core.phase_check import suspects
-from llm_core.quantities import Now
+from llm_core.quantities import Now, Phase
 from llm_core.sessions import AHEAD, OLDEST_STAMP
-from llm_core.site import SITE, Mode
+from llm_core.site import SITE, Mode, Site
 from llm_core.state import MeterState, State, StationState
 from llm_core.uplink import AWAY, UplinkState
 
@@ -96,20 +96,29 @@ def _unusable(state: State) -> Iterator[Code]:
 
     A place with no current at all is switched off, and its stations are not missed.
     """
-    nodes = {node.id: node for node in state.site.limit_tree()}
+    carried: dict[tuple[str, tuple[Phase, ...]], int] = {}  # most stations hang where others hang
     for station in state.site.stations:
         known = state.stations.get(station.id)
         if known is None or not known.met or station.out_of_service:
             continue
+        place = (station.node, station.phase_rotation)
+        if place not in carried:
+            carried[place] = _least_limit(state.site, *place)
         can = known.capabilities
         least_ma = least_of(station, can.step_ma, 1) if can.takes_limits else station.max_ma
-        above: str | None = station.node
-        limits: list[int] = []
-        while above is not None:
-            limits += (nodes[above].limit_ma[phase] for phase in station.phase_rotation)
-            above = nodes[above].parent
-        if 0 < min(limits) < least_ma:
+        if 0 < carried[place] < least_ma:
             yield AlarmCode.STATION_NOT_USABLE, station.id
+
+
+def _least_limit(site: Site, start: str, phases: tuple[Phase, ...]) -> int:
+    """The smallest limit on these phases on the way from a node to the root."""
+    nodes = {node.id: node for node in site.limit_tree()}
+    limits: list[int] = []
+    above: str | None = start
+    while above is not None:
+        limits += (nodes[above].limit_ma[phase] for phase in phases)
+        above = nodes[above].parent
+    return min(limits)
 
 
 def _connectors(state: State, now_ms: int) -> Iterator[Code]:

@@ -327,3 +327,10 @@ def test_a_station_that_takes_no_limit_needs_room_for_its_maximum() -> None:
     assert told(takes_limits=False, room_ma=15_900)
     assert not told(takes_limits=False, room_ma=16_000)
     assert not told(takes_limits=True, room_ma=15_900)
+
+
+def test_of_several_stations_at_one_place_only_those_that_need_more_are_named() -> None:
+    stations = (Station("A"), Station("B", min_ma=8_000), Station("C"))
+    site = Site(supply=Supply(static_max_ma=PerPhase.same(7_000)), stations=stations)
+    state = scene(site, stations=dict.fromkeys("ABC", attrs.evolve(WELL, met=True)))
+    assert codes(state) == [(AlarmCode.STATION_NOT_USABLE, "B")]
