@@ -30,6 +30,7 @@ from llm_adapters.sqlite.accounts import SqliteAccounts
 from llm_adapters.sqlite.backup import back_up
 from llm_adapters.sqlite.database import FILE_NAME, Database, snapshot_daily
 from llm_adapters.sqlite.history import SqliteHistory
+from llm_adapters.sqlite.mail import SqliteMail
 from llm_adapters.sqlite.models import SqliteModelMemory
 from llm_adapters.sqlite.station_keys import SqliteStationKeys
 from llm_adapters.sqlite.store import SqliteStore
@@ -52,6 +53,7 @@ from llm_app.doors import (
 from llm_app.faults import Failure
 from llm_app.journalling import Journal
 from llm_app.local_name import local_name
+from llm_app.mailing import Mailer
 from llm_app.metering import Meters
 from llm_app.recorder import Recorder
 from llm_app.support import write_bundle
@@ -118,6 +120,9 @@ class Shelves:
     cpo: SqliteUplink
     history: SqliteHistory
     database: Database
+
+    def mailer(self, controller: Controller, clock: SystemClock) -> Mailer:
+        return Mailer(SqliteMail(self.database), self.store, controller, clock)
 
 
 @contextlib.contextmanager
@@ -217,6 +222,7 @@ async def _running(
             asyncio.create_task(meters.run(), name="meters"),
             asyncio.create_task(recorder.run(), name="history"),
             asyncio.create_task(uplinks.run(), name="uplinks"),
+            asyncio.create_task(shelves.mailer(controller, clock).run(), name="mail"),
             asyncio.create_task(_announced(neighbours), name="local name"),
             asyncio.create_task(_watch_factory(controller, shelves.accounts), name="factory"),
         ]
@@ -386,6 +392,7 @@ def _desk(
         write_sessions=write_sessions,
         parse_badges=parse_badges,
         set_clock=set_machine_clock,
+        mail=shelves.mailer(running.controller, clock),
         back_up=lambda target: asyncio.to_thread(back_up, options.data / FILE_NAME, target),
         write_bundle=lambda target: write_bundle(target, options.data, shelves.database),
         neighbours=neighbours.seen if neighbours is not None else tuple,

@@ -149,6 +149,7 @@ from llm_core.local_lists import (
     LocalList,
     LocalListTold,
 )
+from llm_core.mail import MailBook, MailSecurity, MailSetup, due_month, mail_faults
 from llm_core.meter_check import MeterFinding, MeterFound, MeterTest, check_meter
 from llm_core.orders import (
     ConfigurationRead,
@@ -418,6 +419,9 @@ __all__ = [
     "ListedBadge",
     "LocalList",
     "LocalListTold",
+    "MailBook",
+    "MailSecurity",
+    "MailSetup",
     "Meter",
     "MeterFinding",
     "MeterFound",
@@ -563,6 +567,7 @@ __all__ = [
     "close_session",
     "continuous",
     "decays",
+    "due_month",
     "edited",
     "faults_of",
     "find_badge",
@@ -575,6 +580,7 @@ __all__ = [
     "listed_badges",
     "ma_down",
     "ma_up",
+    "mail_faults",
     "may",
     "may_create",
     "may_stop",

@@ -141,4 +141,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("CREATE TABLE commissions (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
     ("CREATE TABLE local_lists (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
     ("ALTER TABLE sessions ADD COLUMN integrated INTEGER NOT NULL DEFAULT 0 CHECK (integrated IN (0, 1))",),
+    (
+        """CREATE TABLE mail (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            document TEXT NOT NULL, password TEXT NOT NULL, sent_month TEXT NOT NULL
+        )""",
+    ),
 )

@@ -17,6 +17,7 @@ from llm_core import (
     History,
     Inbox,
     KeyHandover,
+    MailBook,
     MeterSetup,
     MeterTest,
     NotSaved,
@@ -41,6 +42,16 @@ class MeterModels(Protocol):
     """The meters that can be chosen, and why another cannot."""
 
     def why_not(self, model_id: str, /) -> str | None: ...
+
+
+class Mail(Protocol):
+    """The monthly export by e-mail: its book, and whether it would arrive."""
+
+    @property
+    def book(self) -> MailBook: ...
+
+    async def test(self) -> str | None:
+        """Why a test message could not be sent; None when it was."""
 
 
 @attrs.frozen
@@ -78,5 +89,6 @@ class Desk:
     back_up: Callable[[Path], Awaitable[None]]
     write_bundle: Callable[[Path], Awaitable[None]]
     station_tls_url: str | None = None
+    mail: Mail | None = None
     ticks_ms: Callable[[], Collection[int]] = tuple
     neighbours: Callable[[], Sequence[Mapping[str, str]]] = tuple  # who announces itself on the local network

@@ -20,6 +20,7 @@ from llm_adapters.web.api import (
     history,
     limits,
     live,
+    mail,
     meters,
     onboarding,
     orders,
@@ -80,6 +81,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         *limits.OPERATIONS,
         *users.OPERATIONS,
         *audit.OPERATIONS,
+        *mail.OPERATIONS,
         *copies.OPERATIONS,
         *uplink.OPERATIONS,
     )

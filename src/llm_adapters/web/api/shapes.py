@@ -375,6 +375,11 @@ def _email_fault(address: str) -> str | None:
     return None if good else "is no e-mail address"
 
 
+def email(most: int) -> Shape[str]:
+    """An e-mail address, or nothing."""
+    return _judged(text(most), _email_fault)
+
+
 BADGE: Record[Badge] = Record(
     Member("badge_id", "badge_id", _judged(ID, _badge_id_fault), required=True),
     Member("type", "type", word(BadgeType)),
