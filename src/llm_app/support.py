@@ -21,13 +21,14 @@ from pathlib import Path
 
 from llm_adapters.files.journal import PRESENT, PREVIOUS, masked
 from llm_adapters.sqlite.database import Database
+from llm_adapters.sqlite.history import FILE_NAME as HISTORY
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.web.api.configuration import Configuration, write_configuration
 from llm_adapters.web.api.views import session_json
 from llm_app.clock import SystemClock
 from llm_core import EVERYTHING, AuditEntry, Now, Session, State, normalise, recover
 
-ERASED = (PRESENT, PREVIOUS)
+ERASED = (PRESENT, PREVIOUS, HISTORY)
 CHANGES = 1_000
 SESSIONS = 500
 PERSONAL = ("badge", "badge scan")  # changes whose old and new are about somebody

@@ -317,6 +317,8 @@ def test_what_is_no_sound_backup_replaces_nothing(tmp_path: Path, what: str) -> 
 def test_a_factory_reset_is_asked_for_twice_and_leaves_nothing(tmp_path: Path) -> None:
     lived_in(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "history.db").touch()
+    (tmp_path / "history.db-wal").touch()
     refused("factory-reset", "--data", str(tmp_path), code=2, says="--yes")
     assert llm_app("factory-reset", "--yes", "--data", str(tmp_path)).returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["llm.lock", "notes.txt"]
