@@ -235,7 +235,7 @@ class Judge:
         return self.plant.t - meter.last_true > terms.meter_lost_s
 
     def _worst(self, station: Station, connector: Connector) -> Amps3:
-        return self._with_draw(station, connector, self.terms.unmetered_s)
+        return self._with_draw(station, connector, self.terms.unmetered_s if station.online else math.inf)
 
     def _worst_at_the_meter(self, station: Station, connector: Connector) -> Amps3:
         return self._with_draw(station, connector, self._window_s)
@@ -245,8 +245,6 @@ class Judge:
         entitled, drawn = self.entitled(station, connector), connector.draw_a
         own_doing = max(self._ignoring.get(connector, -math.inf), self._added.get(connector, -math.inf))
         if self.plant.t - own_doing < known_after_s:
-            return entitled
-        if own_doing > -math.inf and not (self.terms.dynamic or station.online):
             return entitled
         return (max(entitled[0], drawn[0]), max(entitled[1], drawn[1]), max(entitled[2], drawn[2]))
 
