@@ -84,7 +84,7 @@ def setup_routes(desk: Desk) -> list[Route]:
         edit = found.read(form, site)
         if found.name == "supply" and not is_unset(site):
             await ask_for_password(desk, form, principal)
-        if found.name == "clock":
+        if "date" in form.fields:
             set_clock(desk, form)
         if not await submit(desk, form, SiteEdited(principal.name, edit)):
             return _show(request, desk, principal, found, form)
