@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from llm_core import PHASES, SITE, Binding, CapSource, Grant, GrantReason, PerPhase, State
+from llm_core import PHASES, SITE, Binding, CapSource, Grant, GrantReason, PerPhase, State, Station, Strategy
 from llm_core.budget import Room, survey
 from llm_core.plan import plan
 from llm_core.state import Key
@@ -73,3 +73,11 @@ def test_a_car_in_no_hurry_steps_back_and_a_satisfied_one_comes_last() -> None:
 def test_where_the_unbalance_is_limited_nobody_steps_back() -> None:
     state = scene(30_000, *(car(10_000, phases=PHASES[:1]) for _ in range(3)), unbalance_ma=30_000)
     assert [g.limit_ma for g in grants(state, needs={("A", 1): Need(rate_ma=7_000)})] == [10_000] * 3
+
+
+def test_what_a_patient_car_of_high_priority_leaves_starts_one_that_had_to_wait_and_stops_nobody() -> None:
+    """Where a tier is filled before the next one is admitted, the first takes all; stepping back, it lets one start."""
+    stations = (Station("A", priority=1, max_ma=32_000), Station("B", max_ma=32_000))
+    state = scene(20_000, car(20_000), car(), stations=stations, strategy=Strategy.PRIORITY, minimum_first=False)
+    assert [g.limit_ma for g in grants(state)] == [20_000, 0]
+    assert [g.limit_ma for g in grants(state, needs={("A", 1): Need(rate_ma=7_000)})] == [7_000, 13_000]
