@@ -21,9 +21,11 @@ from llm_core import (
     Concurrency,
     ConnectorState,
     Effect,
+    ExternalLimit,
     Fault,
     InviteBoot,
     Ledger,
+    LimitPut,
     MeterSetup,
     MeterValuesReceived,
     NotSaved,
@@ -375,3 +377,18 @@ def test_a_station_that_goes_leaves_the_operator_too() -> None:
     known = Uplink(stations=(UplinkStation("A", "NL-1"), UplinkStation("B", "NL-2")))
     state, _ = edit(edit(BEFORE, PutUplink(known))[0], RemoveStation("A"))
     assert state.site.uplink.stations == (UplinkStation("B", "NL-2"),)
+
+
+def test_a_cluster_that_is_limited_from_outside_stays_with_all_else() -> None:
+    state = scene()
+    for event in (
+        SiteEdited("ann", PutClusters((Cluster(DEFAULT_CLUSTER, ""), Cluster("yard", "")))),
+        LimitPut("grid", ExternalLimit(node="yard", limit_ma=PerPhase.same(16_000), reason="evening")),
+    ):
+        state = step(state, event, now()).state
+    after, effects = edit(state, PutClusters((Cluster(DEFAULT_CLUSTER, ""),)))
+    assert [(type(effect), type(effect.answer)) for effect in effects if isinstance(effect, Reply)] == [
+        (Reply, NotSaved)
+    ]
+    assert after.site == state.site
+    assert len(effects) == 1

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from llm_core import Badge, BadgeRules, BadgeScan, ByteOrder, Site, State
+from llm_core import Badge, BadgeRules, BadgeScan, ByteOrder, ExternalLimit, PerPhase, Site, State
+from llm_core.external import Ended, LimitRecord
+from llm_core.state import LimitState
+from unit.strategies import NOON
 
 BADGE = Badge("04:A1:B2:C3")
 STATE = State(badges={"04a1b2c3": BADGE})
@@ -24,3 +27,12 @@ def test_no_tag_is_nobodys_badge() -> None:
 def test_a_search_is_over_at_its_end() -> None:
     scan = BadgeScan("ann", None, until_ms=1_000)
     assert (scan.is_open(999), scan.is_open(1_000)) == (True, False)
+
+
+def test_a_limit_from_outside_is_gone_once_nothing_can_bring_it_back() -> None:
+    record = LimitRecord(ExternalLimit(limit_ma=PerPhase.same(16_000)), "ann", NOON)
+    gone = {
+        ended: LimitState(attrs.evolve(record, ended=ended), heard_ms=0).is_gone
+        for ended in (None, Ended.OVER, Ended.WITHDRAWN, Ended.LIFTED, Ended.REPLACED)
+    }
+    assert [ended for ended, is_gone in gone.items() if is_gone] == [Ended.OVER, Ended.WITHDRAWN]
