@@ -104,9 +104,10 @@ def _unusable(state: State) -> Iterator[Code]:
         place = (station.node, station.phase_rotation)
         if place not in carried:
             carried[place] = _least_limit(state.site, *place)
+        if not 0 < carried[place] < station.max_ma:
+            continue
         can = known.capabilities
-        least_ma = least_of(station, can.step_ma, 1) if can.takes_limits else station.max_ma
-        if 0 < carried[place] < least_ma:
+        if not can.takes_limits or carried[place] < least_of(station, can.step_ma, 1):
             yield AlarmCode.STATION_NOT_USABLE, station.id
 
 

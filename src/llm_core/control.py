@@ -13,6 +13,7 @@ import attrs
 from llm_core import ledger as books
 from llm_core.alarms import alarms_of
 from llm_core.budget import Room, Seen, aged, interval, rooms, sum_per_node, survey
+from llm_core.copies import changed
 from llm_core.cpo import overdue
 from llm_core.curtailment import caps_in_force, curtailed
 from llm_core.demand import wants
@@ -60,13 +61,13 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     caps = caps_in_force(state)
     seen = survey(state, now_ms)
     meters = interval(state, aged(state, now_ms), seen, now_ms)
-    state = attrs.evolve(state, meters=meters)
+    state = changed(state, meters=meters)
     left = rooms(state.site, meters, seen, _strangers(state), now_ms, caps)
     planned = plan(state, seen, left, now_ms, needs(state, now))
     wished = dispatch(state, seen, left, planned.grants, now_ms)
     passed = guard(state, wished, now_ms)
     state, effects = _entered(state, seen, planned, passed.commands, now_ms)
-    state = attrs.evolve(
+    state = changed(
         state,
         nodes=_node_views(state, seen, left, meters, caps, now_ms),
         ticked_ms=now_ms,
@@ -96,8 +97,8 @@ def _turned(state: State, now: Now) -> State:
     )
     connectors = dict(state.connectors)
     for rank, key in enumerate(waiting):
-        connectors[key] = attrs.evolve(connectors[key], rank=rank)
-    return attrs.evolve(state, window=window, connectors=connectors)
+        connectors[key] = changed(connectors[key], rank=rank)
+    return changed(state, window=window, connectors=connectors)
 
 
 def _clocked(state: State, now_ms: int) -> State:
@@ -111,12 +112,12 @@ def _clocked(state: State, now_ms: int) -> State:
         if connector.session is None:
             continue
         charging = bool(connector.readings) and max(connector.readings[-1].current_ma) >= STILL_DRAWS_MA
-        connectors[key] = attrs.evolve(
+        connectors[key] = changed(
             connector,
             session=clock_session(connector.session, elapsed_ms, charging=charging),
             served_ms=connector.served_ms + (elapsed_ms if connector.offered_ma > 0 else 0),
         )
-    return attrs.evolve(state, connectors=connectors, clocked_ms=now_ms)
+    return changed(state, connectors=connectors, clocked_ms=now_ms)
 
 
 # Commands into the books
@@ -131,7 +132,7 @@ def _entered(
     for key, connector in state.connectors.items():
         grant = planned.grants.get(key)
         if grant is not connector.grant and grant != connector.grant:
-            connectors[key] = attrs.evolve(connector, grant=grant)
+            connectors[key] = changed(connector, grant=grant)
     saves: list[Effect] = []
     worded: list[Effect] = []
     changes: list[LimitChange] = []
@@ -147,11 +148,11 @@ def _entered(
         if isinstance(command, SetLimit) and not command.lowers:
             raised_ms = now_ms
         if isinstance(command, SetLimit) and command.limit_ma > after.ceiling_ma:
-            connectors[key] = attrs.evolve(after, ceiling_ma=command.limit_ma)
+            connectors[key] = changed(after, ceiling_ma=command.limit_ma)
             saves.append(Save(Ceiling(*key, command.limit_ma)))
-    state = attrs.evolve(state, connectors=connectors, allowances=planned.allowances, raised_ms=raised_ms)
+    state = changed(state, connectors=connectors, allowances=planned.allowances, raised_ms=raised_ms)
     if changes:
-        state = attrs.evolve(state, changes=(*state.changes, *changes)[-MOST_CHANGES:])
+        state = changed(state, changes=(*state.changes, *changes)[-MOST_CHANGES:])
     return state, (*saves, *worded)
 
 
@@ -174,7 +175,7 @@ def _worded(command: Command, entry: Seen) -> tuple[Command, int]:
 
 
 def _commanded(connector: ConnectorState, command: Command, spread: int, window: int, now_ms: int) -> ConnectorState:
-    entered = attrs.evolve(connector, ledger=books.sent(connector.ledger, command, now_ms, spread=spread))
+    entered = changed(connector, ledger=books.sent(connector.ledger, command, now_ms, spread=spread))
     if not isinstance(command, SetLimit) or command.purpose is Purpose.FLOOR:
         return entered
     if command.limit_ma == connector.offered_ma:
@@ -205,7 +206,7 @@ def _asked(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
         settled_ms = connector.settled_from_ms
         if connector.session is None or connector.asked_ms == settled_ms or now_ms < settled_ms + ASK_AFTER_MS:
             continue
-        connectors[key] = attrs.evolve(connector, asked_ms=settled_ms)
+        connectors[key] = changed(connector, asked_ms=settled_ms)
         if not connector.readings or connector.readings[-1].at_ms < settled_ms:
             asks.append(AskReading(*key))
     return _with_connectors(state, connectors), tuple(asks)
@@ -223,7 +224,7 @@ def _stopped(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
         asked_ms = connector.stop_asked_ms
         if not drawing or now_ms - told_ms < STOP_AFTER_MS or (asked_ms is not None and now_ms - asked_ms < 60_000):
             continue
-        connectors[key] = attrs.evolve(connector, stop_asked_ms=now_ms)
+        connectors[key] = changed(connector, stop_asked_ms=now_ms)
         effects.append(StopRemotely(key[0], connector.session.transaction_id))
     return _with_connectors(state, connectors), tuple(effects)
 
@@ -238,13 +239,13 @@ def _noted(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
             notes.append(Note(connector.session))
         held_ma = max([connector.offered_ma, *_limits_in(connector)])
         if connector.ledger.inherited is None and held_ma < connector.ceiling_ma:
-            connectors[key] = attrs.evolve(connector, ceiling_ma=held_ma)
+            connectors[key] = changed(connector, ceiling_ma=held_ma)
             notes.append(Note(Ceiling(*key, held_ma)))
-    return attrs.evolve(state, connectors=connectors, noted_ms=now_ms), tuple(notes)
+    return changed(state, connectors=connectors, noted_ms=now_ms), tuple(notes)
 
 
-def _with_connectors(state: State, changed: Mapping[Key, ConnectorState]) -> State:
-    return attrs.evolve(state, connectors={**state.connectors, **changed}) if changed else state
+def _with_connectors(state: State, anew: Mapping[Key, ConnectorState]) -> State:
+    return changed(state, connectors={**state.connectors, **anew}) if anew else state
 
 
 def _limits_in(connector: ConnectorState) -> list[int]:
@@ -333,4 +334,4 @@ def _alarmed(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     went = tuple(ClearAlarm(alarm) for key, alarm in state.alarms.items() if key not in alarms)
     if not came and not went:
         return state, ()
-    return attrs.evolve(state, alarms=alarms), (*came, *went)
+    return changed(state, alarms=alarms), (*came, *went)

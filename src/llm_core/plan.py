@@ -195,7 +195,8 @@ def _share(
         demand = demand_of(entry.key, connector, entry.station, step_ma, entry.spread, bound_ma)
         if connector.paused_window == state.window:
             demand = _once_paused(demand, charging=connector.offered_ma > 0)
-        if _is_done(entry, needs, turn, now_ms):
+        may_be_done = connector.idle_since_ms is not None or entry.key in needs
+        if may_be_done and _is_done(entry, needs, turn, now_ms):
             finished[entry.key] = demand.at_most(demand.min_ma)
         else:
             demands[entry.key] = demand

@@ -64,7 +64,7 @@ class LimitNode:
     limit_ma: PerPhase
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # made for each car at each tick: so it is made faster
 class Demand:
     """What one connector can use: nothing, or `min_ma` to `max_ma` on each of its (site) phases.
 

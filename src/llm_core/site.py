@@ -122,7 +122,7 @@ class Station:
     connectors: int = 1  # grows by itself when the station reports more
     security_profile: int = 0  # OCPP: 0 none, 1 key, 2 key over TLS, 3 certificates
 
-    @property
+    @cached_property
     def node(self) -> str:
         """The node of the limit tree that its connectors hang under."""
         return f"station:{self.id}" if self.feed_ma is not None else self.cluster or SITE
