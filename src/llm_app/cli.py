@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -136,8 +137,23 @@ def _first_login_code(given: str | None, settings: dict[str, Any]) -> str | None
     return code
 
 
+GARBAGE_AFTER = 50_000  # objects; Python's own 700 make it look through everything every few seconds
+
+
+def spare_the_loop() -> None:
+    """Keep the collector of cyclic garbage from stalling the control loop.
+
+    With 1 000 stations a full pass takes a third of a second. What is there once the server has started stays, so it
+    is never looked at again; what comes later is values without cycles, freed without the collector.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER, 10, 10)
+
+
 async def _serve(options: Options) -> None:
     async with serving(options) as running:
+        spare_the_loop()
         scheme = "https" if options.https else "http"
         encrypted = f" and wss://{running.ocpp_tls}/ocpp/<station id>" if running.ocpp_tls is not None else ""
         sys.stdout.write(
