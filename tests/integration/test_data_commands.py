@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import io
 import json
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -172,9 +174,27 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def browser(served: Server) -> Iterator[httpx.Client]:
+    """A person who is signed in, as the pages see it."""
+    word = ("user", "reset-password", "admin", "--password-stdin", "--data", str(served.data))
+    assert llm_app(*word, text=PASSWORD + "\n").returncode == 0
+    headers = {"Accept-Language": "en"}
+    with httpx.Client(base_url=served.http, headers=headers, timeout=20, trust_env=False) as client:
+        assert client.post("/login", data={"name": "admin", "password": PASSWORD}).status_code == 303
+        yield client
+
+
+def on_the_page(browser: httpx.Client, data: bytes) -> str:
+    """What the page says of a file of badges, in plain text."""
+    token = browser.get("/badges/import").text.split('name="csrf" value="')[1].split('"')[0]
+    answer = browser.post("/badges/import", data={"csrf": token}, files={"file": ("badges.csv", data, "text/csv")})
+    return html.unescape(answer.text)
+
+
 @pytest.mark.parametrize("number", range(len(WRONG_FILES)))
 def test_a_wrong_file_of_badges_is_refused_in_the_same_words_everywhere(
-    served: Server, tmp_path: Path, number: int
+    served: Server, browser: httpx.Client, tmp_path: Path, number: int
 ) -> None:
     content, says = WRONG_FILES[number]
     data = content.encode() if isinstance(content, str) else content
@@ -197,6 +217,7 @@ def test_a_wrong_file_of_badges_is_refused_in_the_same_words_everywhere(
     assert by_api.status_code == 422
     assert says in by_api.json()["errors"][0]["detail"]
     assert [f"llm-app: {error['detail']}" for error in by_api.json()["errors"]] == alone.stderr.splitlines()
+    assert re.sub(r"^(line \d+): (\w+) (?=“)", r"\1, \2: ", says) in on_the_page(browser, data)
 
 
 @pytest.mark.parametrize("number", range(len(GOOD_FILES)))
