@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -94,11 +96,22 @@ def read(
     faults = [f"--{fault.pointer.strip('/').replace('_', '-')}: {fault.text}" for fault in meter_faults(setup)]
     if faults:
         raise WrongInput("\n".join(faults))
-    asyncio.run(_read(catalogue, setup, watch=watch, as_json=json_output))
+    with _quiet("llm_adapters"):  # what is silent is told in the answer
+        asyncio.run(_read(catalogue, setup, watch=watch, as_json=json_output))
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 async def _read(catalogue: Catalogue, setup: MeterSetup, *, watch: bool, as_json: bool) -> None:
-    logging.getLogger("llm_adapters").setLevel(logging.ERROR)  # what is silent is told below
     make, clock = catalogue.maker(setup.model), SystemClock()
     known = catalogue.models().get(setup.model)
     try:

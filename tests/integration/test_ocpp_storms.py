@@ -113,6 +113,7 @@ class BlackHole:
         self._open = asyncio.Event()
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> BlackHole:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -123,12 +124,17 @@ class BlackHole:
         self._server.close()
         for task in self._tasks:
             task.cancel()
+        for writer in self._writers:
+            writer.close()
+        ends = (writer.wait_closed() for writer in self._writers)
+        await asyncio.gather(*self._tasks, *ends, return_exceptions=True)
 
     def swallow(self) -> None:
         self._open.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, back]
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.create_task(self._forward(source, sink))
             self._tasks.add(task)
