@@ -134,7 +134,10 @@ def _overloads(
     above = _above(state)
     totals = _summed((above[stations[key[0]].node], phases) for key, phases in worst.items())
     behind_meters = worst if state.site.meters else ()
-    drawn = _summed((above[stations[key[0]].node], _surely_drawn(state, key, now_ms)) for key in behind_meters)
+    raised = {(c.station_id, c.connector) for c in raising if c.purpose is not Purpose.FLOOR}
+    drawn = _summed(
+        (above[stations[key[0]].node], _surely_drawn(state, key, now_ms, raised=key in raised)) for key in behind_meters
+    )
     places = {
         (node, phase)
         for command in raising
@@ -212,8 +215,11 @@ def _is_metered(state: State, node_id: str) -> bool:
     return has_meter and (node_id != SITE or state.site.supply.mode is Mode.DYNAMIC)
 
 
-def _surely_drawn(state: State, key: Key, now_ms: int) -> dict[Phase, int]:
-    """The least that a connector draws: its last reading, and no more than the one before while it follows a change."""
+def _surely_drawn(state: State, key: Key, now_ms: int, *, raised: bool) -> dict[Phase, int]:
+    """The least that a connector draws: its last reading, and no more than the one before while it follows a change.
+
+    Who is raised now may have let go of it already, as far as the limit of before made it.
+    """
     connector = state.connectors[key]
     recent = state.stations[key[0]].online and connector.readings
     if not recent or now_ms - connector.readings[-1].at_ms > READS_WITHIN_MS:
@@ -221,7 +227,10 @@ def _surely_drawn(state: State, key: Key, now_ms: int) -> dict[Phase, int]:
     last = connector.readings[-1]
     follows = last.at_ms < connector.settled_from_ms
     said = connector.readings if follows else (last,)
-    return {phase: min(reading.current_ma[phase] for reading in said) for phase in PHASES}
+    most_ma = max(last.current_ma)
+    if follows and raised:
+        most_ma = max(_of_this_car(state, key[0], connector, now_ms), _of_any_car(state, key[0], connector, now_ms))
+    return {phase: min(most_ma, *(reading.current_ma[phase] for reading in said)) for phase in PHASES}
 
 
 def _believed(state: State, node_id: str, phase: Phase) -> MeterPhase | None:

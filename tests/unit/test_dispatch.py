@@ -277,6 +277,21 @@ def test_a_sample_that_repeats_itself_while_the_stations_draw_otherwise_raises_n
     assert said(read(drawing, NOW_MS + 1, 6, 6, 6, fingerprint=1), NOW_MS + 1, A=16) == ["A transaction 16 up"]
 
 
+def test_the_place_of_a_car_that_was_paused_may_be_taken_until_its_reading_tells() -> None:
+    """A was told 0 A and let go; its last reading still says 6, so the meter's 30 look like 24 A of building."""
+    paused = changed(
+        scene(METERED, A=charging("A", 0)),
+        "A",
+        readings=(Reading(NOW_MS - 3_000, PerPhase.same(6_000)),),
+        settled_from_ms=NOW_MS - 1,
+    )
+    told = changed(paused, "A", readings=(Reading(NOW_MS, ZERO),))
+    for state in (paused, told):
+        assert said(read(state, NOW_MS, 30, 30, 30), A=16) == ["A transaction 10 up"]
+    unmetered = scene(site(40), A=charging("A", 0))
+    assert said(attrs.evolve(paused, site=unmetered.site), A=16) == ["A transaction 16 up"]
+
+
 def test_without_a_meter_raises_go_up_to_what_is_safe() -> None:
     never_read = attrs.evolve(scene(METERED, A=charging("A", 6)), raised_ms=NOW_MS)
     never_set_up = attrs.evolve(never_read, site=attrs.evolve(METERED, meters=()))
