@@ -33,6 +33,8 @@ PAGES = (
     "/clusters/new",
     "/clusters/c2",
     "/strategy",
+    "/limits",
+    "/limits/1",
     "/uplink",
     "/users",
     "/users/edit?name=standard",
@@ -107,6 +109,7 @@ def test_axe_finds_nothing_where_something_was_typed_wrong(
         "/stations/ST1": ("#max_a", "∞", "form.card.wide button.button"),
         "/clusters/new": ("#limit_a", "x", "form.card button.button"),
         "/strategy": ("#rotation_min", "0", "#strategy button.button"),
+        "/limits": ("#limit_kw", "much", "#add button.button"),
         "/badges/edit?id=A1B2C3": ("#comment", "x" * 101, "form.card button.button"),
     }
     for path, (field, typed, button) in wrong.items():

@@ -73,6 +73,7 @@ SUPPLY = {
     "fallback_a": "16",
     "password": PASSWORD,
 }
+LIMIT = {"node": "site", "kind": "power", "limit_kw": "4,2", "applies_to": "stations", "then": "keep"}
 METER = {"model": "shelly_pro_3em", "transport": "tcp", "host": "10.0.0.7", "port": "502", "unit": "3"}
 USER = {"name": "Eva", "role": "standard", "new": PASSWORD, "confirm": PASSWORD, "password": PASSWORD}
 FILE = base64.b64encode(b"badgeId,type\r\nNEW9,STANDARD\r\n").decode()
@@ -108,6 +109,8 @@ PAGES = {
     "/clusters/new": ADMINISTRATORS,
     "/clusters/c2": ADMINISTRATORS,
     "/strategy": ADMINISTRATORS,
+    "/limits": ADMINISTRATORS,
+    "/limits/1": ADMINISTRATORS,
     "/uplink": ADMINISTRATORS,
     "/uplink/live": ADMINISTRATORS,
     "/users": BADGE_MANAGERS,
@@ -128,6 +131,7 @@ MENU = (
     "/settings",
     "/clusters",
     "/strategy",
+    "/limits",
     "/uplink",
     "/users",
     "/system",
@@ -149,6 +153,9 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/clusters/c2": (ADMINISTRATORS, {"name": "West", "parent": "default", "limit_a": "20"}),
     "/uplink": (ADMINISTRATORS, {"enabled": "", "url": "", "offline": "local", "ocpp_id_0": "NL-1"}),
     "/strategy": (ADMINISTRATORS, {"strategy": "priority", "rotation_min": "10"}),
+    "/limits/new": (ADMINISTRATORS, LIMIT),
+    "/limits/1": (ADMINISTRATORS, LIMIT),
+    "/limits/1/lift": (ADMINISTRATORS, {}),
     "/settings/supply": (ADMINISTRATORS, SUPPLY),
     "/settings/meter": (ADMINISTRATORS, METER),
     "/badges/rule": (ADMINISTRATORS, {"rule": "free"}),
@@ -235,7 +242,7 @@ class Reader(HTMLParser):
 
 
 def test_every_route_is_in_the_tables_of_rights(served: Served) -> None:
-    samples = {"{station_id:path}": "ST1", "{step}": "clock", "{cluster_id}": "c2"}
+    samples = {"{station_id:path}": "ST1", "{step}": "clock", "{cluster_id}": "c2", "{limit_id}": "1"}
     paths = set()
     for route in create_app(served.desk).routes:
         if isinstance(route, Route):

@@ -44,11 +44,17 @@ from llm_core import (
     CommissionWish,
     ConnectorState,
     Dashboard,
+    Ended,
     Event,
+    ExternalLimit,
     Grant,
     GrantReason,
     Json,
     Ledger,
+    LimitPut,
+    LimitRecord,
+    LimitState,
+    LimitWithdrawn,
     MeterSetup,
     Mode,
     NodeView,
@@ -70,6 +76,8 @@ from llm_core import (
     State,
     Station,
     StationOrdered,
+    StationScanStarted,
+    StationScanStopped,
     StationState,
     Status,
     Supply,
@@ -79,6 +87,7 @@ from llm_core import (
     User,
     Verdict,
     WebSession,
+    WishPut,
     WrongPassword,
     normalise,
 )
@@ -99,6 +108,9 @@ class Clock:
         return NOON + timedelta(seconds=time.monotonic() - STARTED_S)
 
 
+OTHERS = LimitPut | LimitWithdrawn | StationScanStarted | StationScanStopped | WishPut
+
+
 @attrs.define
 class Book:
     """An inbox that writes down what it is told and answers as told; `state` is whatever the test sets."""
@@ -117,7 +129,9 @@ class Book:
             self.state = attrs.evolve(self.state, factory=False)
 
     async def ask(self, event: Request) -> Answer:
-        assert isinstance(event, SiteEdited | BadgesEdited | BadgeScanStarted | BadgeScanStopped | StationOrdered)
+        assert isinstance(
+            event, SiteEdited | BadgesEdited | BadgeScanStarted | BadgeScanStopped | StationOrdered | OTHERS
+        )
         self.asked.append(event)
         return OrderGranted(event.connector) if isinstance(event, StationOrdered) else self.answer
 
@@ -247,10 +261,40 @@ class Shelf:
         found = [session async for session in self.sessions(from_utc, to_utc, wanted)][::-1]
         return SessionPage(tuple(found[skip : skip + limit]), len(found), sum(s.energy_wh for s in found))
 
+    async def limit_records(self, most: int) -> tuple[LimitRecord, ...]:
+        return LIMITS[:most]
+
     async def audit(self, limit: int, *, skip: int = 0, text: str = "") -> AsyncIterator[AuditEntry]:
         for entry in [entry for entry in AUDITED if text in repr(entry)][skip : skip + limit]:
             if text in entry.what:
                 yield entry
+
+
+LIMITS = (
+    LimitRecord(
+        ExternalLimit("1", limit_w=4_200, ends_at=NOON + timedelta(hours=2), reason="§ 14a, letter of 3 March"),
+        "token “grid”",
+        NOON - timedelta(hours=1),
+        NOON - timedelta(minutes=58),
+        PerPhase(20_100, 14_200, 20_000),
+        12_400,
+    ),
+    LimitRecord(
+        ExternalLimit("2", "c2", PerPhase.same(10_000), starts_at=NOON + timedelta(days=1)),
+        "administrator",
+        NOON - timedelta(hours=1),
+    ),
+    LimitRecord(
+        ExternalLimit("3", "default", PerPhase(20_000, 16_000, 16_000), reason="Fair in the hall"),
+        "administrator",
+        NOON - timedelta(days=9),
+        NOON - timedelta(days=9),
+        None,
+        None,
+        NOON - timedelta(days=8),
+        Ended.WITHDRAWN,
+    ),
+)
 
 
 async def no_csv(sessions: AsyncIterator[Session], state: State, *, decimal_comma: bool = False) -> AsyncIterator[str]:
@@ -368,6 +412,11 @@ def busy(*, alarms: bool = True, dashboard: Dashboard = Dashboard.RESTRICTED) ->
         stations={**state.stations, **waiting},
         alarms={(alarm.code, alarm.subject): alarm for alarm in (raised, silent)} if alarms else {},
         refusals=(refused,),
+        limits={
+            record.limit.id: LimitState(record, 0, holds=record.began_at is not None)
+            for record in LIMITS
+            if record.ended is None
+        },
     )
 
 

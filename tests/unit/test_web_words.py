@@ -176,6 +176,11 @@ def test_an_absence_of_two_days_is_told_with_its_date() -> None:
     assert why(None, lost) == "Station offline since 29 Jun 2026 14:00."
 
 
+def test_an_end_in_three_days_is_told_with_its_date() -> None:
+    assert ENGLISH.since(NOON + timedelta(hours=1), NOON) == "15:00"
+    assert ENGLISH.since(NOON + timedelta(days=3), NOON) == "4 Jul 2026 14:00"
+
+
 def test_nothing_is_explained_where_there_is_nothing_to_explain() -> None:
     assert why(connector(GrantReason.OWN_MAXIMUM, status=Status.AVAILABLE, session=None)) == ""
     assert why(connector(None)) == ""

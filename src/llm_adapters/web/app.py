@@ -27,6 +27,7 @@ from llm_adapters.web.desk import Desk
 from llm_adapters.web.downloads import download_routes
 from llm_adapters.web.gate import SECURITY_HEADERS, Gate
 from llm_adapters.web.history import history_routes
+from llm_adapters.web.limits import limit_routes
 from llm_adapters.web.orders import order_routes
 from llm_adapters.web.pages import page
 from llm_adapters.web.sessions import session_routes
@@ -86,6 +87,7 @@ def create_app(desk: Desk) -> Starlette:
             *setup_routes(desk),
             *cluster_routes(desk),
             *strategy_routes(desk),
+            *limit_routes(desk),
             *system_routes(desk),
             *uplink_routes(desk),
             *user_routes(desk),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 import attrs
 from starlette.requests import Request
@@ -18,16 +19,33 @@ from llm_core import (
     BadgeScanStopped,
     BadgesEdited,
     Fault,
+    LimitPut,
+    LimitWithdrawn,
     NotSaved,
     NotStored,
     PerPhase,
     Phase,
     Saved,
     SiteEdited,
+    StationScanStarted,
+    StationScanStopped,
+    WishPut,
     ma_down,
 )
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Change = (
+    SiteEdited
+    | BadgesEdited
+    | BadgeScanStarted
+    | BadgeScanStopped
+    | LimitPut
+    | LimitWithdrawn
+    | StationScanStarted
+    | StationScanStopped
+    | WishPut
+)
+"""What the core answers with `Saved` or `NotSaved`."""
 WHOLE_FORM = ""
 """The name under which faults are kept that belong to no field."""
 
@@ -66,7 +84,7 @@ class Form:
 
     def amps(self, name: str) -> int:
         """Milliamps of a limit, rounded down."""
-        value_ma = _milliamps(self.fields.get(name, ""))
+        value_ma = _thousandths(self.fields.get(name, ""))
         if value_ma is None:
             self._refuse(name, self.words("A current in amps, such as 16 or 50.4."))
         return value_ma or 0
@@ -74,7 +92,7 @@ class Form:
     def amps_per_phase(self, name: str, phases: tuple[Phase, ...]) -> PerPhase:
         """One current for all `phases`, or one each with slashes between; 0 on the other phases."""
         parts = self.fields.get(name, "").split("/")
-        values = [_milliamps(part) for part in parts]
+        values = [_thousandths(part) for part in parts]
         if len(values) == 1:
             values *= len(phases)
         if None in values or len(values) != len(phases):
@@ -97,6 +115,26 @@ class Form:
             self._refuse(name, self.words("A date, such as 2030-01-31."))
             return None
 
+    def moment(self, name: str) -> datetime | None:
+        """An instant typed as day and hour at the site; None when nothing was typed."""
+        value = self.fields.get(name, "").strip()
+        try:
+            return (
+                datetime.fromisoformat(value).replace(tzinfo=ZoneInfo(self.words.time_zone)).astimezone(UTC)
+                if value
+                else None
+            )
+        except (ValueError, OverflowError):
+            self._refuse(name, self.words("A day and an hour, such as 2030-01-31 14:02."))
+            return None
+
+    def kilo(self, name: str, example: str) -> int:
+        """A number of kilowatts or kilowatt-hours in whole watts or watt-hours, rounded down."""
+        value = _thousandths(self.fields.get(name, ""))
+        if value is None:
+            self._refuse(name, self.words("A number, such as %(example)s.", example=example))
+        return value or 0
+
     def take(self, faults: tuple[Fault, ...]) -> None:
         """Put the core's faults at the fields they point to, or at the whole form."""
         for fault in faults:
@@ -107,9 +145,7 @@ class Form:
         self.faults[name] = f"{self.faults[name]}; {text}" if name in self.faults else text
 
 
-async def submit(
-    desk: Desk, form: Form, change: SiteEdited | BadgesEdited | BadgeScanStarted | BadgeScanStopped
-) -> bool:
+async def submit(desk: Desk, form: Form, change: Change) -> bool:
     """Whether the change is saved and stored; if not, `form` says why."""
     if form.faults:
         return False
@@ -126,12 +162,17 @@ async def submit(
     return False
 
 
+def shown_moment(words: Words, at: datetime | None) -> str:
+    """What `Form.moment` reads back as the same minute."""
+    return f"{at.astimezone(ZoneInfo(words.time_zone)):%Y-%m-%dT%H:%M}" if at is not None else ""
+
+
 def shown_per_phase(words: Words, value: PerPhase, phases: tuple[Phase, ...]) -> str:
     """What `Form.amps_per_phase` reads back as the same value."""
     texts = [words.amps_exact(value[phase]) for phase in phases]
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
 
-def _milliamps(text: str) -> int | None:
+def _thousandths(text: str) -> int | None:
     value = text.strip().replace(",", ".")
     return ma_down(value) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value) else None

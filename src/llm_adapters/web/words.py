@@ -310,8 +310,8 @@ class Words:
         return format_date(day, "medium", locale=self.region)
 
     def since(self, at: datetime, now: datetime) -> str:
-        """The time of day, with its date when that is long ago."""
-        return self.time(at) if now - at < timedelta(hours=18) else self.stamp(at)
+        """The time of day, with its date when that is long ago or far ahead."""
+        return self.time(at) if abs(now - at) < timedelta(hours=18) else self.stamp(at)
 
     @property
     def region(self) -> str:
@@ -413,17 +413,19 @@ class Words:
 
     def outside(self, site: Site, limit: ExternalLimit, utc: datetime) -> str:
         """A limit that somebody outside has set, as the overview tells it."""
-        phases = site.supply.site_phases
-        if limit.limit_w is not None:
-            amount = self("%(power)s kW", power=self.amps_short(limit.limit_w))
-        else:
-            amps = [self.amps_short(limit.on(phases)[phase]) for phase in phases]
-            amount = self("%(limit)s A", limit=amps[0] if len(set(amps)) == 1 else " / ".join(amps))
-        values = {"node": self.node(site, limit.node), "amount": amount}
+        values = {"node": self.node(site, limit.node), "amount": self.limit_amount(site, limit)}
         if limit.ends_at is not None:
             text = N_("Limited from outside: %(node)s to %(amount)s until %(end)s.")
             return self(text, end=self.since(limit.ends_at, utc), **values)
         return self(N_("Limited from outside: %(node)s to %(amount)s."), **values)
+
+    def limit_amount(self, site: Site, limit: ExternalLimit) -> str:
+        """How much a limit from outside leaves."""
+        if limit.limit_w is not None:
+            return self("%(power)s kW", power=self.amps_short(limit.limit_w))
+        phases = site.supply.site_phases
+        amps = [self.amps_short(limit.on(phases)[phase]) for phase in phases]
+        return self("%(limit)s A", limit=amps[0] if len(set(amps)) == 1 else " / ".join(amps))
 
     def role(self, role: Role) -> str:
         return self(ROLES[role])
