@@ -17,6 +17,7 @@ from jinja2.ext import babel_extract
 from starlette.datastructures import QueryParams
 
 import llm_core
+from llm_adapters.web import station_notes as notes_module
 from llm_adapters.web import words as words_module
 from llm_adapters.web.bars import node_bars
 from llm_adapters.web.languages import LANGUAGES, choose_language
@@ -44,16 +45,19 @@ from llm_core import (
     PerPhase,
     Phase,
     Presence,
+    ReportKind,
     Role,
     SessionView,
     Site,
     State,
     Station,
+    StationNote,
     StationView,
     Status,
     Strategy,
     Supply,
     Trial,
+    TurnedAwayFor,
     UplinkState,
     Verdict,
 )
@@ -109,6 +113,9 @@ def why(view: ConnectorView | None, station: StationView = BAY_1, state: State |
         (words_module.BADGE_TYPES, BadgeType),
         (words_module.PASSWORD_RULES, PasswordRule),
         (words_module.VERDICTS, Verdict),
+        (notes_module.NOTES, StationNote),
+        (notes_module.TURNED_AWAY, TurnedAwayFor),
+        (notes_module.REPORTS, ReportKind),
     ],
 )
 def test_every_value_of_the_core_has_words(table: dict[object, str], kind: Any) -> None:

@@ -26,6 +26,7 @@ from llm_adapters.web.station_form import (
     with_station,
 )
 from llm_adapters.web.station_lists import station_lists
+from llm_adapters.web.station_notes import notes_look
 from llm_adapters.web.station_security import security_look
 from llm_adapters.web.words import N_, bay_path
 from llm_core import (
@@ -180,6 +181,7 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form, statio
         told_well=request.query_params.get("told") in GOOD_NEWS,
         **commission_look(desk, words, station.id),
         **security_look(desk, words, station.id),
+        **notes_look(desk, words, station.id),
         connectors=[key[1] for key in sorted(state.connectors) if key[0] == station.id],
         running=_running(state, station.id),
         needs_badge=state.site.access is not AccessRule.FREE,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from llm_adapters.web.api.commissioning import commission_json, lesson_json
 from llm_adapters.web.api.exact import Json, amps_of
 from llm_adapters.web.api.views import shown_badge_id, stamp
+from llm_adapters.web.station_notes import NOTES
 from llm_core import (
     LocalList,
     ReportKind,
     Reservation,
     State,
-    StationNote,
     StationReport,
     StationState,
     station_notes,
@@ -18,25 +18,6 @@ from llm_core import (
 )
 
 EVENTS_SHOWN = 20
-NOTES: dict[StationNote, str] = {
-    StationNote.PENDING: "It waits to be adopted: no badge opens it and it gets no current.",
-    StationNote.NEVER_MET: "It has never called. Type the address shown under Charging stations into it.",
-    StationNote.OFFLINE: "It is not connected; the current that it may still give is kept for it.",
-    StationNote.RESTARTING: "It was told to restart and has not called again yet.",
-    StationNote.OUT_OF_SERVICE: "It is set out of service here; it counts for nothing until it connects.",
-    StationNote.INOPERATIVE: "It, or a connector of it, was taken out of use from here.",
-    StationNote.TURNED_AWAY: "Somebody who used its id was refused.",
-    StationNote.DISOBEYS: "It draws more than it was told, so it counts with what it draws.",
-    StationNote.REJECTS_LIMITS: "It refuses the limits that it is sent, so it counts with what it may still hold.",
-    StationNote.TAKES_NO_LIMIT: "It takes no limit in any wording, so it counts with its maximum, even idle.",
-    StationNote.WHOLE_AMPS: "It takes whole amps only.",
-    StationNote.IN_WATTS: "It takes limits in watts; until the phases of a car are known, its limit counts on each.",
-    StationNote.ONE_PROFILE: "It keeps one limit for a connector, so what holds without us is written with each limit.",
-    StationNote.NO_FALL_BACK: "It keeps its limit when it loses us, so that limit stays reserved.",
-    StationNote.CLOCK_UNKNOWN: "It has not told its time yet; until it does, its last limit stays reserved.",
-    StationNote.CLOCK_OFF: "Its clock is more than 10 seconds off, so its last limit stays reserved when it is lost.",
-    StationNote.PHASE_ORDER_DIFFERS: "It was told another phase order than the one that is set here.",
-}
 
 
 def details(station_id: str, state: State) -> dict[str, Json]:
