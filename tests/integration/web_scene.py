@@ -403,7 +403,9 @@ NAMES_TO_ESCAPE = (
 def busy(*, alarms: bool = True, dashboard: Dashboard = Dashboard.RESTRICTED) -> State:
     """Ten stations in two clusters, in all conditions."""
     state = scene(BUSY, dashboard=dashboard)
-    waiting = {"EV-NEW-01": StationState(True, 0, vendor="Alfen", model="ICU Eve Mini", address="192.168.10.61")}
+    waiting = {
+        "EV-NEW-01": StationState(online=True, met=True, vendor="Alfen", model="ICU Eve Mini", address="192.168.10.61")
+    }
     raised = Alarm(AlarmCode.STATION_OFFLINE, "ST7", NOON - timedelta(minutes=58))
     silent = Alarm(AlarmCode.METER_SILENT, "site", NOON - timedelta(minutes=2))
     refused = RefusedStart(NOON - timedelta(minutes=5), "ST4", STRANGER_TAG, Verdict.INVALID)
@@ -428,7 +430,9 @@ def twenty() -> State:
 def hostile() -> State:
     bays = tuple(attrs.evolve(BUSY[0], name=name, tag=name[:20]) for name in NAMES_TO_ESCAPE)
     state = scene(bays, dashboard=Dashboard.RESTRICTED)
-    waiting = {name: StationState(True, 0, vendor=name, model=name, address=name) for name in NAMES_TO_ESCAPE}
+    waiting = {
+        name: StationState(online=True, met=True, vendor=name, model=name, address=name) for name in NAMES_TO_ESCAPE
+    }
     badges = {normalise(name): Badge(name, comment=name) for name in NAMES_TO_ESCAPE}
     refused = tuple(RefusedStart(NOON, name, f"{name}x", Verdict.INVALID) for name in NAMES_TO_ESCAPE)
     site = attrs.evolve(state.site, system=attrs.evolve(state.site.system, name=NAMES_TO_ESCAPE[0]))
@@ -462,7 +466,13 @@ def scene(bays: tuple[Bay, ...], *, dashboard: Dashboard) -> State:
         factory=False,
         stations={
             station_id: StationState(
-                bay.online, now_ms - 3_480_000, True, "192.168.10.5", vendor="Hager", model="witty"
+                online=bay.online,
+                met=True,
+                since_ms=now_ms - 3_480_000,
+                accepted=True,
+                address="192.168.10.5",
+                vendor="Hager",
+                model="witty",
             )
             for station_id, bay in zip(ids, bays, strict=True)
         },
