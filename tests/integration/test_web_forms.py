@@ -17,8 +17,10 @@ from llm_core import (
     Order,
     PerPhase,
     PutClusters,
+    PutMeters,
     PutSharing,
     PutStations,
+    PutSupply,
     PutUplink,
     Sharing,
     SiteEdited,
@@ -150,3 +152,21 @@ def test_changes_are_told_setting_by_setting(served: Served) -> None:
         html = client.get("/audit").text
     assert "<code>phases</code> <del>3</del> → <ins>1</ins>" in html
     assert "Restart of a station" in html
+
+
+def test_what_a_meter_sees_and_how_long_a_limit_holds_is_read_and_kept(served: Served) -> None:
+    supply = {"mode": "dynamic", "phases": "3", "fuse_a": "63", "derated_a": "50.4", "static_max_a": "40"}
+    supply |= {"fallback_a": "16", "password": PASSWORD, "network": "with_neutral", "lease_s": "60"}
+    meter = {"model": "shelly_pro_3em", "transport": "tcp", "host": "10.0.0.7", "port": "502", "unit": "3"}
+    meter |= {"measures": "direct", "includes": "others"}
+    with signed_in(served, "administrator") as client:
+        change(served, client, "/settings/supply", supply)
+        change(served, client, "/settings/supply", {**supply, "lease_s": ""})
+        assert change(served, client, "/settings/supply", {**supply, "lease_s": "10"}).status_code == 422
+        change(served, client, "/settings/meter", meter)
+    short, usual, others = (event.edit for event in served.book.asked if isinstance(event, SiteEdited))
+    assert isinstance(short, PutSupply)
+    assert isinstance(usual, PutSupply)
+    assert isinstance(others, PutMeters)
+    assert (short.supply.lease_s, usual.supply.lease_s) == (60, None)
+    assert not others.meters[0].includes_stations

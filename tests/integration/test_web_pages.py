@@ -148,6 +148,8 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/badges/scan": (BADGE_MANAGERS, {"go": "start"}),
     "/badges/import": (BADGE_MANAGERS, {"content": FILE, "go": "import"}),
     "/stations/bulk": (ADMINISTRATORS, {"stations": "ST1", "max_a": "20"}),
+    "/stations/scan": (ADMINISTRATORS, {"go": "start", "next": "/stations"}),
+    "/stations/ahead": (ADMINISTRATORS, {"station_id": "EV-AHEAD-1", "name": "Bay 11"}),
     "/stations/ST1/security": (ADMINISTRATORS, {"profile": "1", "key": "Correct-Horse-Battery"}),
     "/stations/ST1/test": (ADMINISTRATORS, {"connector": "1"}),
     "/stations/ST1/order": (ADMINISTRATORS, {"order": "reset"}),

@@ -45,9 +45,6 @@ def read_badge(form: Form, posted: FormData, before: Badge) -> Badge:
     email = form.text("email", longest=200)
     if email and "@" not in email:
         form.take((Fault("/email", N_("An e-mail address has an @.")),))
-    chosen = frozenset(value for value in posted.getlist("stations") if isinstance(value, str))
-    if form.fields.get("where") == "chosen" and not chosen:
-        form.take((Fault("/where", N_("Tick at least one station, or allow all.")),))
     return attrs.evolve(
         before,
         state=form.choice("state", BadgeState),
@@ -56,13 +53,33 @@ def read_badge(form: Form, posted: FormData, before: Badge) -> Badge:
         comment=form.text("comment"),
         email=email,
         expires_on=form.date("expires_on"),
-        stations=chosen if form.fields.get("where") == "chosen" else None,
+        stations=_stations(form, posted),
     )
 
 
-def read_alike(form: Form, badge: Badge) -> Badge:
+def stations_alike(form: Form, posted: FormData) -> tuple[frozenset[str] | None] | None:
+    """The stations for several badges, in a tuple since all of them is None; None where each keeps its own."""
+    where = form.fields.get("where", LEAVE)
+    if where == LEAVE:
+        return None
+    return (_stations(form, posted),)
+
+
+def _stations(form: Form, posted: FormData) -> frozenset[str] | None:
+    """None: all stations."""
+    if form.fields.get("where") != "chosen":
+        return None
+    chosen = frozenset(value for value in posted.getlist("stations") if isinstance(value, str))
+    if not chosen:
+        form.take((Fault("/where", N_("Tick at least one station, or allow all.")),))
+    return chosen
+
+
+def read_alike(form: Form, badge: Badge, where: tuple[frozenset[str] | None] | None) -> Badge:
     """A badge with what was typed for several; what was left empty stays as it is."""
     fields = form.fields
+    if where is not None:
+        badge = attrs.evolve(badge, stations=where[0])
     if fields.get("state", LEAVE) != LEAVE:
         badge = attrs.evolve(badge, state=form.choice("state", BadgeState))
     if fields.get("type", LEAVE) != LEAVE:

@@ -10,12 +10,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from llm_adapters.web.auth import Principal
-from llm_adapters.web.badge_form import badge_fields, new_badge, read_alike, read_badge
+from llm_adapters.web.badge_form import badge_fields, new_badge, read_alike, read_badge, stations_alike
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
 from llm_adapters.web.pages import guarded, page, render, words_for
 from llm_adapters.web.rows import PAGE_SIZES, Listing, cut
-from llm_adapters.web.sections import options, read_access
+from llm_adapters.web.sections import access_fields, options, read_access
 from llm_adapters.web.words import N_, Words
 from llm_core import (
     LONGEST_TAG,
@@ -43,7 +43,7 @@ def badge_routes(desk: Desk) -> list[Route]:
         words = words_for(request, desk)
         if request.method == "GET":
             scanned = request.query_params.get("badge_id", "")[:LONGEST_TAG]
-            return _show(request, desk, principal, Form(words, {"badge_id": scanned, "type": BadgeType.STANDARD}))
+            return _show(request, desk, principal, _blank(words, scanned))
         form = Form(words, await read_fields(request))
         badge = new_badge(form, desk.inbox.state)
         if await submit(desk, form, BadgesEdited(principal.name, put=(badge,))):
@@ -55,7 +55,7 @@ def badge_routes(desk: Desk) -> list[Route]:
         edit = read_access(form, desk.inbox.state.site)
         if await submit(desk, form, SiteEdited(principal.name, edit)):
             return RedirectResponse("/badges?done=saved", 303)
-        return _show(request, desk, principal, form)
+        return _show(request, desk, principal, _blank(form.words), rule=form)
 
     async def edit(request: Request, principal: Principal) -> Response:
         before = _known(desk.inbox.state, request.query_params.get("id", ""))
@@ -79,10 +79,11 @@ def badge_routes(desk: Desk) -> list[Route]:
         if form.fields.get("go") == "remove":
             change = BadgesEdited(principal.name, remove=tuple(badge.badge_id for badge in chosen))
         else:
-            change = BadgesEdited(principal.name, put=tuple(read_alike(form, badge) for badge in chosen))
+            where = stations_alike(form, await request.form())
+            change = BadgesEdited(principal.name, put=tuple(read_alike(form, badge, where) for badge in chosen))
         if await submit(desk, form, change):
             return RedirectResponse("/badges?done=saved", 303)
-        return _show(request, desk, principal, form)
+        return _show(request, desk, principal, _blank(form.words), bulk=form)
 
     return [
         guarded(desk, "/badges/rule", Permission.ADMINISTER, rule, ["POST"]),
@@ -100,7 +101,7 @@ def _scan_routes(desk: Desk) -> list[Route]:
         change = BadgeScanStopped(principal.name) if stop else BadgeScanStarted(principal.name, None, SCAN_S)
         if await submit(desk, form, change):
             return RedirectResponse("/badges#scan", 303)
-        return _show(request, desk, principal, form)
+        return _show(request, desk, principal, _blank(form.words), bulk=form)
 
     async def found(request: Request, principal: Principal) -> Response:
         words = words_for(request, desk)
@@ -137,8 +138,18 @@ def _scan(desk: Desk, words: Words) -> dict[str, Any]:
     return {"scanning": is_open, "scan_left": left_s, "found": found}
 
 
-def _show(request: Request, desk: Desk, principal: Principal, form: Form) -> Response:
+def _show(
+    request: Request,
+    desk: Desk,
+    principal: Principal,
+    form: Form,
+    *,
+    rule: Form | None = None,
+    bulk: Form | None = None,
+) -> Response:
+    """The whole page; of its forms (a new badge, the rule, several badges alike) the one that was sent, as typed."""
     state, words = desk.inbox.state, form.words
+    sent = [one for one in (form, rule, bulk) if one is not None]
     listing = Listing.of(request.query_params)
     wanted = listing.query.casefold()
     found = [
@@ -153,8 +164,9 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form) -> Res
         desk,
         "badges.html",
         principal,
-        status_code=422 if form.faults else 200,
+        status_code=422 if any(one.faults for one in sent) else 200,
         form=form,
+        bulk=bulk or Form(words, {}),
         listing=listing,
         sizes=PAGE_SIZES,
         rows=cut(sorted(found, key=_order), listing),
@@ -162,9 +174,11 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form) -> Res
         types=[(kind, words.badge_type(kind)) for kind in BadgeType],
         bulk_types=[leave, *((kind, words.badge_type(kind)) for kind in BadgeType)],
         bulk_states=[leave, *((s, words.badge_state(s)) for s in (BadgeState.ACTIVE, BadgeState.INACTIVE))],
+        bulk_where=[leave, ("all", words("All stations")), ("chosen", words("Chosen stations only"))],
+        stations=state.site.stations,
         groups=_groups(state),
         in_use=state.site.access is AccessRule.BADGE,
-        rule=Form(words, {"rule": state.site.access}),
+        rule=rule or Form(words, access_fields(state.site)),
         **_scan(desk, words),
         **options(words, desk),
     )
@@ -185,6 +199,11 @@ def _show_one(request: Request, desk: Desk, principal: Principal, form: Form, ba
         groups=_groups(state),
         stations=[(s, badge.stations is not None and s.id in badge.stations) for s in state.site.stations],
     )
+
+
+def _blank(words: Words, badge_id: str = "") -> Form:
+    """The form of a new badge."""
+    return Form(words, {"badge_id": badge_id, "type": BadgeType.STANDARD})
 
 
 def _order(badge: Badge) -> tuple[bool, str, str]:

@@ -77,7 +77,7 @@ class Form:
 
     def whole(self, name: str, least: int, most: int) -> int:
         value = self.fields.get(name, "").strip()
-        if re.fullmatch(r"[0-9]{1,9}", value) and least <= int(value) <= most:
+        if re.fullmatch(r"-?[0-9]{1,9}", value) and least <= int(value) <= most:
             return int(value)
         self._refuse(name, self.words("A whole number from %(least)s to %(most)s.", least=least, most=most))
         return least

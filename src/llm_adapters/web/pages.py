@@ -59,6 +59,7 @@ MENU = (
 TOASTS = {
     "saved": N_("Saved."),
     "adopted": N_("The station is adopted."),
+    "ahead": N_("The station is known; it is accepted as soon as it connects."),
     "removed": N_("The station is removed."),
     "cluster_removed": N_("The cluster is removed."),
     "badge": N_("The badge is saved."),

@@ -19,24 +19,32 @@ from llm_adapters.web.languages import LANGUAGES
 from llm_adapters.web.words import (
     ACCESS_HELP,
     ACCESS_RULES,
+    BYTE_ORDERS,
+    CONCURRENCIES,
     DASHBOARD_HELP,
     DASHBOARDS,
     MODE_HELP,
     MODES,
     N_,
+    NETWORKS,
     Words,
 )
 from llm_core import (
     MANUAL,
+    MAX_LEASE_S,
     PHASES,
     SITE,
     STATIONS,
     AccessRule,
+    BadgeRules,
+    ByteOrder,
+    Concurrency,
     CurrentTransformer,
     Dashboard,
     Fault,
     MeterSetup,
     Mode,
+    Network,
     PerPhase,
     Phase,
     PutAccess,
@@ -50,6 +58,8 @@ from llm_core import (
 
 CHOOSE = N_("Choose one of these.")
 YES = "yes"
+LEAST_LEASE_S = 30
+INCLUDED, OTHERS = "all", "others"
 
 
 def options(words: Words, desk: Desk) -> dict[str, Any]:
@@ -60,6 +70,9 @@ def options(words: Words, desk: Desk) -> dict[str, Any]:
         "modes": [(mode, words(MODES[mode]), words(MODE_HELP[mode])) for mode in Mode],
         "rules": [(rule, words(ACCESS_RULES[rule]), words(ACCESS_HELP[rule])) for rule in rules],
         "dashboards": [(value, words(DASHBOARDS[value]), words(DASHBOARD_HELP[value])) for value in Dashboard],
+        "concurrencies": [(value, words(CONCURRENCIES[value])) for value in Concurrency],
+        "byte_orders": [(value, words(BYTE_ORDERS[value])) for value in ByteOrder],
+        "networks": [(value, words(NETWORKS[value])) for value in Network],
         "zones": [(zone, zone.replace("_", " ")) for zone in time_zones()],
         "countries": countries(words.language),
         "meter_models": [
@@ -90,23 +103,32 @@ def supply_fields(supply: Supply, words: Words) -> dict[str, str]:
         "fallback_a": supply.fallback_ma,
     }
     shown = {name: shown_per_phase(words, value, supply.site_phases) for name, value in currents.items()}
-    return {"mode": supply.mode, "phases": str(supply.phases), "password": "", **shown}
+    lease = str(supply.lease_s) if supply.lease_s is not None else ""
+    more = {"network": supply.network, "lease_s": lease}
+    return {"mode": supply.mode, "phases": str(supply.phases), "password": "", **shown, **more}
 
 
 def read_supply(form: Form, site: Site) -> PutSupply:
     count = form.whole("phases", 1, 3)
     phases = PHASES[:count]
+    before = site.supply
     return PutSupply(
         attrs.evolve(
-            site.supply,
+            before,
             mode=form.choice("mode", Mode),
             phases=count,
             fuse_ma=form.amps_per_phase("fuse_a", phases),
             derated_ma=form.amps_per_phase("derated_a", phases),
             static_max_ma=form.amps_per_phase("static_max_a", phases),
             fallback_ma=form.amps_per_phase("fallback_a", phases),
+            network=form.choice("network", Network) if "network" in form.fields else before.network,
+            lease_s=_lease_s(form) if "lease_s" in form.fields else before.lease_s,
         )
     )
+
+
+def _lease_s(form: Form) -> int | None:
+    return form.whole("lease_s", LEAST_LEASE_S, MAX_LEASE_S) if form.fields["lease_s"].strip() else None
 
 
 def is_unset(site: Site) -> bool:
@@ -140,6 +162,7 @@ def meter_fields(meter: MeterSetup | None, words: Words, phases: tuple[Phase, ..
         "secondary_a": str(ct.secondary_a) if ct is not None else "5",
         "applied_by": ct.applied_by if ct is not None else "meter",
         "invert": YES if shown.invert else "",
+        "includes": INCLUDED if shown.includes_stations else OTHERS,
     }
 
 
@@ -156,7 +179,9 @@ def read_meters(form: Form, site: Site) -> PutMeters:
         return PutMeters((MeterSetup(SITE, model, load_ma=load_ma), *others))
     meter = attrs.evolve(_addressed(form, before), model=model, load_ma=PerPhase())
     if "measures" in form.fields:
-        meter = attrs.evolve(meter, ct=_transformer(form, before.ct), invert=form.fields.get("invert") == YES)
+        includes = form.fields.get("includes", INCLUDED if before.includes_stations else OTHERS) != OTHERS
+        inverted = form.fields.get("invert") == YES
+        meter = attrs.evolve(meter, ct=_transformer(form, before.ct), invert=inverted, includes_stations=includes)
     return PutMeters((meter, *others))
 
 
@@ -192,8 +217,16 @@ def _transformer(form: Form, before: CurrentTransformer | None) -> CurrentTransf
 # Access
 
 
+def access_fields(site: Site) -> dict[str, str]:
+    rules = site.badge_rules
+    return {"rule": site.access, "concurrent": rules.concurrent, "byte_order": rules.byte_order}
+
+
 def read_access(form: Form, _: Site) -> PutAccess:
-    return PutAccess(form.choice("rule", AccessRule))
+    rule = form.choice("rule", AccessRule)
+    if "concurrent" not in form.fields:
+        return PutAccess(rule)
+    return PutAccess(rule, BadgeRules(form.choice("concurrent", Concurrency), form.choice("byte_order", ByteOrder)))
 
 
 # The controller itself

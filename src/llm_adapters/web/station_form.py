@@ -24,6 +24,7 @@ from llm_core import (
 )
 
 YES = "yes"
+PRIORITIES = (-1_000, 1_000)
 MOST_BADGES = 300
 """More than so many badges are no list to tick."""
 
@@ -81,7 +82,7 @@ def read_station(form: Form, posted: FormData, before: Station) -> Station:
         fallback_ma=_optional(form, "fallback_a"),
         start_alone_ma=form.amps("start_alone_a"),
         feed_ma=_optional(form, "feed_a"),
-        priority=form.whole("priority", 0, 100),
+        priority=form.whole("priority", *PRIORITIES),
         out_of_service=form.fields.get("out_of_service") == YES,
         badges=_badges(posted) if form.fields.get("who") == "chosen" else None,
     )

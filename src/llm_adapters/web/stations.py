@@ -17,6 +17,7 @@ from llm_adapters.web.orders import GOOD_NEWS, TOLD
 from llm_adapters.web.pages import guarded, own_path, page, render, words_for
 from llm_adapters.web.qr import qr_code
 from llm_adapters.web.station_form import (
+    PRIORITIES,
     floor_rows,
     form_choices,
     read_station,
@@ -25,10 +26,10 @@ from llm_adapters.web.station_form import (
     station_fields,
     with_station,
 )
-from llm_adapters.web.station_lists import station_lists
+from llm_adapters.web.station_lists import SCAN_S, station_lists
 from llm_adapters.web.station_notes import notes_look
 from llm_adapters.web.station_security import security_look
-from llm_adapters.web.words import N_, bay_path
+from llm_adapters.web.words import N_, bay_path, station_path
 from llm_core import (
     AccessRule,
     Fault,
@@ -39,8 +40,11 @@ from llm_core import (
     SiteEdited,
     State,
     Station,
+    StationScanStarted,
+    StationScanStopped,
 )
 
+LONGEST_ID = 64
 LEAVE = ""
 """The choice of those who change several stations and leave this as it is."""
 
@@ -69,8 +73,32 @@ def station_routes(desk: Desk) -> list[Route]:
         in_setup = request.query_params.get("in") == "setup"
         return HTMLResponse(render("station_lists.html", words, in_setup=in_setup, **lists))
 
+    async def scan(request: Request, principal: Principal) -> Response:
+        """Look for stations for three minutes, or look no longer."""
+        form = Form(words_for(request, desk), await read_fields(request))
+        stop = form.fields.get("go") == "stop"
+        change = StationScanStopped(principal.name) if stop else StationScanStarted(principal.name, SCAN_S)
+        if await submit(desk, form, change):
+            return RedirectResponse(f"{own_path(form.fields.get('next', '/stations'))}#search", 303)
+        return _list(request, desk, principal, form)
+
+    async def ahead(request: Request, principal: Principal) -> Response:
+        """A station that has not connected yet: it is accepted as soon as it does."""
+        form = Form(words_for(request, desk), await read_fields(request))
+        station_id, site = form.text("station_id", longest=LONGEST_ID), desk.inbox.state.site
+        if not station_id or "/" in station_id:
+            form.take((Fault("/station_id", N_("Type the id that the station will give, without a slash.")),))
+        elif site.station(station_id) is not None:
+            form.take((Fault("/station_id", N_("This station is in use already.")),))
+        station = attrs.evolve(sensible(site, station_id), name=form.text("name", longest=60))
+        if await submit(desk, form, SiteEdited(principal.name, PutStation(station))):
+            return RedirectResponse(f"{station_path(station_id)}?done=ahead", 303)
+        return _list(request, desk, principal, form)
+
     return [
         guarded(desk, "/stations", Permission.ADMINISTER, index),
+        guarded(desk, "/stations/scan", Permission.ADMINISTER, scan, ["POST"]),
+        guarded(desk, "/stations/ahead", Permission.ADMINISTER, ahead, ["POST"]),
         guarded(desk, "/stations/bulk", Permission.ADMINISTER, bulk, ["POST"]),
         guarded(desk, "/stations/waiting", Permission.ADMINISTER, waiting),
         *_one_station(desk),
@@ -134,7 +162,7 @@ def _alike(form: Form, station: Station) -> Station:
     if fields.get("fallback_a", "").strip():
         station = attrs.evolve(station, fallback_ma=form.amps("fallback_a"))
     if fields.get("priority", "").strip():
-        station = attrs.evolve(station, priority=form.whole("priority", 0, 100))
+        station = attrs.evolve(station, priority=form.whole("priority", *PRIORITIES))
     if service != LEAVE:
         station = attrs.evolve(station, out_of_service=service == "out")
     return station

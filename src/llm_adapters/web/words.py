@@ -26,12 +26,15 @@ from llm_core import (
     AlarmCode,
     BadgeState,
     BadgeType,
+    ByteOrder,
+    Concurrency,
     ConnectorView,
     Dashboard,
     ExternalLimit,
     Finding,
     GrantReason,
     Mode,
+    Network,
     OfflinePolicy,
     PasswordRule,
     Presence,
@@ -93,6 +96,18 @@ ACCESS_HELP = {
     AccessRule.FREE: N_("Everybody charges, without a badge."),
     AccessRule.BADGE: N_("Only badges on your list charge."),
     AccessRule.CPO: N_("The operator decides who charges; the badges here are not asked for."),
+}
+CONCURRENCIES = {
+    Concurrency.ALLOWED: N_("Yes, as often as it likes"),
+    Concurrency.REFUSED: N_("No, at one station at a time"),
+}
+BYTE_ORDERS = {
+    ByteOrder.AS_READ: N_("Exactly as the station reads them"),
+    ByteOrder.EITHER: N_("Also with their bytes backwards"),
+}
+NETWORKS = {
+    Network.WITH_NEUTRAL: N_("With a neutral (3 × 400 V), the usual"),
+    Network.WITHOUT_NEUTRAL: N_("Without a neutral (3 × 230 V)"),
 }
 DASHBOARDS = {Dashboard.PUBLIC: N_("Public"), Dashboard.RESTRICTED: N_("Restricted")}
 DASHBOARD_HELP = {
