@@ -7,7 +7,10 @@ Theory of operation
 
     A start is saved, together with its message for the CPO, before the CPO is asked: whatever happens then, both know
     of the transaction. It gets its place at the connector, and with it current, only with the verdict. One that is
-    refused is a session that ended as it began; if the station sends no stop for it, we do.
+    refused is a session that ended as it began; if the station sends no stop for it, we do. That holds without the CPO
+    too: a start that the offline policy refuses has happened at the station, which a CPO hears of ordinary stations.
+
+    A place that is kept for another badge opens for none that the CPO accepts, whoever made the reservation.
 
     A stop that never came is told to the CPO in our words a while after its session was closed here, so that no
     transaction stays open there for ever. If it comes all the same it completes our books; the CPO gets one stop.
@@ -73,7 +76,7 @@ def started(state: State, event: StartRequested, now: Now) -> Result:
     known = books.repeated(state, event, now, waiting)
     if known is not None:
         return _again(state, event, known, now)
-    if not books.has_connector(state, event) or not _may_start(state, event, now):
+    if not books.has_connector(state, event):
         return books.started(state, event, now)  # which refuses it
     transaction_id = state.next_transaction_id
     state = attrs.evolve(state, next_transaction_id=transaction_id + 1)
@@ -238,11 +241,11 @@ def _cached(state: State, id_tag: str, now: Now) -> Verdict:
     return known.verdict
 
 
-def _may_start(state: State, event: StartRequested, now: Now) -> bool:
-    """Whether the start is worth a question: without the CPO, only whom the offline policy lets in."""
-    return _is_there(state, event.station_id) or _offline(state, event.station_id, event.id_tag, now) is (
-        Verdict.ACCEPTED
-    )
+def _is_reserved(state: State, ask: CpoAsk, now: Now) -> bool:
+    """Whether the place is kept for another badge."""
+    if ask.session is None:
+        return books.is_kept_out(state, ask.station_id, ask.id_tag, now)
+    return books.is_taken(state, ask.station_id, ask.session.connector, ask.id_tag, ask.session.started_at, now)
 
 
 def _decided(state: State, ask: CpoAsk, verdict: Verdict | None, now: Now) -> Result:
@@ -251,6 +254,8 @@ def _decided(state: State, ask: CpoAsk, verdict: Verdict | None, now: Now) -> Re
         verdict = Verdict.INVALID  # removed while it waited
     elif verdict is None:
         verdict = _offline(state, ask.station_id, ask.id_tag, now)
+    if verdict is Verdict.ACCEPTED and _is_reserved(state, ask, now):
+        verdict = Verdict.BLOCKED
     if ask.session is None:
         replies = tuple(Reply(request, Authorised(verdict)) for request in ask.requests)
         return _noted_refusal(state, ask, verdict, replies, now)

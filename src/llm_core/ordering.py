@@ -59,7 +59,7 @@ def order_ended(state: State, event: OrderEnded, now: Now) -> Result:
         case Order.RESERVE:
             state, saves = _reserved(state, event)
         case Order.CANCEL_RESERVATION:
-            state, saves = without_reservation(state, event.granted.number)
+            state, saves = without_reservation(state, (event.station_id, event.granted.number))
         case _:
             return state, (Save(entry),)
     return state, (*saves, Save(entry))
@@ -78,16 +78,18 @@ def _reserved(state: State, event: OrderEnded) -> Result:
     if granted.until is None or granted.id_tag is None:
         return state, ()
     number, connector = granted.number, granted.connector or 0
-    reservation = Reservation(number, event.station_id, connector, granted.id_tag, granted.until)
-    kept = {**state.reservations, number: reservation}
-    return attrs.evolve(state, reservations=kept), (Save(ReservationRecord(number, reservation)),)
+    reservation = Reservation(
+        number, event.station_id, connector, granted.id_tag, granted.until, for_group=granted.for_group
+    )
+    kept = {**state.reservations, reservation.key: reservation}
+    return attrs.evolve(state, reservations=kept), (Save(ReservationRecord(event.station_id, number, reservation)),)
 
 
 def _without_overdue(state: State, now: Now) -> Result:
     """Reservations whose time is over are forgotten when the next order comes."""
     saves: list[Effect] = []
-    for number in [r.number for r in state.reservations.values() if r.until <= now.utc]:
-        state, saved = without_reservation(state, number)
+    for key in [r.key for r in state.reservations.values() if r.until <= now.utc]:
+        state, saved = without_reservation(state, key)
         saves += saved
     return state, tuple(saves)
 

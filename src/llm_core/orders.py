@@ -64,19 +64,30 @@ class OrderFault(StrEnum):
 
 @attrs.frozen
 class Reservation:
-    """A connector is kept for one badge until it comes or the time is over."""
+    """A connector is kept for one badge until it comes or the time is over.
+
+    The number is the station's own, so two stations may have the same: a CPO counts as it likes. `for_group`: others of
+    the badge's group may come too, and who they are only the CPO and the station know.
+    """
 
     number: int
     station_id: str
     connector: int  # 0: any one of the station's
     id_tag: str
     until: datetime
+    for_group: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The station and its number: what no other reservation has."""
+        return self.station_id, self.number
 
 
 @attrs.frozen
 class ReservationRecord:
-    """A reservation as stored; `reservation` None removes the one of this number."""
+    """A reservation as stored; `reservation` None removes the one of this number at this station."""
 
+    station_id: str
     number: int
     reservation: Reservation | None
 
@@ -113,6 +124,7 @@ class OrderGranted:
     transaction_id: int | None = None
     number: int = 0
     until: datetime | None = None
+    for_group: bool = False
 
 
 @attrs.frozen

@@ -50,7 +50,7 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
         next_limit=max((int(record.limit.id) for record in stored.limits), default=0) + 1,
         latest_utc=stored.latest_utc,
         refusals=stored.refusals,
-        reservations={reservation.number: reservation for reservation in stored.reservations},
+        reservations={reservation.key: reservation for reservation in stored.reservations},
         commissions={commission.station_id: commission for commission in stored.commissions},
         local_lists={known.station_id: known for known in stored.local_lists},
         reports=_reports(stored),

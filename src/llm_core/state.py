@@ -267,7 +267,7 @@ class State:
     refusals: tuple[RefusedStart, ...] = ()
     badge_scan: BadgeScan | None = None
     station_scan: StationScan | None = None
-    reservations: Mapping[int, Reservation] = attrs.field(factory=dict)
+    reservations: Mapping[tuple[str, int], Reservation] = attrs.field(factory=dict)  # by station and number
     commissions: Mapping[str, Commission] = attrs.field(factory=dict)  # the last one of each station
     local_lists: Mapping[str, LocalList] = attrs.field(factory=dict)  # what lies in the stations
     reports: Mapping[str, tuple[StationReport, ...]] = attrs.field(factory=dict)  # of adopted stations, newest last

@@ -8,7 +8,7 @@ out of a queue ends no newer session, and a stop frees only the session it names
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -60,7 +60,7 @@ def presented(state: State, event: BadgePresented, now: Now) -> Result:
     verdict = _verdict(state, event.station_id, event.id_tag, now)
     if verdict is Verdict.ACCEPTED and _charges(state, event.id_tag, but=event.station_id):
         verdict = Verdict.CONCURRENT
-    if verdict is Verdict.ACCEPTED and _is_kept_out(state, event, now):
+    if verdict is Verdict.ACCEPTED and is_kept_out(state, event.station_id, event.id_tag, now):
         verdict = Verdict.BLOCKED
     reply = Reply(event.request, Authorised(verdict))
     if verdict is Verdict.ACCEPTED:
@@ -140,7 +140,7 @@ def _start_verdict(state: State, event: StartRequested, now: Now) -> Verdict:
         return verdict
     if not has_connector(state, event):
         return Verdict.INVALID
-    if _is_taken(state, event, now):
+    if is_taken(state, event.station_id, event.connector, event.id_tag, event.at, now):
         return Verdict.BLOCKED
     return Verdict.CONCURRENT if _charges(state, event.id_tag, but=(event.station_id, event.connector)) else verdict
 
@@ -158,20 +158,20 @@ def _charges(state: State, id_tag: str, but: str | Key) -> bool:
     )
 
 
-def _is_taken(state: State, event: StartRequested, now: Now) -> bool:
+def is_taken(state: State, station_id: str, connector: int, id_tag: str, at: datetime | None, now: Now) -> bool:
     """The connector is reserved for another badge. A start out of a queue was let in before anybody could know."""
-    if event.at is not None and now.utc - event.at > LIVE:
+    if at is not None and now.utc - at > LIVE:
         return False
-    return reserved_for_another(state, event.station_id, event.connector, event.id_tag, now) is not None
+    return reserved_for_another(state, station_id, connector, id_tag, now) is not None
 
 
-def _is_kept_out(state: State, event: BadgePresented, now: Now) -> bool:
+def is_kept_out(state: State, station_id: str, id_tag: str, now: Now) -> bool:
     """Every place there is reserved for somebody else; whoever charges there may still end it."""
     order = state.site.badge_rules.byte_order
-    here = [connector.session for key, connector in state.connectors.items() if key[0] == event.station_id]
-    if any(session is not None and may_stop(event.id_tag, session.id_tag, state.badges, order) for session in here):
+    here = [connector.session for key, connector in state.connectors.items() if key[0] == station_id]
+    if any(session is not None and may_stop(id_tag, session.id_tag, state.badges, order) for session in here):
         return False
-    return reserved_for_another(state, event.station_id, None, event.id_tag, now) is not None
+    return reserved_for_another(state, station_id, None, id_tag, now) is not None
 
 
 def _stop_verdict(state: State, event: StopRequested, now: Now) -> Verdict | None:

@@ -37,8 +37,8 @@ def test_reservations_and_reports_are_there_after_a_restart(tmp_path: Path) -> N
 
     async def scenario() -> None:
         async with opened(tmp_path) as store:
-            await store.commit([ReservationRecord(7, kept), ReservationRecord(8, over), *reports])
-            await store.commit([ReservationRecord(8, None)])
+            await store.commit([ReservationRecord("A", 7, kept), ReservationRecord("A", 8, over), *reports])
+            await store.commit([ReservationRecord("A", 8, None)])
         async with opened(tmp_path) as store:
             stored = await store.load()
             assert stored.reservations == (kept,)
@@ -50,7 +50,7 @@ def test_reservations_and_reports_are_there_after_a_restart(tmp_path: Path) -> N
 def test_a_reservation_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as store:
-            await store.commit([ReservationRecord(7, Reservation(7, "A", 1, "A1", NOON))])
+            await store.commit([ReservationRecord("A", 7, Reservation(7, "A", 1, "A1", NOON))])
         with sqlite3.connect(tmp_path / "llm.db") as connection:
             connection.execute("UPDATE reservations SET document = '{'")
         connection.close()

@@ -28,6 +28,7 @@ from llm_core import (
     RefusedStart,
     RemoveStation,
     Reply,
+    Reservation,
     Save,
     Session,
     SessionState,
@@ -273,12 +274,48 @@ def test_without_the_operator_a_start_is_accepted_and_its_message_kept_for_later
     assert state.connectors["A", 1].session is not None
 
 
-def test_a_start_that_the_offline_policy_refuses_is_none_of_the_operators_business() -> None:
-    state, effects = run(scene(there=False), start())
-    assert saved(effects, UplinkMessage) == []
-    assert saved(effects, Session) == []
+@pytest.mark.parametrize("policy", [OfflinePolicy.CACHED, OfflinePolicy.REFUSE])
+def test_a_start_that_the_offline_policy_refuses_has_happened_all_the_same_and_is_told_with_its_stop(
+    policy: OfflinePolicy,
+) -> None:
+    state, effects = run(scene(policy, there=False), start())
+    assert [message.kind for message in saved(effects, UplinkMessage)] == [UplinkKind.START]
+    assert saved(effects, Session)[-1].state is SessionState.INTERRUPTED
     assert only(effects, Reply) == [Reply(1, Started(1, Verdict.INVALID))]
-    assert state.next_transaction_id == 2
+    assert state.connectors["A", 1].session is None
+    _, effects = run(state, StopRequested("A", 1, 5_000, NOON, "Local", ANN))
+    (stop,) = saved(effects, UplinkMessage)
+    assert (stop.kind, stop.transaction_id, stop.meter_wh) == (UplinkKind.STOP, 1, 5_000)
+
+
+# Reservations
+
+
+def reserving(state: State, *, tag: str = BEA, for_group: bool = False) -> State:
+    kept = Reservation(7, "A", 1, tag, NOON + timedelta(hours=1), for_group=for_group)
+    return attrs.evolve(state, reservations={kept.key: kept})
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_place_that_is_kept_for_another_badge_opens_for_none_that_the_operator_accepts(there: bool) -> None:
+    state = reserving(scene(OfflinePolicy.LOCAL, there=there))
+    for event, answer in (
+        (BadgePresented("A", ANN, 1), Authorised(Verdict.BLOCKED)),
+        (start(), Started(1, Verdict.BLOCKED)),
+    ):
+        _, effects = run(state, event, *([says(Verdict.ACCEPTED)] if there else []))
+        assert only(effects, Reply) == [Reply(1, answer)]
+
+
+def test_a_reservation_opens_for_its_badge_and_is_used_up_and_one_for_a_group_is_the_stations_to_keep() -> None:
+    mine = reserving(scene(), tag=ANN)
+    after, effects = run(mine, start(), says(Verdict.ACCEPTED))
+    assert only(effects, Reply) == [Reply(1, Started(1, Verdict.ACCEPTED))]
+    assert after.reservations == {}
+    group = reserving(scene(), for_group=True)
+    after, effects = run(group, start(), says(Verdict.ACCEPTED))
+    assert only(effects, Reply) == [Reply(1, Started(1, Verdict.ACCEPTED))]
+    assert len(after.reservations) == 1
 
 
 def test_a_start_from_a_connector_that_cannot_be_is_refused() -> None:

@@ -5,6 +5,7 @@ The judge evaluates raw JSON by brute force: it walks every profile at every sec
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -141,17 +142,43 @@ def test_watts_count_on_all_phases_that_are_named_or_wired_and_round_down() -> N
 
 def test_a_profile_of_a_remote_start_waits_for_its_transaction_and_not_for_ever() -> None:
     shadow = Shadow()
-    shadow.expect(profile(((0, 9),), "TxProfile"), 1, NOON)
+    shadow.expect(profile(((0, 9),), "TxProfile"), 1, NOBODY, NOON)
     assert cap(shadow) == 9_000
     assert shadow.cap_ma(2, {}, NOON, 3) is None
     assert shadow.follow(running(20), NOON + timedelta(seconds=20))
     assert cap(shadow, 400, running(20)) == 9_000
     late = Shadow()
-    late.expect(profile(((0, 9),), "TxProfile"), None, NOON)
+    late.expect(profile(((0, 9),), "TxProfile"), 0, NOBODY, NOON)  # some name no connector by 0
+    assert cap(late) == 9_000
     assert late.follow({}, NOON + timedelta(minutes=5))
     assert cap(late) is None
     with pytest.raises(Unfit):
-        late.expect(profile(((0, 9),)), None, NOON)
+        late.expect(profile(((0, 9),)), None, NOBODY, NOON)
+
+
+def test_a_profile_of_a_remote_start_is_for_the_next_transaction_whatever_its_stamp() -> None:
+    """The car that charges already is another one, and the clock of a station may be an hour off."""
+    present = running(-50, number=7)
+    shadow = Shadow()
+    shadow.expect(profile(((0, 9),), "TxProfile"), None, present, NOON)
+    assert not shadow.follow(present, NOON + timedelta(seconds=1))
+    both = {**present, 2: Running(8, None, NOON - timedelta(hours=1))}
+    assert shadow.follow(both, NOON + timedelta(seconds=20))
+    assert (cap(shadow, 30, both), shadow.cap_ma(2, both, NOON, 3)) == (None, 9_000)
+
+
+def test_each_remote_start_has_its_own_profile_and_one_that_is_refused_takes_it_along() -> None:
+    shadow = Shadow()
+    first = shadow.expect(profile(((0, 9),), "TxProfile", number=1), 1, NOBODY, NOON)
+    second = shadow.expect(profile(((0, 7),), "TxProfile", number=2), 2, NOBODY, NOON)
+    assert (cap(shadow), shadow.cap_ma(2, {}, NOON, 3)) == (9_000, 7_000)
+    shadow.dismiss(second)
+    assert (cap(shadow), shadow.cap_ma(2, {}, NOON, 3)) == (9_000, None)
+    newer = shadow.expect(profile(((0, 8),), "TxProfile", number=3), 1, NOBODY, NOON)
+    shadow.dismiss(first)
+    assert cap(shadow) == 8_000
+    shadow.dismiss(newer)
+    assert not shadow
 
 
 @pytest.mark.parametrize(
@@ -205,6 +232,19 @@ def test_profiles_outlive_a_restart() -> None:
     shadow = held(profile(((0, 10),)), profile(((0, 14),), "ChargePointMaxProfile"))
     again = Shadow(shadow.stored())
     assert cap(again) == cap(shadow) == 10_000
+
+
+def test_profiles_of_a_transaction_outlive_a_restart_with_it_and_so_does_one_that_waits() -> None:
+    own = profile(((0, 10),), "TxProfile", transactionId=70)
+    shadow = held(own, present=running())
+    shadow.expect(profile(((0, 6),), "TxProfile", number=9), 2, running(), NOON)
+    again = Shadow(shadow.stored())
+    assert not again.follow(running(), NOON)
+    assert (cap(again, 5, running()), again.cap_ma(2, running(), NOON, 3)) == (10_000, 6_000)
+    begun = {**running(), 2: Running(8, None, NOON)}
+    assert again.follow(begun, NOON)
+    assert Shadow(again.stored()).cap_ma(2, begun, NOON, 3) == 6_000
+    assert Shadow(json.dumps([[1, profile(((0, 10),))]])) is not None, "as an earlier version wrote them"
 
 
 # Whatever comes, against a judge that only counts

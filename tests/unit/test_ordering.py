@@ -162,7 +162,7 @@ RESERVE: dict[str, object] = {"order": Order.RESERVE, "until": UNTIL, "id_tag": 
 
 
 def reserved(state: State, number: int, connector: int, tag: str = "A1:B2", until: datetime = UNTIL) -> State:
-    kept = {**state.reservations, number: Reservation(number, "A", connector, tag, until)}
+    kept = {**state.reservations, ("A", number): Reservation(number, "A", connector, tag, until)}
     return attrs.evolve(state, reservations=kept)
 
 
@@ -189,17 +189,19 @@ def test_what_a_station_accepted_to_reserve_is_kept_until_it_is_cancelled() -> N
     ended = OrderEnded("ann", "A", Order.RESERVE, done=True, outcome="Accepted", granted=granted)
     after = step(house(), ended, NOW)
     kept = Reservation(77, "A", 1, "A1:B2", UNTIL)
-    assert after.state.reservations == {77: kept}
-    assert Save(ReservationRecord(77, kept)) in after.effects
+    assert after.state.reservations == {("A", 77): kept}
+    assert Save(ReservationRecord("A", 77, kept)) in after.effects
     assert asked(after.state, keep_number=True, order=Order.CANCEL_RESERVATION) == OrderGranted(1, "A1:B2", number=77)
     over = OrderEnded(
         "ann", "A", Order.CANCEL_RESERVATION, done=True, outcome="Accepted", granted=OrderGranted(number=77)
     )
     assert step(after.state, over, NOW).state.reservations == {}
     refused = attrs.evolve(over, done=False, outcome="Rejected")
-    assert step(after.state, refused, NOW).state.reservations == {77: kept}
+    assert step(after.state, refused, NOW).state.reservations == {("A", 77): kept}
     nameless = attrs.evolve(ended, granted=OrderGranted(1))
     assert step(house(), nameless, NOW).state.reservations == {}
+    group = attrs.evolve(ended, granted=attrs.evolve(granted, for_group=True))
+    assert step(house(), group, NOW).state.reservations["A", 77].for_group
 
 
 def test_a_reservation_is_cancelled_by_number_or_place() -> None:
@@ -216,7 +218,7 @@ def test_a_reservation_whose_time_is_over_is_forgotten() -> None:
     assert asked(stale, **RESERVE) == OrderGranted(1, "A1:B2", until=UNTIL)
     after = step(stale, StationOrdered("ann", "A", Order.RESET, request=3), NOW)
     assert after.state.reservations == {}
-    assert Save(ReservationRecord(5, None)) in after.effects
+    assert Save(ReservationRecord("A", 5, None)) in after.effects
 
 
 def test_what_a_person_took_out_of_use_is_known_until_it_is_in_use_again() -> None:

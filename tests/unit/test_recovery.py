@@ -179,7 +179,7 @@ def test_reservations_and_what_stations_reported_outlive_a_restart() -> None:
         site=site, reservations=(reservation,), reports=tuple(told), commissions=(test,), local_lists=(held,)
     )
     state, _ = recover(stored, now(), factory=False)
-    assert state.reservations == {7: reservation}
+    assert state.reservations == {("A", 7): reservation}
     assert state.commissions == {"A": test}
     assert state.local_lists == {"A": held}
     assert state.reports == {"A": (told[0], told[2]), "B": (told[1],)}

@@ -39,7 +39,7 @@ def house(*reserved: int, connectors: int = 1, tag: str = "AA:11") -> State:
         site=Site(stations=(Station("A", connectors=connectors),), access=AccessRule.FREE),
         stations={"A": StationState(online=True, met=True)},
         connectors={("A", n): ConnectorState(Ledger(None)) for n in range(1, connectors + 1)},
-        reservations={n: Reservation(n, "A", n, tag, NOON + HOUR) for n in reserved},
+        reservations={("A", n): Reservation(n, "A", n, tag, NOON + HOUR) for n in reserved},
         badges={"50": Badge("50", type=BadgeType.SUPER)},
     )
 
@@ -88,8 +88,8 @@ def test_a_start_that_waited_in_a_queue_was_let_in_already() -> None:
 def test_the_badge_that_comes_uses_its_reservation_up() -> None:
     after = step(house(1), start("AA 11"), now())
     assert after.state.reservations == {}
-    assert Save(ReservationRecord(1, None)) in after.effects
-    other = attrs.evolve(house(1), reservations={1: Reservation(1, "B", 1, "AA11", NOON + HOUR)})
+    assert Save(ReservationRecord("A", 1, None)) in after.effects
+    other = attrs.evolve(house(1), reservations={("B", 1): Reservation(1, "B", 1, "AA11", NOON + HOUR)})
     assert len(step(other, start("AA11"), now()).state.reservations) == 1
 
 
@@ -103,3 +103,17 @@ def test_who_charges_there_or_may_stop_anybody_is_let_through(tag: str) -> None:
 
 def test_a_station_of_which_no_connector_is_known_counts_as_one() -> None:
     assert verdict(attrs.evolve(house(1), connectors={}), BadgePresented("A", "bb22")) is Verdict.BLOCKED
+
+
+def test_a_reservation_for_a_group_is_the_stations_to_keep() -> None:
+    """Who belongs to it only the CPO knows, and the station that was told."""
+    (kept,) = house(1).reservations.values()
+    state = attrs.evolve(house(1), reservations={kept.key: attrs.evolve(kept, for_group=True)})
+    assert verdict(state, start("bb22")) is Verdict.ACCEPTED
+
+
+def test_two_stations_may_number_their_reservations_alike() -> None:
+    (mine,) = house(1).reservations.values()
+    theirs = attrs.evolve(mine, station_id="B")
+    both = attrs.evolve(house(1), reservations={mine.key: mine, theirs.key: theirs})
+    assert list(step(both, start("AA11"), now()).state.reservations) == [("B", 1)]

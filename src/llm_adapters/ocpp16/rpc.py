@@ -153,7 +153,7 @@ class Session:
         self._inbox = _Inbox(self._bounds)
         self._line = _Line()
         self._out: _Outgoing | None = None
-        self._answered: dict[tuple[str, str], str] = {}
+        self._answered: dict[tuple[str, int], str] = {}
         self._ended: _End | None = None
         self._sending: dict[int, float] = {}  # since when each text waits to be taken
         self._sent = asyncio.Event()
@@ -237,7 +237,7 @@ class Session:
         message = frames.decode(frame, self._bounds.frame_bytes)
         match message:
             case Call():
-                await self._send(await self._answer(message))
+                await self._send(await self._answer(message, hash(frame)))
             case CallResult() | CallError():
                 self._settle(message)
             case Malformed(reason, unique_id, is_answer):
@@ -252,12 +252,13 @@ class Session:
             case _:
                 assert_never(message)
 
-    async def _answer(self, call: Call) -> str:
+    async def _answer(self, call: Call, frame_hash: int) -> str:
         """The answer to `call`; a call that is repeated gets the answer it had, and nothing acts twice.
 
-        Only results are remembered: a call that failed has not acted, and may work when it is tried again.
+        Repeated is what comes under its id once more word for word: some peers give one id to every call. Only results
+        are remembered: a call that failed has not acted, and may work when it is tried again.
         """
-        repeated = (call.unique_id, call.action)
+        repeated = (call.unique_id, frame_hash)
         if repeated in self._answered:
             return self._answered[repeated]
         try:

@@ -147,4 +147,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             document TEXT NOT NULL, password TEXT NOT NULL, sent_month TEXT NOT NULL
         )""",
     ),
+    (  # a CPO numbers the reservations of each station as it likes
+        "ALTER TABLE reservations RENAME TO reservations_by_number",
+        """CREATE TABLE reservations (
+            station_id TEXT NOT NULL, number INTEGER NOT NULL, document TEXT NOT NULL, PRIMARY KEY (station_id, number)
+        )""",
+        """INSERT OR REPLACE INTO reservations SELECT json_extract(document, '$.station_id'), number,
+            json_set(document, '$.for_group', json('false')) FROM reservations_by_number
+            WHERE json_valid(document) AND json_extract(document, '$.station_id') IS NOT NULL""",
+        "DROP TABLE reservations_by_number",
+    ),
 )

@@ -20,10 +20,12 @@ log = logging.getLogger(__name__)
 
 def save_reservation(connection: sqlite3.Connection, record: ReservationRecord) -> None:
     if record.reservation is None:
-        connection.execute("DELETE FROM reservations WHERE number = ?", (record.number,))
+        connection.execute(
+            "DELETE FROM reservations WHERE station_id = ? AND number = ?", (storable(record.station_id), record.number)
+        )
     else:
-        document = to_json(record.reservation)
-        connection.execute("INSERT OR REPLACE INTO reservations VALUES (?, ?)", (record.number, document))
+        row = (storable(record.station_id), record.number, to_json(record.reservation))
+        connection.execute("INSERT OR REPLACE INTO reservations VALUES (?, ?, ?)", row)
 
 
 def save_report(connection: sqlite3.Connection, report: StationReport) -> None:
@@ -36,7 +38,7 @@ def save_report(connection: sqlite3.Connection, report: StationReport) -> None:
 
 
 def reservations(connection: sqlite3.Connection) -> Iterator[Reservation]:
-    for (document,) in connection.execute("SELECT document FROM reservations ORDER BY number"):
+    for (document,) in connection.execute("SELECT document FROM reservations ORDER BY station_id, number"):
         try:
             yield from_json(str(document), Reservation)
         except UnreadableError as error:

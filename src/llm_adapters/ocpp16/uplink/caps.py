@@ -14,14 +14,15 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from llm_adapters.ocpp16.uplink.schedules import Running
-from llm_adapters.ocpp16.uplink.shadow import Shadow
-from llm_core import CapSource, Clock, ConnectorCapped, Inbox, State, StoreError, UplinkBook
+from llm_adapters.ocpp16.uplink.shadow import Awaited, Shadow
+from llm_core import CapSource, Clock, ConnectorCapped, Inbox, State, StoreError, Tick, UplinkBook
 
 Payload: TypeAlias = dict[str, Any]
 _log = logging.getLogger("llm.uplink")
 
 NOTE = "profiles"
 LOOK_EVERY_S = 1.0
+HURRY_EVERY_S = 0.3
 
 
 class Caps:
@@ -35,6 +36,8 @@ class Caps:
         self._shadow = Shadow()
         self._told: dict[int, int | None] = {}
         self._changed = asyncio.Event()
+        self._stale = False  # on the disk
+        self._hurried_s = -HURRY_EVERY_S
 
     def restore(self, stored: str) -> None:
         """The profiles of before the restart; what cannot be read is no limit."""
@@ -49,6 +52,8 @@ class Caps:
         while True:
             self._changed.clear()
             self.tell()
+            if self._stale:
+                await self._write()
             if not self._shadow:
                 await self._changed.wait()
                 continue
@@ -62,12 +67,25 @@ class Caps:
         """Tell control what each connector may have now, where that is news."""
         running, now = self._running(), self._clock.utc()
         if self._shadow.follow(running, now):
+            self._stale = True
             self._changed.set()
+        is_lower = False
         for connector in range(1, self._connectors + 1):
-            cap_ma = self._shadow.cap_ma(connector, running, now, self._phases)
-            if cap_ma != self._told.get(connector):
+            cap_ma, before_ma = self._shadow.cap_ma(connector, running, now, self._phases), self._told.get(connector)
+            if cap_ma != before_ma:
                 self._told[connector] = cap_ma
                 self._inbox.post(ConnectorCapped(self._station_id, connector, CapSource.CPO, cap_ma))
+                is_lower = is_lower or (cap_ma is not None and (before_ma is None or cap_ma < before_ma))
+        if is_lower:
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """A lower limit is computed at once, and not with the tick that comes within a second and a half; a CPO that
+        sends one after the other gets no more than a few of these."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._hurried_s >= HURRY_EVERY_S:
+            self._hurried_s = now_s
+            self._inbox.post(Tick())
 
     def look(self, before: State, after: State) -> None:
         """A transaction may have begun or ended."""
@@ -106,14 +124,27 @@ class Caps:
     async def _keep(self) -> None:
         self._changed.set()
         self.tell()
+        await self._write()
+
+    async def _write(self) -> None:
+        self._stale = False
         try:
             await self._book.note(self._station_id, NOTE, self._shadow.stored())
         except StoreError as error:
             _log.warning("%s: the CPO's profiles are not kept for the next start: %s", self._station_id, error)
 
-    def expect(self, profile: object, connector: int | None) -> None:
+    def expect(self, profile: object, connector: int | None) -> Awaited:
         """A remote start brings this one. Raises `Unfit`."""
-        self._shadow.expect(profile, connector, self._clock.utc())
+        awaited = self._shadow.expect(profile, connector, self._running(), self._clock.utc())
+        self._stale = True
+        self._changed.set()
+        self.tell()
+        return awaited
+
+    def dismiss(self, awaited: Awaited) -> None:
+        """The station refused that start."""
+        self._shadow.dismiss(awaited)
+        self._stale = True
         self._changed.set()
         self.tell()
 
@@ -140,7 +171,10 @@ class Caps:
 
     @property
     def _connectors(self) -> int:
-        return max([1, *(key[1] for key in self._inbox.state.connectors if key[0] == self._station_id)])
+        state = self._inbox.state
+        station = state.site.station(self._station_id)
+        configured = 1 if station is None else station.connectors
+        return max([configured, *(key[1] for key in state.connectors if key[0] == self._station_id)])
 
     @property
     def _phases(self) -> int:

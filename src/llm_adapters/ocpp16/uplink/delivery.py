@@ -7,9 +7,9 @@ Theory of operation
     noted, and people see it. An answer that is late is waited for, because only a lost link makes a start doubtful.
 
     A start is answered with the CPO's number of its transaction, which all that follows needs. A CALLERROR is tried
-    again: a few times where it is about the message itself, for a day where it is about the CPO. What is refused then
-    is set aside, with a start all that follows from it, so that one message does not stop the others.
-Source: OCPP 1.6 §3.7.1, §4.8, §4.10; decision record 10.
+    again: a few times where it is about the message itself, some more where a start is answered without a number, for a
+    day where it is about the CPO. What is refused then is set aside, with a start all that follows from it, so that one message does not stop the others.
+Source: OCPP 1.6 §3.7.1, §4.8, §4.10; decision record 8.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from llm_adapters.ocpp16.messages import whole_number
 from llm_adapters.ocpp16.rpc import CallRefused
-from llm_adapters.ocpp16.uplink.wording import ACTIONS, payload_of
+from llm_adapters.ocpp16.uplink.wording import ACTIONS, cpo_number, payload_of
 from llm_core import Clock, Queued, StoreError, UplinkKind, UplinkQueue
 
 Payload: TypeAlias = dict[str, Any]
@@ -45,6 +44,7 @@ OF_ITSELF = frozenset(
     }
 )
 TRIES_OF_ITSELF = 3
+TRIES_WITHOUT_NUMBER = 10  # each may count as one more start
 PATIENCE_S = 86_400.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 DISK_PAUSE_S = 5.0
@@ -153,12 +153,13 @@ class Delivery:
                 if taken is not None:
                     self._trouble = Trouble()
                     return taken
-                fault, of_itself = "the answer to a start without a transaction id", False
+                fault, most = "the answer to a start without a transaction id", TRIES_WITHOUT_NUMBER
             except CallRefused as refusal:
-                fault, of_itself = str(refusal), refusal.code in OF_ITSELF and not refusal.garbled
+                of_itself = refusal.code in OF_ITSELF and not refusal.garbled
+                fault, most = str(refusal), TRIES_OF_ITSELF if of_itself else None
                 if kind is UplinkKind.START and not refusal.garbled:
                     await self._queue.not_taken(queued.number)
-            if await self._is_for_good(queued, fault, of_itself):
+            if await self._is_for_good(queued, fault, most):
                 return None
 
     async def _taken(self, queued: Queued, answer: Payload) -> int | None:
@@ -166,7 +167,7 @@ class Delivery:
         message = queued.message
         match message.kind:
             case UplinkKind.START:
-                number = whole_number(answer.get("transactionId"))
+                number = cpo_number(answer.get("transactionId"))
                 if number is None:
                     return None
                 await self._queue.started(queued.number, number)
@@ -188,15 +189,15 @@ class Delivery:
             with contextlib.suppress(StoreError):  # they are sent again, and readings do no harm twice
                 await self._queue.delivered(confirmed)
 
-    async def _is_for_good(self, queued: Queued, fault: str, of_itself: bool) -> bool:
-        """Pause before the next try, or set the message aside."""
+    async def _is_for_good(self, queued: Queued, fault: str, most: int | None) -> bool:
+        """Pause before the next try, or set the message aside: after `most` tries, or a day."""
         now_s = asyncio.get_running_loop().time()
         if self._trouble.number != queued.number:
             self._trouble = Trouble(queued.number, 0, now_s)
         trouble = self._trouble
         trouble.times, trouble.last = trouble.times + 1, fault
         self._tell(fault)
-        if (of_itself and trouble.times >= TRIES_OF_ITSELF) or now_s - trouble.since_s >= PATIENCE_S:
+        if (most is not None and trouble.times >= most) or now_s - trouble.since_s >= PATIENCE_S:
             await self._refuse(queued, fault)
             return True
         pause_s = min(FIRST_PAUSE_S * 2 ** min(trouble.times - 1, 16), LONGEST_PAUSE_S)

@@ -12,18 +12,20 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from llm_adapters.ocpp16.frames import ErrorCode
-from llm_adapters.ocpp16.messages import text, whole_number
+from llm_adapters.ocpp16.messages import parse_stamp, text, whole_number
 from llm_adapters.ocpp16.rpc import Refuse
 from llm_adapters.ocpp16.uplink.keys import PASSWORD_KEY
 from llm_adapters.ocpp16.uplink.schedules import Unfit
-from llm_core import CallFailure, CallOutcome, Order, OrderEnded
+from llm_adapters.ocpp16.uplink.shadow import Awaited
+from llm_adapters.ocpp16.uplink.wording import cpo_number
+from llm_core import CallFailure, CallOutcome, Order, OrderEnded, OrderGranted
 
 Payload: TypeAlias = dict[str, Any]
 
 FORWARD_S = 5
 BY = "CPO"
 _ORDERS = {
-    "CancelReservation": None,
+    "CancelReservation": Order.CANCEL_RESERVATION,
     "ChangeAvailability": Order.AVAILABILITY,
     "ClearCache": Order.CLEAR_CACHE,
     "DataTransfer": None,
@@ -32,13 +34,14 @@ _ORDERS = {
     "GetLog": Order.LOG,
     "RemoteStartTransaction": Order.REMOTE_START,
     "RemoteStopTransaction": Order.REMOTE_STOP,
-    "ReserveNow": None,
+    "ReserveNow": Order.RESERVE,
     "Reset": Order.RESET,
     "SendLocalList": None,
     "SignedUpdateFirmware": Order.SIGNED_FIRMWARE,
     "UnlockConnector": Order.UNLOCK,
     "UpdateFirmware": Order.FIRMWARE,
 }
+_DONE = ("", "Accepted", "Scheduled", "Unlocked")
 _UNANSWERED = {"UnlockConnector": "UnlockFailed", "SendLocalList": "Failed", "ReserveNow": "Rejected"} | dict.fromkeys(
     (
         "CancelReservation",
@@ -71,7 +74,9 @@ class Upper(Protocol):
 
     def composite(self, payload: Payload) -> Payload: ...
 
-    def expect(self, profile: object, connector: int | None) -> None: ...
+    def expect(self, profile: object, connector: int | None) -> Awaited: ...
+
+    def dismiss(self, awaited: Awaited) -> None: ...
 
     async def own_transaction(self, cpo_transaction_id: int) -> int | None: ...
 
@@ -122,9 +127,10 @@ class Downward:
         outcome = await self._upper.forward(action, payload)
         order = _ORDERS.get(action)
         if order is not None:
-            done = outcome.failure is None and outcome.status not in ("Rejected", "UnlockFailed", "NotSupported")
+            done = outcome.failure is None and outcome.status in _DONE
             said = outcome.status or outcome.detail or "Accepted"
-            self._upper.post(OrderEnded(BY, self._upper.station_id, order, done, said))
+            granted, detail = _granted(payload), text(payload.get("type"))
+            self._upper.post(OrderEnded(BY, self._upper.station_id, order, done, said, granted, detail.lower()))
         return _answer(action, outcome)
 
     # Limits
@@ -140,13 +146,18 @@ class Downward:
 
     async def _remote_start(self, payload: Payload) -> Payload:
         profile, connector = payload.get("chargingProfile"), whole_number(payload.get("connectorId"))
-        if profile is not None:
-            self._upper.expect(profile, connector)
+        awaited = None if profile is None else self._upper.expect(profile, connector)
         told = {name: value for name, value in payload.items() if name != "chargingProfile"}
-        return await self._forwarded("RemoteStartTransaction", told)
+        answer: Payload = {}
+        try:
+            answer = await self._forwarded("RemoteStartTransaction", told)
+        finally:
+            if awaited is not None and answer.get("status") != "Accepted":
+                self._upper.dismiss(awaited)
+        return answer
 
     async def _remote_stop(self, payload: Payload) -> Payload:
-        asked = whole_number(payload.get("transactionId"))
+        asked = cpo_number(payload.get("transactionId"))
         number = None if asked is None else await self._upper.own_transaction(asked)
         if number is None:
             return {"status": "Rejected"}
@@ -188,6 +199,18 @@ class Downward:
         if message == "SignChargePointCertificate":
             return {"status": "NotImplemented"}
         return _answer(action, await self._upper.forward(action, payload))
+
+
+def _granted(payload: Payload) -> OrderGranted:
+    """What control has to know of an order: where, and of a reservation which, for whom, and until when."""
+    return OrderGranted(
+        whole_number(payload.get("connectorId")),
+        text(payload.get("idTag")) or None,
+        whole_number(payload.get("transactionId")),
+        whole_number(payload.get("reservationId")) or 0,
+        parse_stamp(payload.get("expiryDate")),
+        for_group=bool(payload.get("parentIdTag")),
+    )
 
 
 def _answer(action: str, outcome: CallOutcome) -> Payload:

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from llm_adapters.ocpp16.messages import parse_stamp, text, whole_number
+from llm_adapters.ocpp16.uplink.wording import cpo_number
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -153,7 +154,7 @@ def read_profile(value: object) -> Profile:
         every=every if kind is Kind.RECURRING else None,
         valid_from=_instant(value, "validFrom"),
         valid_to=_instant(value, "validTo"),
-        transaction_id=whole_number(value.get("transactionId")),
+        transaction_id=cpo_number(value.get("transactionId")),
         in_watts=unit == "W",
         starts=starts,
         duration_s=duration_s,

@@ -1,7 +1,8 @@
 """The profiles that a CPO has set at a station, which the station itself never sees: what they let its connectors have.
 
 They are kept and answered for as the station would do; what they allow ends as a cap of each connector. A profile that
-came with a remote start waits for its transaction, and counts for the connector until then.
+came with a remote start waits for its transaction, and counts for the connector until then. All of them outlive a
+restart, those of a transaction with it.
 """
 
 from __future__ import annotations
@@ -29,19 +30,22 @@ from llm_adapters.ocpp16.uplink.schedules import (
 
 Payload: TypeAlias = dict[str, Any]
 
-AWAITED = timedelta(minutes=5)  # so long a profile waits for the start that it came with…
-EARLY = timedelta(minutes=1)  # …whose stamp may be a little before, by the station's clock
+AWAITED = timedelta(minutes=5)  # so long a profile waits for the start that it came with
 MOST_INSTANTS = 500
 LONGEST_COMPOSITE_S = 7 * 86_400
 
 
 @attrs.frozen
 class Awaited:
-    """A profile on its way with a remote start; `connector` None: wherever the badge starts."""
+    """A profile on its way with a remote start; `connector` None: wherever the badge starts.
+
+    Its transaction is the first that gets a number above `after`: stations stamp a start by clocks of their own.
+    """
 
     profile: Profile
     connector: int | None
     until: datetime
+    after: int
 
 
 class Shadow:
@@ -49,17 +53,34 @@ class Shadow:
 
     def __init__(self, stored: str = "") -> None:
         self._profiles: dict[int, tuple[int, Profile]] = {}  # by id: connector, profile
-        self._awaited: Awaited | None = None
-        for connector, said in json.loads(stored) if stored else ():
-            profile = read_profile(said)
-            self._profiles[profile.number] = (connector, profile)
+        self._awaited: dict[int | None, Awaited] = {}  # by connector
+        for row in json.loads(stored) if stored else ():
+            self._restore(*row)
+
+    def _restore(
+        self,
+        connector: int | None,
+        said: Payload,
+        transaction_id: int | None = None,
+        until: str | None = None,
+        after: int = 0,
+    ) -> None:
+        profile = read_profile(said)
+        if until is not None:
+            self._awaited[connector] = Awaited(profile, connector, datetime.fromisoformat(until), after)
+        elif connector is not None:
+            self._profiles[profile.number] = (connector, attrs.evolve(profile, transaction_id=transaction_id))
 
     def __bool__(self) -> bool:
-        return bool(self._profiles) or self._awaited is not None
+        return bool(self._profiles or self._awaited)
 
     def stored(self) -> str:
         """What to give to the next start-up."""
-        return json.dumps([[connector, profile.said] for connector, profile in self._profiles.values()])
+        kept = [[connector, one.said, one.transaction_id] for connector, one in self._profiles.values()]
+        waiting = [
+            [one.connector, one.profile.said, None, one.until.isoformat(), one.after] for one in self._awaited.values()
+        ]
+        return json.dumps([*kept, *waiting])
 
     # What the CPO asks
 
@@ -104,38 +125,43 @@ class Shadow:
             del self._profiles[key]
         return "Accepted" if gone else "Unknown"
 
-    def expect(self, value: object, connector: int | None, now: datetime) -> None:
+    def expect(self, value: object, connector: int | None, running: Mapping[int, Running], now: datetime) -> Awaited:
         """A remote start brings this profile. Raises `Unfit`, also for one that is not of a transaction."""
         profile = read_profile(value)
         if profile.purpose is not Purpose.TRANSACTION:
             raise Unfit("a profile of a remote start that is not one of its transaction")
-        self._awaited = Awaited(profile, connector, now + AWAITED)
+        latest = max((present.number for present in running.values()), default=0)
+        awaited = self._awaited[connector or None] = Awaited(profile, connector or None, now + AWAITED, latest)
+        return awaited
+
+    def dismiss(self, awaited: Awaited) -> None:
+        """The station refused the start that this profile came with."""
+        if self._awaited.get(awaited.connector) is awaited:
+            del self._awaited[awaited.connector]
 
     # Transactions
 
     def follow(self, running: Mapping[int, Running], now: datetime) -> bool:
         """What ended takes its profiles along, what began gets the one that waited; whether anything changed."""
-        before = (self._profiles, self._awaited)
+        before = (self._profiles, dict(self._awaited))
         numbers = {present.number for present in running.values()}
         self._profiles = {
             key: (connector, profile)
             for key, (connector, profile) in self._profiles.items()
             if profile.purpose is not Purpose.TRANSACTION or profile.transaction_id in numbers
         }
-        awaited = self._awaited
-        if awaited is not None:
-            started = [
+        for awaited in list(self._awaited.values()):
+            begun = [
                 (connector, present)
                 for connector, present in running.items()
-                if awaited.connector in (None, connector)
-                and present.since > awaited.until - AWAITED - timedelta(minutes=1)
+                if awaited.connector in (None, connector) and present.number > awaited.after
             ]
-            if started:
-                connector, present = max(started, key=lambda one: one[1].since)
+            if begun:
+                connector, present = min(begun, key=lambda one: one[1].number)
                 profile = attrs.evolve(awaited.profile, transaction_id=present.number)
                 self._profiles[profile.number] = (connector, profile)
-            if started or now >= awaited.until:
-                self._awaited = None
+            if begun or now >= awaited.until:
+                del self._awaited[awaited.connector]
         return (self._profiles, self._awaited) != before
 
     # What they allow
@@ -163,9 +189,11 @@ class Shadow:
         ]
 
     def _waiting(self, connector: int, now: datetime) -> list[Profile]:
-        awaited = self._awaited
-        meant = awaited is not None and awaited.connector in (None, connector) and now < awaited.until
-        return [awaited.profile] if awaited is not None and meant else []
+        return [
+            awaited.profile
+            for awaited in self._awaited.values()
+            if awaited.connector in (None, connector) and now < awaited.until
+        ]
 
     def next_change(self, running: Mapping[int, Running], now: datetime) -> datetime | None:
         """The next instant at which a cap may be another one; None where they stay as they are."""
@@ -176,8 +204,9 @@ class Shadow:
             sinces = [present.since for where, present in running.items() if connector in (0, where)]
             for since in sinces or [now]:
                 yield from profile.changes(now, since)
-        if self._awaited is not None:
-            yield self._awaited.until
+        for awaited in self._awaited.values():
+            yield from awaited.profile.changes(now, now)
+            yield awaited.until
 
     def composite(
         self,

@@ -35,6 +35,7 @@ from llm_adapters.ocpp16.uplink.downward import FORWARD_S, Downward
 from llm_adapters.ocpp16.uplink.judging import VERDICT_S, Judging
 from llm_adapters.ocpp16.uplink.keys import VirtualKeys, merged
 from llm_adapters.ocpp16.uplink.metering import Relay
+from llm_adapters.ocpp16.uplink.shadow import Awaited
 from llm_adapters.ocpp16.uplink.standing import Standing
 from llm_adapters.ocpp16.uplink.upward import Sayings, boot_payload
 from llm_core import (
@@ -366,8 +367,11 @@ class StationUplink:
     async def clear_profile(self, payload: Payload) -> str:
         return await self.caps.clear(payload)
 
-    def expect(self, profile: object, connector: int | None) -> None:
-        self.caps.expect(profile, connector)
+    def expect(self, profile: object, connector: int | None) -> Awaited:
+        return self.caps.expect(profile, connector)
+
+    def dismiss(self, awaited: Awaited) -> None:
+        self.caps.dismiss(awaited)
 
     def composite(self, payload: Payload) -> Payload:
         return self.caps.composite(payload)

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from llm_adapters.ocpp16.messages import parse_stamp, stamp
+from llm_adapters.ocpp16.messages import parse_stamp, stamp, whole_number
 from llm_core import Queued, UplinkKind, UplinkMessage, Verdict
 
 Payload: TypeAlias = dict[str, Any]
@@ -73,3 +73,10 @@ def verdict_of(answer: Payload) -> tuple[Verdict | None, datetime | None]:
     except ValueError:
         return Verdict.INVALID, None
     return verdict, parse_stamp(info.get("expiryDate"))
+
+
+def cpo_number(value: object) -> int | None:
+    """The CPO's number of a transaction: any integer, however large, and one written as text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return whole_number(value)
