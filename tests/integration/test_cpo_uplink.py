@@ -213,6 +213,37 @@ def test_orders_are_forwarded_as_they_are_and_answered_as_the_station_answers(tm
     play(tmp_path, scene)
 
 
+def test_what_the_cpo_reserves_is_kept_here_too_and_opens_for_no_other_badge(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
+        point.statuses["ReserveNow"] = "Accepted"
+        assert (await cpo.point.call(call.ReserveNow(1, "2030-01-01T00:00:00+01:00", "04BEA", 7))).status == "Accepted"
+        await house.until(lambda state: ("ST1", 7) in state.reservations)
+        assert (await point.call(call.Authorize(ANN))).id_tag_info["status"] == "Blocked"
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        refused = await started(point, at=now)
+        assert refused.id_tag_info["status"] == "Blocked"
+        await point.call(call.StopTransaction(1_000, now, refused.transaction_id, "DeAuthorized"))
+        assert (await cpo.hears("StopTransaction"))["transaction_id"] == 900_001
+        assert (await cpo.point.call(call.CancelReservation(7))).status == "Accepted"
+        await house.until(lambda state: not state.reservations)
+        assert (await point.call(call.Authorize(ANN))).id_tag_info["status"] == "Accepted"
+        assert (await cpo.point.call(call.ReserveNow(1, "2030-01-01T00:00:00Z", ANN, 8))).status == "Accepted"
+        await house.until(lambda state: ("ST1", 8) in state.reservations)
+        assert (await started(point, wh=2_000, at=now)).id_tag_info["status"] == "Accepted"
+        await house.until(lambda state: not state.reservations)
+
+    play(tmp_path, scene)
+
+
+def test_what_the_cpo_takes_out_of_use_is_known_here_until_it_is_in_use_again(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, house: House, _point: RealStation) -> None:
+        for kind, known in (("Inoperative", {1}), ("Operative", set[int]())):
+            assert (await cpo.point.call(call.ChangeAvailability(1, kind))).status == "Scheduled"
+            await house.until(lambda state, now=known: state.stations["ST1"].inoperative == now)
+
+    play(tmp_path, scene)
+
+
 # The CPO is away
 
 

@@ -147,6 +147,10 @@ class RealStation(ChargePoint):
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.came = asyncio.Event()
         self.silent: set[str] = set()  # what it never answers
+        self.statuses = {
+            "ReserveNow": "Occupied",
+            "ChangeAvailability": "Scheduled",
+        }  # what it answers, if not Accepted
         self.keys = {"ChargingScheduleAllowedChargingRateUnit": "Current,Power", "LocalPreAuthorize": "false"}
 
     async def send(self, message: str) -> None:
@@ -203,22 +207,27 @@ class RealStation(ChargePoint):
     @on("RemoteStartTransaction")
     async def on_start(self, **payload: Any) -> call_result.RemoteStartTransaction:
         self.note("RemoteStartTransaction", payload)
-        return call_result.RemoteStartTransaction("Accepted")
+        return call_result.RemoteStartTransaction(self.statuses.get("RemoteStartTransaction", "Accepted"))
 
     @on("RemoteStopTransaction")
     async def on_stop(self, **payload: Any) -> call_result.RemoteStopTransaction:
         self.note("RemoteStopTransaction", payload)
-        return call_result.RemoteStopTransaction("Accepted")
+        return call_result.RemoteStopTransaction(self.statuses.get("RemoteStopTransaction", "Accepted"))
 
     @on("Reset")
     async def on_reset(self, **payload: Any) -> call_result.Reset:
         self.note("Reset", payload)
-        return call_result.Reset("Accepted")
+        return call_result.Reset(self.statuses.get("Reset", "Accepted"))
 
     @on("ReserveNow")
     async def on_reserve(self, **payload: Any) -> call_result.ReserveNow:
         self.note("ReserveNow", payload)
-        return call_result.ReserveNow("Occupied")
+        return call_result.ReserveNow(self.statuses["ReserveNow"])
+
+    @on("CancelReservation")
+    async def on_cancel(self, **payload: Any) -> call_result.CancelReservation:
+        self.note("CancelReservation", payload)
+        return call_result.CancelReservation("Accepted")
 
     @on("UpdateFirmware")
     async def on_firmware(self, **payload: Any) -> call_result.UpdateFirmware:
@@ -235,7 +244,7 @@ class RealStation(ChargePoint):
     @on("ChangeAvailability")
     async def on_availability(self, **payload: Any) -> call_result.ChangeAvailability:
         self.note("ChangeAvailability", payload)
-        return call_result.ChangeAvailability("Scheduled")
+        return call_result.ChangeAvailability(self.statuses["ChangeAvailability"])
 
     @on("UnlockConnector")
     async def on_unlock(self, **payload: Any) -> call_result.UnlockConnector:

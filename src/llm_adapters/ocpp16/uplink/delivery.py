@@ -7,8 +7,9 @@ Theory of operation
     noted, and people see it. An answer that is late is waited for, because only a lost link makes a start doubtful.
 
     A start is answered with the CPO's number of its transaction, which all that follows needs. A CALLERROR is tried
-    again: a few times where it is about the message itself, some more where a start is answered without a number, for a
-    day where it is about the CPO. What is refused then is set aside, with a start all that follows from it, so that one message does not stop the others.
+    again: a few times where it is about the message itself, some more where a start is answered without a number, for
+    a day where it is about the CPO. What is refused then is set aside, with a start all that follows from it, so that
+    one message does not stop the others.
 Source: OCPP 1.6 §3.7.1, §4.8, §4.10; decision record 8.
 """
 
@@ -142,6 +143,7 @@ class Delivery:
         if kind is not UplinkKind.START and cpo_number is None and queued.message.transaction_id != 0:
             await self._refuse(queued, "its start was refused")
             return None
+        most: int | None
         while True:
             if kind is UplinkKind.START:
                 await self._confirm()

@@ -8,7 +8,8 @@ Theory of operation
 
     On a new link the station boots, is accepted or waits as it is told, tells the state of all its connectors, and
     beats. Beside that its queue is delivered, one message at a time, so that whatever is live waits for one answer of
-    it at most. Badges are judged within 5 s, or not at all.
+    it at most. Badges are judged within 5 s, or not at all. A CPO that has yet to accept the station hears its boots
+    and what it triggers, and nothing else (OCPP 1.6 §4.2).
 
     The profiles of the CPO are evaluated here, whether there is a link or not, and end as caps of connectors.
 """
@@ -108,6 +109,7 @@ class StationUplink:
         self._said = asyncio.Event()
         self._beat = asyncio.Event()
         self._boot_wanted = asyncio.Event()
+        self._welcome = asyncio.Event()
         self._retry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -185,6 +187,7 @@ class StationUplink:
     async def _serve(self, link: Link) -> str:
         """One link from its boot to its end; returns why it ended, in words."""
         session = self._session = Session(link, self._handle, BOUNDS)
+        self._welcome.clear()
         why = ""
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -229,7 +232,9 @@ class StationUplink:
             if status == "Accepted":
                 self._interval_s = asked_s if asked_s > 0 else USUAL_INTERVAL_S
                 self._standing.enter(UplinkState.ACCEPTED)
+                self._welcome.set()
                 return
+            self._welcome.clear()
             if status == "Pending":
                 self._standing.enter(UplinkState.PENDING, "it has yet to accept this station")
             else:
@@ -239,12 +244,19 @@ class StationUplink:
             self._boot_wanted.clear()
 
     async def _deliver(self, session: Session) -> None:
-        await self._delivery.run(session.call)
+        async def send(
+            action: str, payload: Payload, *, deadline_s: float, unique_id: str | None = None
+        ) -> dict[str, Any]:
+            await self._welcome.wait()
+            return await session.call(action, payload, deadline_s=deadline_s, unique_id=unique_id)
+
+        await self._delivery.run(send)
 
     async def _say(self, session: Session) -> None:
         """What there is to say beside transactions: the latest of each connector, and notices."""
         while True:
             await self._said.wait()
+            await self._welcome.wait()
             self._said.clear()
             while (message := self._sayings.next()) is not None:
                 try:
@@ -260,6 +272,7 @@ class StationUplink:
             every_s = self._keys.number("HeartbeatInterval") or self._interval_s
             await _either(self._beat, max(SHORTEST_INTERVAL_S, every_s))
             self._beat.clear()
+            await self._welcome.wait()
             with contextlib.suppress(CallRefused):
                 await session.call("Heartbeat", {}, deadline_s=CALL_S)
 
@@ -410,8 +423,13 @@ class StationUplink:
         match message:
             case "BootNotification":
                 self._boot_wanted.set()
+            case "Heartbeat" if not self.accepted:
+                self._spawn(self._say_once("Heartbeat", {}))
             case "Heartbeat":
                 self._beat.set()
+            case "StatusNotification" if not self.accepted:
+                for status in self._sayings.statuses(self._inbox.state, connector):
+                    self._spawn(self._say_once("StatusNotification", status))
             case "StatusNotification":
                 self._sayings.again(self._inbox.state, connector)
                 self._said.set()
@@ -421,6 +439,12 @@ class StationUplink:
             case _:
                 return False
         return True
+
+    async def _say_once(self, action: str, payload: Payload) -> None:
+        """What a CPO that has yet to accept the station wants to hear all the same."""
+        if self._session is not None:
+            with contextlib.suppress(CallFailed):
+                await self._session.call(action, payload, deadline_s=CALL_S)
 
     def forget_verdicts(self) -> None:
         self._judging.forget()

@@ -51,6 +51,15 @@ class Sayings:
 
     def again(self, state: State, connector: int | None = None) -> None:
         """The state of a connector (None: of each) is to be told again, from our books where it was never heard."""
+        self._complete(state)
+        self._fresh |= self._statuses.keys() if connector is None else self._statuses.keys() & {connector}
+
+    def statuses(self, state: State, connector: int | None) -> list[Payload]:
+        """The state of a connector (None: of each) as it would be told now."""
+        self._complete(state)
+        return [said for number, said in sorted(self._statuses.items()) if connector in (None, number)]
+
+    def _complete(self, state: State) -> None:
         for key, known in state.connectors.items():
             if key[0] == self._station_id and known.status is not None and key[1] not in self._statuses:
                 self._statuses[key[1]] = {
@@ -59,7 +68,6 @@ class Sayings:
                     "status": known.status.value,
                     "timestamp": stamp(self._clock.utc()),
                 }
-        self._fresh |= self._statuses.keys() if connector is None else self._statuses.keys() & {connector}
 
     def next(self) -> tuple[str, Payload] | None:
         """The next message to send: a connector's latest state, or the oldest notice."""
