@@ -33,6 +33,8 @@ MOST_VARIANTS = 500
 RECHECK_S = 10
 OLD_MS = 10_000
 """Values that the control loop has not renewed for so long are called old."""
+MOST_ALARMS = 5
+"""As many as leave room for what follows on a phone; all of them stand under Support."""
 MOST_AIRY = 12
 """More rows than this are set closely, so that twenty stations fit one screen of 1280 × 800."""
 
@@ -82,6 +84,7 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
     part = cut(list(matching(rows, variant.listing.query)), variant.listing)
     adopted = [station for station in seen.stations if station.presence is not Presence.PENDING]
     names = variant.names
+    newest = sorted(seen.alarms, key=lambda alarm: alarm.since, reverse=True)
     age_ms = now_ms - state.ticked_ms if state.ticked_ms is not None else 0
     return {
         "seen": seen,
@@ -100,8 +103,9 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
                 variant.words.since(alarm.since, utc),
                 alarm_link(alarm, state.site),
             )
-            for alarm in seen.alarms
+            for alarm in newest[:MOST_ALARMS]
         ],
+        "alarms_left": len(newest[MOST_ALARMS:]),
         "nodes": [(variant.words.node_title(state.site, node.node), node) for node in node_bars(state)],
         "listing": variant.listing,
         "rows": part,
@@ -146,7 +150,7 @@ class Live:
             self._second, self._rendered = second, {}
         if variant not in self._rendered:
             values = facts(self.desk, variant)
-            html = render("live.html", variant.words, alarm_count=len(values["alarms"]), **values)
+            html = render("live.html", variant.words, alarm_count=len(self.desk.inbox.state.alarms), **values)
             lines = (f"data: {line.strip()}\n" for line in html.splitlines() if line.strip())
             self._rendered[variant] = ("".join(lines) + "\n").encode()
         return self._rendered[variant]
