@@ -1,21 +1,25 @@
 """Simulated hours of trouble: random sites with every fault on, judged by the plant.
 
     python benchmarks/soak.py --hours 100 --seeds 100 [--first-seed 0] [--processes 2]
-    python benchmarks/soak.py --hours 2000 --seeds 2000                                  the long one
+    python benchmarks/soak.py --hours 2000 --seeds 2000 --log soak.jsonl                 the long one
 
 Each seed is a site of 3 to 20 stations and gets its share of the hours. Prints every violation with its seed and
-instant (`--first-seed N --seeds 1 --hours H --shown 200` repeats one of them alone), and how fast time passed. Exit
-code 1 when there was a violation or a breaker tripped.
+instant and the command that repeats it alone, and how fast time passed. With `--log` each seed is a line of that file
+as soon as it has ended; seeds that the file has already are not played again, so a run that was broken off goes on
+where it was. Exit code 1 when there was a violation or a breaker tripped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 
 import attrs
 
@@ -28,13 +32,18 @@ class Soaked:
     """What became of one seed."""
 
     seed: int
+    hours: float
     stations: int
-    seconds: float
     cpu_s: float
     violations: dict[str, int]
-    findings: tuple[str, ...]
+    findings: list[str]
     trips: int
     energy_kwh: float
+    longest_above_s: float
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.violations and not self.trips
 
 
 def soak(seed: int, hours: float) -> Soaked:
@@ -43,16 +52,55 @@ def soak(seed: int, hours: float) -> Soaked:
     began = time.process_time()
     scenario = troubled(seed, hours)
     outcome = simulate(scenario)
+    figures = outcome.figures
     return Soaked(
         seed=seed,
+        hours=hours,
         stations=len(scenario.plant.stations),
-        seconds=scenario.seconds,
         cpu_s=time.process_time() - began,
-        violations={name: count for name, count in outcome.figures["violations"].items() if count},
-        findings=tuple(f"{finding.at:.0f} s {finding.invariant} {finding.text}" for finding in outcome.findings),
-        trips=outcome.figures["breaker_trips"],
-        energy_kwh=outcome.figures["energy_kwh"],
+        violations={name: count for name, count in figures["violations"].items() if count},
+        findings=[f"{finding.at:.0f} s {finding.invariant} {finding.text}" for finding in outcome.findings],
+        trips=figures["breaker_trips"],
+        energy_kwh=figures["energy_kwh"],
+        longest_above_s=max(second for phases in figures["longest_above_s"].values() for second in phases.values()),
     )
+
+
+def played(seeds: Iterable[int], hours: float, processes: int) -> Iterator[Soaked]:
+    """Each seed as it ends."""
+    with ProcessPoolExecutor(processes) as pool:
+        for done in as_completed([pool.submit(soak, seed, hours) for seed in seeds]):
+            yield done.result()
+
+
+def logged(path: Path, hours: float) -> dict[int, Soaked]:
+    """What the log of an earlier run holds of seeds that were played as long."""
+    if not path.exists():
+        return {}
+    lines = [Soaked(**json.loads(line)) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
+    return {line.seed: line for line in lines if line.hours == hours}
+
+
+def tell(result: Soaked, shown: int) -> None:
+    """One that was not clean, and how to see it again."""
+    print(f"seed {result.seed}: {result.stations} stations, {result.violations}, trips {result.trips}")
+    for finding in result.findings[:shown]:
+        print(f"    {finding}")
+    command = f"benchmarks/soak.py --first-seed {result.seed} --seeds 1 --hours {result.hours:g} --shown 200"
+    print(f"    again: uv run python {command}", flush=True)
+
+
+def told(results: Iterable[Soaked], shown: int, log: Path | None) -> list[Soaked]:
+    """The results, each written down and told as it comes."""
+    kept = []
+    for result in results:
+        kept.append(result)
+        if log is not None:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(attrs.asdict(result)) + "\n")
+        if not result.is_clean:
+            tell(result, shown)
+    return kept
 
 
 def main() -> int:
@@ -62,26 +110,23 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--shown", type=int, default=3, help="findings shown for each seed")
+    parser.add_argument("--log", type=Path, help="a file to which each seed is added as it ends")
     asked = parser.parse_args()
-    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     each_h = asked.hours / asked.seeds
+    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
+    before = {} if asked.log is None else {n: r for n, r in logged(asked.log, each_h).items() if n in seeds}
     began = time.perf_counter()
-    found: Counter[str] = Counter()
-    seconds = cpu_s = energy_kwh = 0.0
-    trips = 0
-    with ProcessPoolExecutor(asked.processes) as pool:
-        for result in pool.map(soak, seeds, [each_h] * len(seeds)):
-            seconds, cpu_s = seconds + result.seconds, cpu_s + result.cpu_s
-            energy_kwh, trips = energy_kwh + result.energy_kwh, trips + result.trips
-            found.update(result.violations)
-            if result.violations or result.trips:
-                print(f"seed {result.seed}: {result.stations} stations, {result.violations}, trips {result.trips}")
-                for finding in result.findings[: asked.shown]:
-                    print(f"    {finding}", flush=True)
+    now = told(played([n for n in seeds if n not in before], each_h, asked.processes), asked.shown, asked.log)
     wall_s = time.perf_counter() - began
-    print(f"{seconds / 3600:.1f} simulated hours over {asked.seeds} seeds, {energy_kwh:.0f} kWh, trips {trips}")
-    print(f"{wall_s:.0f} s on {asked.processes} processes; a second of a core is {seconds / cpu_s:.0f} simulated ones")
-    print(f"violations: {sum(found.values())} {dict(found) if found else ''}")
+    results = [*before.values(), *now]
+    found: Counter[str] = Counter()
+    for result in results:
+        found.update(result.violations)
+    trips, energy_kwh = sum(r.trips for r in results), sum(r.energy_kwh for r in results)
+    speed = sum(r.hours for r in now) * 3600 / max(sum(r.cpu_s for r in now), 1e-9)
+    print(f"{sum(r.hours for r in results):.1f} simulated hours over {len(results)} seeds, {energy_kwh:.0f} kWh")
+    print(f"{wall_s:.0f} s on {asked.processes} processes; a second of a core is {speed:.0f} simulated ones")
+    print(f"violations: {sum(found.values())} {dict(found) if found else ''}, trips {trips}")
     return 1 if found or trips else 0
 
 

@@ -7,8 +7,8 @@ import math
 
 import attrs
 
-from llm_app.controller import Controller
 from llm_app.tables import Table
+from llm_app.virtual_controller import VirtualController
 from llm_core import (
     SITE,
     AppliesTo,
@@ -59,18 +59,18 @@ def read_outside(table: Table, nodes: set[str], stations: set[str]) -> OutsideLi
     return OutsideLimit(at, until, attrs.evolve(limit, node=node, applies_to=AppliesTo(applies_to)))
 
 
-async def ask_from_outside(controller: Controller, asked: OutsideLimit) -> None:
+async def ask_from_outside(machine: VirtualController, asked: OutsideLimit) -> None:
     """Play one limit; never ends by itself."""
     await asyncio.sleep(asked.at)
     if asked.station is not None:
-        left_ma = asked.limit.on(controller.state.site.supply.site_phases).l1
-        controller.post(ConnectorCapped(asked.station, asked.connector, CapSource.CPO, left_ma))
+        left_ma = asked.limit.on(machine.controller.state.site.supply.site_phases).l1
+        machine.controller.post(ConnectorCapped(asked.station, asked.connector, CapSource.CPO, left_ma))
         await asyncio.sleep(min(asked.until - asked.at, 1e9))
-        controller.post(ConnectorCapped(asked.station, asked.connector, CapSource.CPO, None))
+        machine.controller.post(ConnectorCapped(asked.station, asked.connector, CapSource.CPO, None))
     else:
-        answer = await controller.ask(LimitPut("operator", asked.limit))
+        answer = await machine.ask(lambda: LimitPut("operator", asked.limit))
         if not isinstance(answer, Saved):
             raise RuntimeError(f"the limit of the scenario was refused: {answer}")
         await asyncio.sleep(min(asked.until - asked.at, 1e9))
-        await controller.ask(LimitWithdrawn("operator", answer.id))
+        await machine.ask(lambda: LimitWithdrawn("operator", answer.id))
     await asyncio.Event().wait()

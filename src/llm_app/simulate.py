@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from llm_adapters.ocpp16.stations import StationServer
 from llm_adapters.virtual import clockwork
 from llm_adapters.virtual.demo import demo_site
 from llm_adapters.virtual.expect import Verdict, Watch
@@ -31,7 +30,9 @@ from llm_app.clock import LoopClock
 from llm_app.controller import Controller
 from llm_app.outside import ask_from_outside
 from llm_app.scenario import DERATED, Scenario
+from llm_app.virtual_controller import VirtualController
 from llm_app.virtual_site import site_of
+from llm_app.virtual_store import VirtualStore
 from llm_core import (
     SITE,
     CapSource,
@@ -42,34 +43,15 @@ from llm_core import (
     LimitWithdrawn,
     MeterSampled,
     Mode,
-    Now,
     PerPhase,
-    Record,
     Saved,
-    Stored,
     ma_up,
-    recover,
 )
 
 FALLBACK_A = 16
 METER_PERIOD_S = 1.0
 STATION_TICK_S = 1.0
-
-
-class Memory:
-    """A store that takes everything and forgets it: what a simulation promises need not outlive it."""
-
-    async def load(self) -> Stored:
-        return Stored()
-
-    async def commit(self, records: Iterable[Record]) -> None:
-        del records
-
-    async def probe(self) -> None:
-        return None
-
-    async def close(self) -> None:
-        return None
+VOLTS = 230
 
 
 @attrs.frozen
@@ -137,40 +119,42 @@ class _Run:
         self._watch = Watch(scenario.expectations, self._judge)
         self._trace = Trace(self._plant, sample_s)
         self._clock = LoopClock(datetime.fromtimestamp(scenario.plant.epoch, UTC))
-        stored = Stored(site=site, badges=scenario.badges)
-        state, _ = recover(stored, Now(self._clock.monotonic_ms(), self._clock.utc()), factory=False)
-        self._controller = Controller(state, self._clock, Memory())
-        self._stations = StationServer(self._controller, self._clock)
-        self._controller.command_with(self._stations.perform)
+        self._machine = VirtualController(VirtualStore(site, scenario.badges), self._clock, self._tell_caps)
         self._links: dict[str, tuple[End, End]] = {}
-        self._attached: set[asyncio.Task[str]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
         self._opened = 0
-        self._limit_id = ""
+        self._limit_ids: dict[str, str] = {}
+        self._caps: dict[str, float] = {}
 
     async def played(self) -> Outcome:
-        parts = [self._controller.run(), Shell(self._plant, self._connect, tick_s=STATION_TICK_S).run()]
+        parts = [self._machine.run(), Shell(self._plant, self._connect, tick_s=STATION_TICK_S).run()]
         if self._scenario.site.supply.mode is Mode.DYNAMIC:
-            parts.append(_poll(self._plant.meter, self._controller, self._clock))
-        parts += (ask_from_outside(self._controller, asked) for asked in self._scenario.outside)
+            parts.append(_poll(self._plant.meter, self._machine, self._clock))
+        parts += (ask_from_outside(self._machine, asked) for asked in self._scenario.outside)
         tasks: list[asyncio.Task[None]] = [asyncio.create_task(part) for part in parts]
         done, _ = await asyncio.wait(tasks, timeout=self._scenario.seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()  # none of the parts may end by itself
-        for running in (*tasks, *self._attached):
+        for running in (*tasks, *self._asking):
             running.cancel()
-        await asyncio.gather(*tasks, *self._attached, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._asking, return_exceptions=True)
+        await self._machine.close()
         judge = self._judge
         findings, stays = tuple(judge.findings), judge.books.stays()
         return Outcome(self._scenario, judge.report(), findings, self._watch.verdicts(), self._trace, stays)
 
+    @property
+    def _controller(self) -> Controller:
+        return self._machine.controller
+
     async def _connect(self, station_id: str) -> End:
+        if not self._machine.runs:
+            raise ConnectionRefusedError("the controller is down")
         self._opened += 1
         weather, seed = self._scenario.weather, f"{self._scenario.seed}/{station_id}/{self._opened}"
         client, server = pair(weather, weather, seed)
         self._links[station_id] = (client, server)
-        task = asyncio.create_task(self._stations.attach(server, station_id, "127.0.0.1", f"/ocpp/{station_id}"))
-        self._attached.add(task)
-        task.add_done_callback(self._attached.discard)
+        self._machine.serve(server, station_id)
         return client
 
     def hang(self, station_id: str) -> None:
@@ -184,28 +168,66 @@ class _Run:
     def step_clock(self, seconds: float) -> None:
         self._clock.stepped += timedelta(seconds=seconds)
 
-    def limit_charging(self, amps: float | None) -> None:
-        self._judge.allow(amps)
-        task = asyncio.create_task(self._ask_limit(amps))
-        self._attached.add(task)
-        task.add_done_callback(self._attached.discard)
+    def restart_controller(self, after_s: float) -> None:
+        self._machine.die(after_s)
 
-    async def _ask_limit(self, amps: float | None) -> str:
+    def limit_charging(self, amps: float | None) -> None:
+        limit = None if amps is None else ExternalLimit(limit_ma=PerPhase.same(round(amps * 1000)), reason="now")
+        self._in_time(self._ask_limit("now", limit, amps))
+
+    def plan_limit(self, amps: float, from_t: float, to_t: float) -> None:
+        starts_at, ends_at = self._utc(from_t), self._utc(to_t)
+        watts = math.floor(amps * VOLTS * self._scenario.site.supply.phases)
+        limit = ExternalLimit(limit_w=watts, starts_at=starts_at, ends_at=ends_at, reason="planned")
+        self._in_time(self._ask_planned(limit, amps, from_t, to_t))
+
+    def _utc(self, t: float) -> datetime:
+        return datetime.fromtimestamp(self._scenario.plant.epoch + t, UTC)
+
+    def _in_time(self, asked: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(asked)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask_limit(self, who: str, limit: ExternalLimit | None, amps: float | None) -> None:
         """As an operator does over the API: one limit for charging at the site, put or taken back."""
-        if amps is None:
-            before, self._limit_id = self._limit_id, ""
-            await self._controller.ask(LimitWithdrawn("operator", before))
-            return before
-        limit = ExternalLimit(limit_ma=PerPhase.same(round(amps * 1000)), reason="simulated")
-        answer = await self._controller.ask(LimitPut("operator", limit))
-        self._limit_id = answer.id if isinstance(answer, Saved) else ""
-        return self._limit_id
+        before = self._limit_ids.pop(who, "")
+        if before:
+            self._judge.allow(None, who=who)
+            await self._machine.ask(lambda: LimitWithdrawn("operator", before))
+        if limit is not None:
+            answer = await self._machine.ask(lambda: LimitPut("operator", limit))
+            if isinstance(answer, Saved):
+                self._judge.allow(amps, who=who)
+                self._limit_ids[who] = answer.id
+
+    async def _ask_planned(self, limit: ExternalLimit, amps: float, from_t: float, to_t: float) -> None:
+        """As an operator does who says beforehand from when to when."""
+        answer = await self._machine.ask(lambda: LimitPut("operator", limit))
+        if not isinstance(answer, Saved):
+            return
+        await asyncio.sleep(max(0.0, from_t - self._plant.t))
+        self._judge.allow(amps, who=answer.id)
+        await asyncio.sleep(max(0.0, to_t - self._plant.t))
+        self._judge.allow(None, who=answer.id)
 
     def limit_station(self, station_id: str, amps: float | None) -> None:
         self._judge.allow(amps, station_id)
+        self._caps.pop(station_id, None)
+        if amps is not None:
+            self._caps[station_id] = amps
+        self._tell_cap(self._controller, station_id, amps)
+
+    def _tell_caps(self, controller: Controller) -> None:
+        """What the charge point operator has said outlives the controller: its profiles are kept beside it."""
+        for station_id, amps in self._caps.items():
+            self._judge.allow(amps, station_id)
+            self._tell_cap(controller, station_id, amps)
+
+    def _tell_cap(self, controller: Controller, station_id: str, amps: float | None) -> None:
         limit_ma = None if amps is None else math.floor(amps * 1000)
         for outlet in self._plant.stations[station_id].connectors:
-            self._controller.post(ConnectorCapped(station_id, outlet.number, CapSource.CPO, limit_ma))
+            controller.post(ConnectorCapped(station_id, outlet.number, CapSource.CPO, limit_ma))
 
 
 def _terms(scenario: Scenario) -> Terms:
@@ -215,14 +237,14 @@ def _terms(scenario: Scenario) -> Terms:
     return Terms(dynamic=supply.mode is Mode.DYNAMIC, fallback_a=(a, b, c), min_a=least_ma / 1000)
 
 
-async def _poll(meter: Meter, controller: Controller, clock: Clock) -> None:
+async def _poll(meter: Meter, machine: VirtualController, clock: Clock) -> None:
     """Ask the meter every second, as the poller of a real one does; one that is silent posts nothing."""
     while True:
         reading = meter.reading()
-        if reading is not None:
+        if reading is not None and machine.runs:
             amps = tuple(ma_up(Decimal(repr(a))) if a == a else None for a in reading.current_a)
             words = repr((reading.current_a, reading.energy_import_wh)).encode()
-            controller.post(
+            machine.controller.post(
                 MeterSampled(
                     SITE,
                     (amps[0], amps[1], amps[2]),

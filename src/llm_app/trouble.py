@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -30,7 +30,8 @@ ODD_CARS: tuple[tuple[CarModel, int], ...] = (
 _EPOCH = 1_772_524_800.0
 _ROTATIONS = (("L1", "L2", "L3"), ("L2", "L3", "L1"), ("L3", "L2", "L1"))
 # How often an hour, how long (s), and how much: where the fault has a figure.
-_HABITS: dict[FaultKind, tuple[float, tuple[float, float], tuple[float, float]]] = {
+Habits = Mapping[FaultKind, tuple[float, tuple[float, float], tuple[float, float]]]
+_HABITS: Habits = {
     FaultKind.METER_SILENT: (0.7, (3, 240), (0, 0)),
     FaultKind.METER_FROZEN: (0.5, (20, 400), (0, 0)),
     FaultKind.METER_NAN: (0.4, (2, 120), (0, 0)),
@@ -50,6 +51,11 @@ _HABITS: dict[FaultKind, tuple[float, tuple[float, float], tuple[float, float]]]
     FaultKind.OPERATOR_LIMIT: (0.5, (60, 900), (2, 40)),
     FaultKind.CPO_LIMIT: (0.8, (60, 900), (2, 30)),
 }
+_HABITS_OF_THE_CONTROLLER: Habits = {
+    FaultKind.CONTROLLER_RESTART: (0.7, (1, 1), (0.5, 240)),
+    FaultKind.PLANNED_LIMIT: (0.5, (120, 1200), (2, 40)),
+}
+_DOUBTED_S = 3000.0  # so long a clock that was set wrong ends and forgets no limit (an hour, with a margin)
 _LAWLESS = (FaultKind.LIMITS_IGNORED, FaultKind.REBOOT_FORGETTING)
 
 
@@ -83,8 +89,11 @@ def troubled(seed: int, hours: float) -> Scenario:
     mode = Mode.DYNAMIC if draw.random() < 0.7 else Mode.STATIC
     if mode is Mode.STATIC:  # the whole fuse is for charging: what a building takes beside it is for nobody to manage
         plant = attrs.evolve(plant, building=BuildingConfig(peak_a=(0.0, 0.0, 0.0), steps_per_hour=0.0))
-    faults = tuple(_faults(draw, hours * 3600, plant))
-    return Scenario(f"trouble {seed}", _site(draw, plant, mode), plant, hours * 3600, seed, faults)
+    faults = [*_faults(draw, _HABITS, hours * 3600, plant)]
+    site = _site(draw, plant, mode)
+    faults += _faults(random.Random(f"controller/{seed}"), _HABITS_OF_THE_CONTROLLER, hours * 3600, plant)
+    sure = tuple(fault for fault in faults if fault.kind is not FaultKind.PLANNED_LIMIT or _is_timely(fault, faults))
+    return Scenario(f"trouble {seed}", site, plant, hours * 3600, seed, sure)
 
 
 def _nodes(draw: random.Random, limit_a: float) -> Iterator[dict[str, object]]:
@@ -153,7 +162,14 @@ def _site(draw: random.Random, plant: PlantConfig, mode: Mode) -> Site:
     return attrs.evolve(plain, stations=odd)
 
 
-def _faults(draw: random.Random, seconds: float, plant: PlantConfig) -> Iterator[Fault]:
+def _is_timely(planned: Fault, faults: list[Fault]) -> bool:
+    """Whether a controller can know when the limit holds: its clock is right, or was set wrong lately and it knows."""
+    stepped = min((fault.at for fault in faults if fault.kind is FaultKind.CONTROLLER_CLOCK), default=math.inf)
+    forgot = (f for f in faults if f.kind is FaultKind.CONTROLLER_RESTART and stepped <= f.at <= planned.until)
+    return planned.until < stepped + _DOUBTED_S and not any(forgot)
+
+
+def _faults(draw: random.Random, habits: Habits, seconds: float, plant: PlantConfig) -> Iterator[Fault]:
     """Faults at random instants; most befall one station, sometimes half of them, or all at once.
 
     Nobody can keep the fuse whole when many stations together forget or ignore their limits: those faults befall one
@@ -161,7 +177,7 @@ def _faults(draw: random.Random, seconds: float, plant: PlantConfig) -> Iterator
     """
     stations = [station.station_id for station in plant.stations]
     bearable = [s.station_id for s in plant.stations if s.max_a * len(s.rotations) <= plant.fuse_a / 3]
-    for kind, (an_hour, lasts, much) in _HABITS.items():
+    for kind, (an_hour, lasts, much) in habits.items():
         t = draw.expovariate(an_hour / 3600)
         while t < seconds:
             until = t + draw.uniform(*lasts) if kind not in MOMENTARY or kind is FaultKind.STATION_CLOCK else math.inf

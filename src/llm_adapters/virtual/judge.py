@@ -115,14 +115,14 @@ class Judge:
         self._mute_at = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
-        self._allowed: dict[str, tuple[float, float]] = {}
+        self._allowed: dict[tuple[str, str], tuple[float, float]] = {}
         plant.observers.append(self.observe)
 
-    def allow(self, amps: float | None, station_id: str = "") -> None:
-        """From now on the operator leaves so much per phase for charging, or for each outlet of a station."""
-        self._allowed.pop(station_id, None)
+    def allow(self, amps: float | None, station_id: str = "", *, who: str = "") -> None:
+        """From now on this operator leaves so much per phase for charging, or for each outlet of a station."""
+        self._allowed.pop((station_id, who), None)
         if amps is not None:
-            self._allowed[station_id] = (amps, self.plant.t)
+            self._allowed[station_id, who] = (amps, self.plant.t)
 
     # -- watching ------------------------------------------------------------------------------------------------
 
@@ -286,7 +286,10 @@ class Judge:
 
     def _forbidden(self, raised: list[tuple[Station, Connector]], charging_a: float, t: float) -> None:
         """Raises above what an operator leaves."""
-        told = {who: amps for who, (amps, since) in self._allowed.items() if t - since >= self.terms.told_s}
+        told: dict[str, float] = {}
+        for (place, _), (amps, since) in self._allowed.items():
+            if t - since >= self.terms.told_s:
+                told[place] = min(amps, told.get(place, math.inf))
         if charging_a > told.get("", math.inf) + _EPS_A:
             self._found(t, "I1", "raise above the grid operator's limit", charging_a, told[""])
         for station, connector in raised:

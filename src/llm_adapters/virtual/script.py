@@ -41,7 +41,9 @@ class FaultKind(StrEnum):
     REBOOT_FORGETTING = "reboot without memory"  # the profiles are gone
     STATION_CLOCK = "station clock"  # by: s ahead from now on
     CONTROLLER_CLOCK = "controller clock"  # by: s that it jumps
+    CONTROLLER_RESTART = "controller restarts"  # by: s that it is away; it forgets what it has not stored
     OPERATOR_LIMIT = "operator limit"  # by: A per phase that the grid operator leaves for charging
+    PLANNED_LIMIT = "planned limit"  # the same, announced when the fault begins; holds for its last three quarters
     CPO_LIMIT = "cpo limit"  # by: A that the charge point operator leaves for each connector
 
 
@@ -58,17 +60,28 @@ _QUIRK = {
     FaultKind.LIMITS_IGNORED: "ignores_profiles",
 }
 _CLOCKS = (FaultKind.STATION_CLOCK, FaultKind.CONTROLLER_CLOCK)
-MOMENTARY = frozenset((FaultKind.REBOOT, FaultKind.REBOOT_FORGETTING, *_CLOCKS))
-_FROM_OUTSIDE = (FaultKind.OPERATOR_LIMIT, FaultKind.CPO_LIMIT)
+MOMENTARY = frozenset((FaultKind.REBOOT, FaultKind.REBOOT_FORGETTING, FaultKind.CONTROLLER_RESTART, *_CLOCKS))
+_FROM_OUTSIDE = (FaultKind.OPERATOR_LIMIT, FaultKind.PLANNED_LIMIT, FaultKind.CPO_LIMIT)
 MEASURED = frozenset(
-    (*_METER_FIGURE, FaultKind.RECONNECTS, FaultKind.ANSWERS_LATE, FaultKind.ANSWERS_LOST, *_CLOCKS, *_FROM_OUTSIDE)
+    (
+        *_METER_FIGURE,
+        *_CLOCKS,
+        *_FROM_OUTSIDE,
+        FaultKind.RECONNECTS,
+        FaultKind.ANSWERS_LATE,
+        FaultKind.ANSWERS_LOST,
+        FaultKind.CONTROLLER_RESTART,
+    )
 )
 OF_STATIONS = frozenset(FaultKind) - {
     *_METER_FLAG,
     *_METER_FIGURE,
     FaultKind.CONTROLLER_CLOCK,
+    FaultKind.CONTROLLER_RESTART,
     FaultKind.OPERATOR_LIMIT,
+    FaultKind.PLANNED_LIMIT,
 }
+_AHEAD = 0.25  # a planned limit is announced for so much of its time before it holds
 
 
 @attrs.frozen
@@ -103,8 +116,14 @@ class Surroundings(Protocol):
     def step_clock(self, seconds: float) -> None:
         """Let the controller's UTC clock jump."""
 
+    def restart_controller(self, after_s: float) -> None:
+        """The controller loses its power, and what it has not stored; it is back so much later."""
+
     def limit_charging(self, amps: float | None) -> None:
         """The grid operator leaves so much per phase for all stations together; None: whatever there is."""
+
+    def plan_limit(self, amps: float, from_t: float, to_t: float) -> None:
+        """The grid operator says now what it will leave from when to when (plant seconds)."""
 
     def limit_station(self, station_id: str, amps: float | None) -> None:
         """The charge point operator leaves so much for each connector of a station; None: whatever there is."""
@@ -150,8 +169,12 @@ class Script:
             self._meter.config = attrs.evolve(self._meter.config, **figures)
         elif kind is FaultKind.CONTROLLER_CLOCK:
             self._outside.step_clock(fault.by)
+        elif kind is FaultKind.CONTROLLER_RESTART:
+            self._outside.restart_controller(fault.by)
         elif kind is FaultKind.OPERATOR_LIMIT:
             self._outside.limit_charging(fault.by)
+        elif kind is FaultKind.PLANNED_LIMIT:
+            self._outside.plan_limit(fault.by, t + _AHEAD * (fault.until - t), fault.until)
         else:
             for name in fault.stations or self._stations:
                 self._befall(self._stations[name], fault, t)
