@@ -62,6 +62,7 @@ class Seen:
     worst_ma: PerPhase
     lo_ma: PerPhase
     hi_ma: PerPhase
+    let_go_ma: PerPhase  # of lo, what it may have stopped drawing since, at our command
 
 
 @attrs.frozen
@@ -81,16 +82,17 @@ def counted_phases(connector: ConnectorState, station: Station, *, online: bool)
 def survey(state: State, now_ms: int) -> tuple[Seen, ...]:
     """Every adopted connector that ever connected, in the order of its key; the out of service once they connect."""
     seen = []
+    measured = any(setup.includes_stations for setup in state.site.read_meters)
     for key in sorted(state.connectors):
         station = state.site.station(key[0])
         known = state.stations.get(key[0])
         if station is None or known is None or (station.out_of_service and not known.online):
             continue
-        seen.append(_seen(key, state.connectors[key], station, state, now_ms))
+        seen.append(_seen(key, state.connectors[key], station, state, now_ms, measured=measured))
     return tuple(seen)
 
 
-def _seen(key: Key, connector: ConnectorState, station: Station, state: State, now_ms: int) -> Seen:
+def _seen(key: Key, connector: ConnectorState, station: Station, state: State, now_ms: int, *, measured: bool) -> Seen:
     known = state.stations[key[0]]
     falls_back = decays(state, key[0])
     by_any_car_ma = max(connector.ledger.by_any_car_ma(now_ms, falls_back), station.start_alone_ma)
@@ -103,9 +105,12 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
     worst = entitled.larger(lo)  # what is taken off the meter as its draw counts as its own
     if known.online and connector.mean_ma is not None:
         worst = worst.larger(connector.mean_ma)
+    let_go = _let_go(connector, lo) if measured else ZERO
+    if let_go is not ZERO:
+        worst = worst.larger(let_go + on_phases(connector.ledger.limits_ma(now_ms, falls_back), phases))
     unclear = known.capabilities.in_watts and connector.phases is None
     spread = len(station.phase_rotation) if unclear else 1
-    return Seen(key, station, connector, known.online, held_ma, phases, spread, worst, lo, hi)
+    return Seen(key, station, connector, known.online, held_ma, phases, spread, worst, lo, hi, let_go)
 
 
 def decays(state: State, station_id: str) -> bool:
@@ -123,6 +128,18 @@ def _draw(connector: ConnectorState, entitled: PerPhase, *, online: bool, now_ms
         return last.current_ma, last.current_ma
     may_draw = entitled + connector.over_ma
     return connector.readings[0].current_ma.smaller(last.current_ma), last.current_ma.larger(may_draw)
+
+
+def _let_go(connector: ConnectorState, lo: PerPhase) -> PerPhase:
+    """What its last reading says that it draws beyond the least that it was told since.
+
+    Once it has followed, the meter shows so much less, and whatever takes the place unseen looks like no rise of the
+    building. So until the next reading is in, that place counts beside all that it may be given again.
+    """
+    if lo is ZERO or connector.readings[-1].at_ms >= connector.settled_from_ms:
+        return ZERO
+    gone = (lo - PerPhase.same(connector.least_told_ma)).larger(ZERO)
+    return gone if any(gone) else ZERO
 
 
 def _if_it_obeys(entry: Seen, now_ms: int) -> PerPhase:

@@ -16,7 +16,7 @@ from llm_core.budget import Room, Seen, aged, interval, rooms, sum_per_node, sur
 from llm_core.copies import changed
 from llm_core.cpo import overdue
 from llm_core.curtailment import caps_in_force, curtailed
-from llm_core.demand import wants
+from llm_core.demand import least_told, wants
 from llm_core.dispatch import Command, dispatch
 from llm_core.effects import (
     AskReading,
@@ -188,6 +188,7 @@ def _commanded(connector: ConnectorState, command: Command, spread: int, window:
         changed_ms=now_ms,
         raised_ms=now_ms if command.limit_ma > connector.offered_ma else connector.raised_ms,
         settled_from_ms=now_ms + books.FOLLOW_MS,
+        least_told_ma=min(least_told(connector), command.limit_ma),
         lowering_ms=lowering_ms if command.limit_ma < connector.offered_ma else None,
         paused_window=window if waits and command.limit_ma == 0 else connector.paused_window,
         cut_short=connector.cut_short or (command.limit_ma == 0 and _draws(connector)),

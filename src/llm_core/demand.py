@@ -132,6 +132,13 @@ def demand_of(
     )
 
 
+def least_told(connector: ConnectorState) -> int:
+    """The least that the connector was told since the last reading that showed the effect of a command."""
+    if connector.readings and connector.readings[-1].at_ms < connector.settled_from_ms:
+        return min(connector.least_told_ma, connector.offered_ma)
+    return connector.offered_ma
+
+
 def allowed_ma(connector: ConnectorState) -> int:
     """What others let the connector have: the smallest of its caps."""
     return min(connector.caps_ma.values(), default=MOST_MA)

@@ -31,7 +31,7 @@ from llm_core.external import NodeCap
 from llm_core.ledger import LIVE, Held, Ledger
 from llm_core.plan import Tree
 from llm_core.problem import Grant
-from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
+from llm_core.quantities import PHASES, PerPhase, Phase
 from llm_core.site import SITE, Mode, Station, on_phases
 from llm_core.state import ConnectorState, Key, State
 
@@ -337,11 +337,6 @@ class _Books:
         return sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in self._seen))
 
     @cached_property
-    def _measured(self) -> frozenset[str]:
-        """Nodes whose building load is what a meter shows beyond what the stations say they draw."""
-        return frozenset(setup.node for setup in self._state.site.read_meters if setup.includes_stations)
-
-    @cached_property
     def _parents(self) -> dict[str, str | None]:
         return {node.id: node.parent for node in self.tree}
 
@@ -367,17 +362,12 @@ class _Books:
         """The largest limit of this connector at which every worst case still fits; 0 where they do not fit now."""
         if not self.fits(entry, entry.phases):
             return 0
+        own = list(entry.worst_ma - entry.let_go_ma)
         return min(
             self._raise_ma[node][PHASES[i]] - self._worst[node][i] + own[i]
-            for node, own in self._own(entry)
+            for node in self._chain(entry)
             for i in _indices(entry)
         )
-
-    def _own(self, entry: Seen) -> Iterator[tuple[str, list[int]]]:
-        """At each node above it the part of the sum that a raise takes the place of."""
-        let_go = _let_go(entry)
-        for node in self._chain(entry):
-            yield node, list(entry.worst_ma - let_go if node in self._measured else entry.worst_ma)
 
     def fits(self, entry: Seen, phases: tuple[Phase, ...]) -> bool:
         """Whether all worst cases as they are counted fit at every node above this connector, on these phases."""
@@ -387,7 +377,8 @@ class _Books:
         )
 
     def enter(self, entry: Seen, limit_ma: int) -> None:
-        for node, own in self._own(entry):
+        own = list(entry.worst_ma - entry.let_go_ma)
+        for node in self._chain(entry):
             for i in _indices(entry):
                 self._worst[node][i] += max(limit_ma - own[i], 0)
 
@@ -441,15 +432,6 @@ def _alone(entry: Seen) -> PerPhase:
     """What a connector gives when left alone, and what is kept for it to give: a fixed fallback is always reserved."""
     alone_ma = max(entry.connector.ledger.left_alone_ma(), _reserved_alone_ma(entry.station))
     return on_phases(alone_ma, entry.station.phase_rotation)
-
-
-def _let_go(entry: Seen) -> PerPhase:
-    """What it was last read to draw beyond all that it may draw by now. The meter does not show it any more, so the
-    building may have taken its place unseen: until the next reading is in, a raise comes on top of it."""
-    connector = entry.connector
-    if not connector.readings or connector.readings[-1].at_ms >= connector.settled_from_ms:
-        return ZERO
-    return (entry.lo_ma - on_phases(entry.held_ma, PHASES)).larger(ZERO)
 
 
 def _unseen(state: State, seen: tuple[Seen, ...]) -> Iterator[tuple[str, PerPhase]]:

@@ -218,7 +218,7 @@ def _is_metered(state: State, node_id: str) -> bool:
 def _surely_drawn(state: State, key: Key, now_ms: int, *, raised: bool) -> dict[Phase, int]:
     """The least that a connector draws: its last reading, and no more than the one before while it follows a change.
 
-    Who is raised now may have let go of it already, as far as the limit of before made it.
+    Who is raised now may have let go of what goes beyond the least that it was told meanwhile.
     """
     connector = state.connectors[key]
     recent = state.stations[key[0]].online and connector.readings
@@ -227,9 +227,7 @@ def _surely_drawn(state: State, key: Key, now_ms: int, *, raised: bool) -> dict[
     last = connector.readings[-1]
     follows = last.at_ms < connector.settled_from_ms
     said = connector.readings if follows else (last,)
-    most_ma = max(last.current_ma)
-    if follows and raised:
-        most_ma = max(_of_this_car(state, key[0], connector, now_ms), _of_any_car(state, key[0], connector, now_ms))
+    most_ma = connector.least_told_ma if follows and raised else max(last.current_ma)
     return {phase: min(most_ma, *(reading.current_ma[phase] for reading in said)) for phase in PHASES}
 
 

@@ -169,6 +169,11 @@ class Ledger:
         over = decays and self.inherited.until_ms is not None and now_ms >= self.inherited.until_ms
         return max(most_ma, self.inherited.then_ma if over else self.inherited.limit_ma)
 
+    def limits_ma(self, now_ms: int, decays: bool) -> int:
+        """The largest limit that may lie there: what a car may be following down aside."""
+        of_this_car_ma = self.transaction.most_ma(now_ms, decays)
+        return max(of_this_car_ma, self._by_any_car_ma(now_ms, decays))
+
     def left_alone_ma(self) -> int:
         """What the connector gives once every lease has run out: its part of I6."""
         return self._left_alone_ma

@@ -12,7 +12,7 @@ from llm_core import ledger as books
 from llm_core.budget import decays
 from llm_core.commissioning import learned
 from llm_core.copies import changed
-from llm_core.demand import forgotten, observed
+from llm_core.demand import forgotten, least_told, observed
 from llm_core.dispatch import told
 from llm_core.effects import BootAnswer, Ceiling, Effect, Note, NotStored, Reply, Save
 from llm_core.events import (
@@ -273,7 +273,8 @@ def _in_status(connector: ConnectorState, event: StatusChanged, now: Now) -> Con
             return attrs.evolve(forgotten(connector), preparing_ms=None, available_ms=_left_ms(connector, event, now))
         case Status.CHARGING:
             settled_ms = max(connector.settled_from_ms, now_ms + books.FOLLOW_MS)
-            return attrs.evolve(connector, available_ms=None, settled_from_ms=settled_ms)
+            least_ma = least_told(connector)
+            return attrs.evolve(connector, available_ms=None, settled_from_ms=settled_ms, least_told_ma=least_ma)
         case Status.SUSPENDED_EV | Status.SUSPENDED_EVSE:
             return attrs.evolve(connector, available_ms=None)
         case Status.FINISHING:

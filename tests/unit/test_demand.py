@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_core import PHASES, ConnectorState, Demand, Ledger, PerPhase, Phase, Reading, Session, Station
-from llm_core.demand import demand_of, forgotten, is_finished, least_of, observed, wants
+from llm_core.demand import demand_of, forgotten, is_finished, least_of, least_told, observed, wants
 from unit.strategies import NOON
 
 L1, L2, L3 = PHASES
@@ -34,6 +34,18 @@ def drew(
         reading = Reading(START_MS + second * 1_000, PerPhase(*draw_ma), held_ma)
         connector = observed(connector, reading, wired)
     return connector
+
+
+# What it was told
+
+
+def test_the_least_that_was_told_counts_until_a_reading_shows_its_effect() -> None:
+    connector = attrs.evolve(drew(offered(9_000), (9_000, 0, 0), 0), least_told_ma=6_000)
+    assert least_told(connector) == 9_000
+    unsettled = attrs.evolve(connector, settled_from_ms=START_MS + 1)
+    assert least_told(unsettled) == 6_000
+    assert least_told(attrs.evolve(unsettled, offered_ma=0)) == 0
+    assert least_told(attrs.evolve(unsettled, readings=())) == 9_000
 
 
 # Phases in use

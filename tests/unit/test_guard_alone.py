@@ -113,11 +113,12 @@ def test_the_building_is_what_the_meter_shows_beyond_what_stations_surely_draw()
     assert violations(passed(off, raising("A", 7))) == {"I1"}
 
 
-def test_who_was_told_nothing_and_is_raised_may_have_let_go_of_what_it_last_said() -> None:
-    state = overlooked(with_meter(changed(DYNAMIC, "A", ledger=holding(0).ledger), SITE, 20, 20, 20))
-    assert most_given(reads(state, "A", 6), "A") == 20  # 14 A of building, 6 A at B
-    assert most_given(reads(state, "A", 6, settled_ms=NOW_MS + 1), "A") == 14  # 20 A of building
-    assert most_given(reads(state, "A", 6, settled_ms=NOW_MS + 1), "B") == 26  # nobody takes A's place but A
+def test_who_is_raised_may_have_let_go_of_what_goes_beyond_the_least_it_was_told() -> None:
+    said = changed(overlooked(with_meter(DYNAMIC, SITE, 20, 20, 20)), "A", least_told_ma=2_000)
+    assert most_given(reads(said, "A", 6), "A") == 20  # 14 A of building, 6 A at B
+    unsettled = reads(said, "A", 6, settled_ms=NOW_MS + 1)
+    assert most_given(unsettled, "A") == 16  # 18 A of building
+    assert most_given(unsettled, "B") == 20  # nobody takes A's place but A
 
 
 def test_a_meter_that_sees_the_others_only_shows_the_building_as_it_is() -> None:

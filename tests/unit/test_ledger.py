@@ -72,6 +72,12 @@ def test_a_lowering_frees_nothing_before_the_car_has_followed() -> None:
     assert FOLLOW_MS > CAR_FOLLOWS_MS
 
 
+def test_what_a_car_follows_down_is_no_limit_that_lies_there() -> None:
+    after = given_and_confirmed(Ledger(None), limit(1, 16_000), limit(2, 6_000), at_ms=0)
+    assert (after.held_ma(1, decays=True), after.limits_ma(1, decays=True)) == (16_000, 6_000)
+    assert given_and_confirmed(after, floor(3, 8_000)).limits_ma(1, decays=True) == 8_000
+
+
 def test_two_lowerings_in_a_row_are_each_followed_in_their_own_time() -> None:
     """32 A → 16 A acknowledged at 0 s, 16 A → 6 A at 4 s: 32 A are free at 6 s, 16 A at 10 s."""
     ledger = given_and_confirmed(Ledger(None), limit(1, 32_000))

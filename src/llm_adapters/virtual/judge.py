@@ -31,8 +31,8 @@ How each invariant is judged
         and no phase count at the station's discretion can make more of it than was decided.
     I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
     I5  Dynamic mode: while the meter has shown nothing true for `meter_lost_s` (`frozen_s` where it repeats itself), a
-        raise leaves the sum of entitled at the root within `fallback_a`. One that was silent and comes back frozen has
-        repeated itself since it came back.
+        raise leaves the sum of entitled at the root within `fallback_a`, on each phase that it can use. One that was
+        silent and comes back frozen has repeated itself since it came back.
     I6  At every change: were all links lost now, what remains once every lease has run out (phase by phase the larger
         of what the running transaction and a new one, on all wired phases, would get an hour from now) fits each
         node; in dynamic mode at the root `fallback_a`. Not judged until `adoption_s` after the last station appeared,
@@ -277,7 +277,7 @@ class Judge:
             elif worst[node][phase] + load > limit + _EPS_A:
                 self._found(t, "I2", f"raise at {node} {SITE_PHASES[phase]}", worst[node][phase] + load, limit)
         if raised:
-            self._blind_raise(entitled[self._root], t)
+            self._blind_raise(raised, entitled[self._root], t)
             self._forbidden(raised, max(entitled[self._root]), t)
         by_themselves = [(s, c) for s, c in raised if t - s.clock_stepped_at > _LONGEST_LEASE_S]
         if by_themselves and cause == "time":
@@ -324,11 +324,11 @@ class Judge:
             return NO_AMPS
         return self.terms.fallback_a or NO_AMPS
 
-    def _blind_raise(self, entitled: Amps3, t: float) -> None:
+    def _blind_raise(self, raised: list[tuple[Station, Connector]], entitled: Amps3, t: float) -> None:
         if not self.terms.dynamic or not self._is_blind:
             return
         fallback = self.terms.fallback_a or NO_AMPS
-        for phase in range(3):
+        for phase in sorted({phase for _, outlet in raised for phase in outlet.phases}):
             if entitled[phase] > fallback[phase] + _EPS_A:
                 self._found(t, "I5", f"raise without a meter, {SITE_PHASES[phase]}", entitled[phase], fallback[phase])
 
