@@ -32,6 +32,7 @@ PAGES = (
     "/clusters",
     "/clusters/new",
     "/clusters/c2",
+    "/clusters/c2/meter",
     "/strategy",
     "/limits",
     "/limits/1",

@@ -109,6 +109,8 @@ PAGES = {
     "/clusters": ADMINISTRATORS,
     "/clusters/new": ADMINISTRATORS,
     "/clusters/c2": ADMINISTRATORS,
+    "/clusters/c2/meter": ADMINISTRATORS,
+    "/clusters/c2/meter/live": ADMINISTRATORS,
     "/strategy": ADMINISTRATORS,
     "/limits": ADMINISTRATORS,
     "/limits/1": ADMINISTRATORS,
@@ -153,6 +155,7 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/stations/ST1/security": (ADMINISTRATORS, {"profile": "1", "key": "Correct-Horse-Battery"}),
     "/stations/ST1/test": (ADMINISTRATORS, {"connector": "1"}),
     "/stations/ST1/order": (ADMINISTRATORS, {"order": "reset"}),
+    "/clusters/c2/meter": (ADMINISTRATORS, METER),
     "/clusters/c2": (ADMINISTRATORS, {"name": "West", "parent": "default", "limit_a": "20"}),
     "/uplink": (ADMINISTRATORS, {"enabled": "", "url": "", "offline": "local", "ocpp_id_0": "NL-1"}),
     "/strategy": (ADMINISTRATORS, {"strategy": "priority", "rotation_min": "10"}),
@@ -167,7 +170,11 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
 }
 OPEN_TO_ALL = {"/login", "/set-password", "/logout", "/language"}
 LIVE = {"/live", "/bay/ST1/live"}
-TRIED = {"/stations/ST1/sums": ADOPTION, "/strategy/preview": {"strategy": "priority", "rotation_min": "10"}}
+TRIED = {
+    "/stations/ST1/sums": ADOPTION,
+    "/strategy/preview": {"strategy": "priority", "rotation_min": "10"},
+    "/settings/meter/test": {**METER, "measures": "direct"},
+}
 """Posted to be looked at: nothing is changed by them."""
 DOWNLOADS = {"/system/backup": {"password": PASSWORD}, "/support/bundle": {}}
 OF_USERS = {

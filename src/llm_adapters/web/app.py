@@ -20,6 +20,7 @@ from llm_adapters.web.auth import identify
 from llm_adapters.web.badge_import import badge_import_routes
 from llm_adapters.web.badges import badge_routes
 from llm_adapters.web.bay import bay_routes
+from llm_adapters.web.cluster_meter import cluster_meter_routes
 from llm_adapters.web.clusters import cluster_routes
 from llm_adapters.web.commissioning import commissioning_routes
 from llm_adapters.web.dashboard import dashboard_routes
@@ -88,6 +89,7 @@ def create_app(desk: Desk) -> Starlette:
             *settings_routes(desk),
             *setup_routes(desk),
             *cluster_routes(desk),
+            *cluster_meter_routes(desk),
             *strategy_routes(desk),
             *limit_routes(desk),
             *system_routes(desk),

@@ -15,6 +15,7 @@ from llm_adapters.web.bars import NodeBars, node_bars
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, shown_per_phase, submit
 from llm_adapters.web.pages import guarded, page, words_for
+from llm_adapters.web.sections import meter_at
 from llm_adapters.web.words import N_, Words
 from llm_core import (
     SITE,
@@ -44,6 +45,7 @@ class TreeNode:
     own_limit: str
     stations: tuple[Station, ...]
     bars: NodeBars | None
+    has_meter: bool
 
 
 def cluster_routes(desk: Desk) -> list[Route]:
@@ -76,6 +78,8 @@ def cluster_routes(desk: Desk) -> list[Route]:
             cluster.parent == cluster_id for cluster in site.clusters
         ):
             form.take((Fault("", N_("Stations or clusters hang under this one. Move them elsewhere first.")),))
+        if meter_at(site, cluster_id) is not None:
+            form.take((Fault("", N_("A meter measures this cluster. Take its meter away first.")),))
         left = tuple(cluster for cluster in site.clusters if cluster.id != cluster_id)
         if await submit(desk, form, SiteEdited(principal.name, PutClusters(left))):
             return RedirectResponse("/clusters?done=cluster_removed", 303)
@@ -114,12 +118,14 @@ def _tree(desk: Desk, words: Words) -> Iterator[TreeNode]:
             if cluster.parent == parent:
                 limit = shown_per_phase(words, cluster.limit_ma, phases) if cluster.limit_ma is not None else ""
                 stations = tuple(s for s in site.stations if s.cluster == cluster.id)
-                yield TreeNode(cluster.name, depth, f"/clusters/{cluster.id}", limit, stations, bars.get(cluster.id))
+                path, has_meter = f"/clusters/{cluster.id}", meter_at(site, cluster.id) is not None
+                yield TreeNode(cluster.name, depth, path, limit, stations, bars.get(cluster.id), has_meter)
                 yield from under(cluster.id, min(depth + 1, DEEPEST))
 
     direct = tuple(station for station in site.stations if station.cluster is None)
     limit = shown_per_phase(words, site.supply.limit_ma, phases)
-    yield TreeNode(words.node_title(site, SITE), 0, "", limit, direct, bars.get(SITE))
+    has_meter = meter_at(site, SITE) is not None
+    yield TreeNode(words.node_title(site, SITE), 0, "", limit, direct, bars.get(SITE), has_meter)
     yield from under(None, 1)
 
 

@@ -11,12 +11,15 @@ from starlette.routing import Route
 
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
+from llm_adapters.web.findings import FINDING_TEXTS
 from llm_adapters.web.forms import read_fields
 from llm_adapters.web.orders import connector_of
 from llm_adapters.web.pages import guarded, render, words_for
+from llm_adapters.web.told import told_plainly
 from llm_adapters.web.words import FINDING_KINDS, FINDINGS, TRIALS, StatusWord, Words, station_path
 from llm_core import (
     CommissionWish,
+    Finding,
     Order,
     OrderEnded,
     OrderGranted,
@@ -24,6 +27,7 @@ from llm_core import (
     Permission,
     Progress,
     StationOrdered,
+    Tried,
 )
 
 YES = "yes"
@@ -35,6 +39,7 @@ class TrialRow:
 
     title: str
     finding: StatusWord
+    meaning: str
     detail: str
 
 
@@ -73,6 +78,13 @@ async def _begun(desk: Desk, by: str, station_id: str, wish: CommissionWish) -> 
             return "not_stored"
 
 
+def _meaning(tried: Tried, words: Words) -> str:
+    """What a bad or unclear result means here; a good one says all in its title."""
+    if tried.finding in (Finding.YES, Finding.SKIPPED):
+        return ""
+    return words(FINDING_TEXTS[tried.trial].get(tried.finding, ""))
+
+
 def commission_look(desk: Desk, words: Words, station_id: str) -> dict[str, Any]:
     """The last test of a station, as its template shows it."""
     known = desk.inbox.state.commissions.get(station_id)
@@ -82,7 +94,8 @@ def commission_look(desk: Desk, words: Words, station_id: str) -> dict[str, Any]
         TrialRow(
             words(TRIALS[tried.trial]),
             StatusWord(words(FINDINGS[tried.finding]), FINDING_KINDS[tried.finding]),
-            tried.detail,
+            _meaning(tried, words),
+            told_plainly(tried.detail, words),
         )
         for tried in known.tried
     )
@@ -90,6 +103,6 @@ def commission_look(desk: Desk, words: Words, station_id: str) -> dict[str, Any]
         "testing": known.progress is Progress.RUNNING,
         "tested": words.stamp(known.at),
         "trying": words(TRIALS[known.trying]) if known.trying is not None else "",
-        "broken_off": known.why if known.progress is Progress.BROKEN_OFF else "",
+        "broken_off": told_plainly(known.why, words) if known.progress is Progress.BROKEN_OFF else "",
         "trials": rows,
     }

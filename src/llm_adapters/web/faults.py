@@ -109,11 +109,12 @@ def said(text: str, translate: Callable[[str], str]) -> str:
     return translate(text) if text else ""
 
 
-def _pattern(template: str) -> re.Pattern[str]:
+def pattern_of(template: str) -> re.Pattern[str]:
+    """What recognises a text that was made of this one, and its values."""
     parts = re.split(r"%\((\w+)\)s", template)
     return re.compile(
         "".join(re.escape(part) if i % 2 == 0 else f"(?P<{part}>.+?)" for i, part in enumerate(parts)), re.DOTALL
     )
 
 
-_PATTERNS = tuple((template, _pattern(template)) for template in (*OF_THE_CORE, *OF_FILES))
+_PATTERNS = tuple((template, pattern_of(template)) for template in (*OF_THE_CORE, *OF_FILES))

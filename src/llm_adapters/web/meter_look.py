@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from llm_adapters.web.desk import Desk
-from llm_adapters.web.sections import building_meter
+from llm_adapters.web.sections import meter_at
 from llm_adapters.web.words import METER_ALARMS, Words
 from llm_core import SITE, MeterPhase, MeterState, Phase
 
@@ -21,14 +21,18 @@ class MeterLook:
     age: str = ""
 
 
-def meter_look(desk: Desk, words: Words) -> MeterLook:
+def meter_look(desk: Desk, words: Words, node: str = SITE) -> MeterLook:
     state = desk.inbox.state
-    setup = building_meter(state.site)
+    setup = meter_at(state.site, node)
     if setup is None:
-        return MeterLook("off", words("There is no building meter yet."))
+        return MeterLook(
+            "off", words("There is no meter here yet.") if node != SITE else words("There is no building meter yet.")
+        )
     if not setup.is_read:
-        return MeterLook("off", words("There is no meter: the building is taken to draw its stated load all the time."))
-    known = state.meters.get(SITE, MeterState())
+        return MeterLook(
+            "off", words("There is no meter: the other consumers are taken to draw their stated load all the time.")
+        )
+    known = state.meters.get(node, MeterState())
     seen_ms = [known.phases[phase].seen_ms for phase in known.phases]
     newest_ms = max((ms for ms in seen_ms if ms is not None), default=None)
     if newest_ms is None:
@@ -38,7 +42,7 @@ def meter_look(desk: Desk, words: Words) -> MeterLook:
         )
         return MeterLook("waiting", text)
     alarm = next(
-        (alarm for alarm in state.alarms.values() if alarm.code in METER_ALARMS and alarm.subject == SITE), None
+        (alarm for alarm in state.alarms.values() if alarm.code in METER_ALARMS and alarm.subject == node), None
     )
     supply_phases = state.site.supply.site_phases
     backwards = [phase for phase in supply_phases if (_of(known, phase).current_ma or 0) < 0]

@@ -139,8 +139,12 @@ def is_unset(site: Site) -> bool:
 # Meter
 
 
+def meter_at(site: Site, node: str) -> MeterSetup | None:
+    return next((meter for meter in site.meters if meter.node == node), None)
+
+
 def building_meter(site: Site) -> MeterSetup | None:
-    return next((meter for meter in site.meters if meter.node == SITE), None)
+    return meter_at(site, SITE)
 
 
 def meter_fields(meter: MeterSetup | None, words: Words, phases: tuple[Phase, ...]) -> dict[str, str]:
@@ -166,23 +170,30 @@ def meter_fields(meter: MeterSetup | None, words: Words, phases: tuple[Phase, ..
     }
 
 
-def read_meters(form: Form, site: Site) -> PutMeters:
-    """The building's meter as typed; without a model there is none. The clusters' meters stay as they are."""
-    others = tuple(meter for meter in site.meters if meter.node != SITE)
+def read_meters(form: Form, site: Site, node: str = SITE) -> PutMeters:
+    """The meter of a node as typed; without a model there is none. The other nodes' meters stay as they are."""
+    others = tuple(meter for meter in site.meters if meter.node != node)
+    meter = read_meter(form, site, node)
+    if meter is None:
+        return PutMeters(others)
+    return PutMeters((meter, *others) if node == SITE else (*others, meter))
+
+
+def read_meter(form: Form, site: Site, node: str = SITE) -> MeterSetup | None:
     model = form.text("model")
     if not model:
-        return PutMeters(others)
-    before = building_meter(site) or MeterSetup(SITE, "")
+        return None
+    before = meter_at(site, node) or MeterSetup(node, "")
     if model in (MANUAL, STATIONS):
         load = form.fields.get("load_a", "").strip()
         load_ma = form.amps_per_phase("load_a", site.supply.site_phases) if load else PerPhase()
-        return PutMeters((MeterSetup(SITE, model, load_ma=load_ma), *others))
+        return MeterSetup(node, model, load_ma=load_ma)
     meter = attrs.evolve(_addressed(form, before), model=model, load_ma=PerPhase())
     if "measures" in form.fields:
         includes = form.fields.get("includes", INCLUDED if before.includes_stations else OTHERS) != OTHERS
         inverted = form.fields.get("invert") == YES
         meter = attrs.evolve(meter, ct=_transformer(form, before.ct), invert=inverted, includes_stations=includes)
-    return PutMeters((meter, *others))
+    return meter
 
 
 def _addressed(form: Form, before: MeterSetup) -> MeterSetup:

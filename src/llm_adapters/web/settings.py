@@ -12,6 +12,7 @@ from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
 from llm_adapters.web.meter_look import meter_look
+from llm_adapters.web.meter_trial import MeterTrial, try_meter
 from llm_adapters.web.pages import guarded, page, render, words_for
 from llm_adapters.web.sections import (
     building_meter,
@@ -28,7 +29,9 @@ WRONG_PASSWORD = N_("Your password is wrong.")
 
 
 def settings_routes(desk: Desk) -> list[Route]:
-    def show(request: Request, principal: Principal, typed: dict[str, Form]) -> Response:
+    def show(
+        request: Request, principal: Principal, typed: dict[str, Form], trial: MeterTrial | None = None
+    ) -> Response:
         """All sections as stored, the ones in `typed` as typed and with their faults."""
         words = words_for(request, desk)
         return page(
@@ -36,9 +39,10 @@ def settings_routes(desk: Desk) -> list[Route]:
             desk,
             "settings.html",
             principal,
-            status_code=422 if typed else 200,
+            status_code=422 if any(form.faults for form in typed.values()) else 200,
             forms=_forms(words, desk.inbox.state.site) | typed,
             meter=meter_look(desk, words),
+            trial=trial,
             **options(words, desk),
         )
 
@@ -48,6 +52,11 @@ def settings_routes(desk: Desk) -> list[Route]:
     async def live(request: Request, _: Principal) -> Response:
         words = words_for(request, desk)
         return HTMLResponse(render("meter_look.html", words, meter=meter_look(desk, words)))
+
+    async def test(request: Request, principal: Principal) -> Response:
+        """Read the meter that is typed at the moment; nothing is saved."""
+        form = Form(words_for(request, desk), await read_fields(request))
+        return show(request, principal, {"meter": form}, await try_meter(desk, form))
 
     def section(name: str, read: Callable[[Form, Site], SiteEdit], *, is_critical: bool = False) -> Route:
         """The route that saves one section; a critical one asks for the user's password again."""
@@ -66,6 +75,7 @@ def settings_routes(desk: Desk) -> list[Route]:
     return [
         guarded(desk, "/settings", Permission.ADMINISTER, index),
         guarded(desk, "/settings/meter/live", Permission.ADMINISTER, live),
+        guarded(desk, "/settings/meter/test", Permission.ADMINISTER, test, ["POST"]),
         section("supply", read_supply, is_critical=True),
         section("meter", read_meters),
     ]

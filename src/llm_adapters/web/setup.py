@@ -21,6 +21,7 @@ from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
 from llm_adapters.web.meter_look import meter_look
+from llm_adapters.web.meter_trial import MeterTrial, try_meter
 from llm_adapters.web.pages import guarded, page, words_for
 from llm_adapters.web.progress import progress
 from llm_adapters.web.qr import qr_code
@@ -81,6 +82,8 @@ def setup_routes(desk: Desk) -> list[Route]:
         if request.method == "GET" or found.read is None:
             return _show(request, desk, principal, found, Form(words, _stored(found, desk, words)))
         form = Form(words, await read_fields(request))
+        if found.name == "meter" and form.fields.get("go") == "try":
+            return _show(request, desk, principal, found, form, await try_meter(desk, form))
         edit = found.read(form, site)
         if found.name == "supply" and not is_unset(site):
             await ask_for_password(desk, form, principal)
@@ -102,13 +105,15 @@ def setup_routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _show(request: Request, desk: Desk, principal: Principal, step: Step, form: Form) -> Response:
+def _show(
+    request: Request, desk: Desk, principal: Principal, step: Step, form: Form, trial: MeterTrial | None = None
+) -> Response:
     words = form.words
     steps = _steps(desk)
     at = steps.index(step) if step in steps else 0
     values: dict[str, Any] = options(words, desk)
     if step.name == "meter":
-        values["meter"] = meter_look(desk, words)
+        values |= {"meter": meter_look(desk, words), "trial": trial}
     if step.name == "stations":
         values |= station_lists(desk, words) | {"code": qr_code(desk.station_url)}
     if step.name in ("access", "done"):

@@ -11,6 +11,7 @@ from llm_adapters.web.api.operation import Operation
 from llm_adapters.web.api.orders import order_refusal
 from llm_adapters.web.api.problems import NOT_STORED, Refusal
 from llm_adapters.web.api.views import stamp
+from llm_adapters.web.findings import FINDING_TEXTS
 from llm_core import (
     Commission,
     CommissionWish,
@@ -22,66 +23,10 @@ from llm_core import (
     Permission,
     State,
     StationOrdered,
-    Trial,
     Tried,
     lesson,
 )
 
-TEXTS: dict[Trial, dict[Finding, str]] = {
-    Trial.CONFIGURATION: {
-        Finding.YES: "It tells what it can do.",
-        Finding.NO: "It tells none of its settings; what it can do was tried instead.",
-    },
-    Trial.AMPS: {
-        Finding.YES: "It takes limits in amps.",
-        Finding.NO: "It refuses limits in amps.",
-    },
-    Trial.WATTS: {
-        Finding.YES: "It takes limits in watts.",
-        Finding.NO: "It refuses limits in watts.",
-    },
-    Trial.DECIMALS: {
-        Finding.YES: "It takes tenths of an amp.",
-        Finding.NO: "It takes whole amps only: up to one amp of each share stays unused.",
-        Finding.UNCLEAR: "It takes tenths of an amp, and tells another value back.",
-    },
-    Trial.SECOND_PERIOD: {
-        Finding.YES: "It takes a limit that lowers itself when we are not heard any more.",
-        Finding.NO: "It takes no limit that lowers itself: its last limit stays reserved when it is lost.",
-    },
-    Trial.STACKING: {
-        Finding.YES: "It keeps a permanent limit beneath the live one.",
-        Finding.NO: "It keeps one limit for a connector: the permanent one is written as the end of each live one.",
-    },
-    Trial.COMPOSITE: {
-        Finding.YES: "It tells which limit it follows, and tells it right.",
-        Finding.NO: "It tells another limit than it was given.",
-        Finding.UNCLEAR: "It does not tell which limit it follows; the metered current will show it.",
-    },
-    Trial.CLEARING: {
-        Finding.YES: "It lets a limit go when it is asked to.",
-        Finding.NO: "It does not let a limit go when it is asked to.",
-    },
-    Trial.OBEYS: {
-        Finding.YES: "The car keeps to a lower limit.",
-        Finding.NO: "The car did not keep to a lower limit: the station counts with what is drawn.",
-        Finding.UNCLEAR: "The car draws too little to tell whether it would keep to a limit.",
-    },
-    Trial.PHASES: {
-        Finding.YES: "The car draws on these phases.",
-        Finding.UNCLEAR: "The car draws nothing, so its phases are not known.",
-    },
-    Trial.FALLS_BACK: {
-        Finding.YES: "It lowered the car by itself while its link was cut.",
-        Finding.NO: "It did not lower the car by itself while its link was cut: its last limit stays reserved.",
-        Finding.UNCLEAR: "The car drew too little, or no reading came, to tell whether it falls back.",
-    },
-    Trial.KEEPS_PROFILES: {
-        Finding.YES: "Its limits outlive a restart.",
-        Finding.NO: "It forgets its limits when it restarts: it counts with its maximum until they are written again.",
-        Finding.UNCLEAR: "Whether its limits outlive a restart could not be seen.",
-    },
-}
 SKIPPED = "Not tried."
 UNCLEAR = "No clear answer."
 _BODY: Record[CommissionWish] = Record(
@@ -94,7 +39,7 @@ _BODY: Record[CommissionWish] = Record(
 def finding_text(tried: Tried) -> str:
     """What came of a trial, for an installer."""
     usual = SKIPPED if tried.finding is Finding.SKIPPED else UNCLEAR
-    return TEXTS[tried.trial].get(tried.finding, usual)
+    return FINDING_TEXTS[tried.trial].get(tried.finding, usual)
 
 
 def commission_json(station_id: str, state: State) -> Json:

@@ -72,7 +72,10 @@ for (const form of document.querySelectorAll("form[data-keep]")) {
     const changed = fields().filter((field) => valueOf(field) !== initial.get(idOf(field)));
     sessionStorage.setItem(key, JSON.stringify(Object.fromEntries(changed.map((field) => [idOf(field), valueOf(field)]))));
   });
-  form.addEventListener("submit", () => sessionStorage.removeItem(key));
+  form.addEventListener("submit", (event) => {
+    const tries = event.submitter?.hasAttribute("formaction") || event.submitter?.value === "try";
+    if (!tries) sessionStorage.removeItem(key); // what is only tried is not saved yet
+  });
 }
 
 // A new controller guesses the time zone of the phone in front of it.
