@@ -114,10 +114,18 @@ def _firm(
     if _must_wait(ledger, now_ms, lowers=lowers):
         return None, None
     if grant is not None and lowers:
-        return books.command(state, entry, grant.limit_ma, lowers=True), None
+        return books.command(state, entry, _lowered(entry, grant, books, now_ms), lowers=True), None
     if ledger.in_flight is not None:
         return None, None  # only a decrease overtakes
     return _house_keeping(state, entry, books, now_ms), grant
+
+
+def _lowered(entry: Seen, grant: Grant, books: _Books, now_ms: int) -> int:
+    """The limit that lowers what was told last; above what the connector surely has it may be a raise, and must fit."""
+    assured_ma = _assured(entry, now_ms)
+    if grant.limit_ma <= assured_ma or (books.may_raise and grant.limit_ma <= books.room_for(entry)):
+        return grant.limit_ma
+    return _at_least(books.in_steps(entry, assured_ma), books.least(entry))
 
 
 def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
@@ -132,26 +140,37 @@ def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
 
 
 def _assured(entry: Seen, now_ms: int) -> int:
-    """What the connector surely has: the least of all that may lie in the place that counts for its car now.
+    """What the connector surely has: the least of all that may lie in the place that counts for its car now, and of
+    what lies below it where that place may be empty.
 
-    Watts that were spread over more phases than they are now gave each phase a part only. After a restart, of ours or
-    of the station, nothing that lies there is known: what its car is seen to draw it has.
+    After a restart, of ours or of the station, nothing that lies there is known: what its car is seen to draw it has.
     """
-    connector = entry.connector
-    ledger, purpose = connector.ledger, _purpose(connector)
-    if not _live(ledger, purpose):
-        purpose = Purpose.DEFAULT if _live(ledger, Purpose.DEFAULT) else Purpose.FLOOR
-    helds = list(ledger.slot(purpose).candidates())
-    if purpose is Purpose.TRANSACTION and not all(_is_for(held, connector) for held in helds):
-        return 0
-    known = (held.least_ma(now_ms) * entry.spread // max(held.spread, entry.spread) for held in helds)
-    return max(min(known, default=0), _seen_to_have(entry, now_ms))
+    ledger = entry.connector.ledger
+    assured_ma = 0
+    for place in Purpose if entry.connector.session is not None else (Purpose.FLOOR, Purpose.DEFAULT):
+        slot, below_ma = ledger.slot(place), assured_ma
+        leasts = [_least_given(held, entry, below_ma, now_ms) for held in slot.candidates()]
+        assured_ma = min(leasts) if slot.acknowledged is not None else min([below_ma, *leasts])
+    return max(assured_ma, _seen_to_have(entry, now_ms))
+
+
+def _least_given(held: Held, entry: Seen, below_ma: int, now_ms: int) -> int:
+    """The least that this gives the car, if it lies there: what is below it where it is cleared, or for another's.
+
+    Watts that were spread over more phases than they are now gave each phase a part only.
+    """
+    if held.limit_ma is None or (held.transaction_id is not None and not _is_for(held, entry.connector)):
+        return below_ma
+    return held.least_ma(now_ms) * entry.spread // max(held.spread, entry.spread)
 
 
 def _seen_to_have(entry: Seen, now_ms: int) -> int:
     connector = entry.connector
     ledger = connector.ledger
-    if ledger.inherited is None or ledger.live() or connector.disobeys_ms is not None or not connector.readings:
+    known = any(
+        held is not None and held.limit_ma for held in (ledger.default.acknowledged, ledger.transaction.acknowledged)
+    )
+    if ledger.inherited is None or known or connector.disobeys_ms is not None or not connector.readings:
         return 0
     return max(entry.lo_ma) if now_ms - connector.readings[-1].at_ms <= JUST_NOW_MS else 0
 

@@ -1,10 +1,12 @@
 """The last gate before the wire. It recomputes the invariants from the ledger and shares no logic with the planners.
 
 What the building may draw it works out from the readings itself, and believes the planners' figure only where that is
-higher; which limits from outside hold it reads from their own times.
+higher; which limits from outside hold it reads from their own times. That a command lowers it believes only where no
+more is told than what surely lies in the station.
 
-It never raises anyone. When a raise would break I1, I4, I5 or I6 it drops every raise of the tick and keeps the
-decreases; that it had to is an alarm, since it means that something above is wrong.
+It never raises anyone. When a command would break I1, I4, I5 or I6 it drops every raise of the tick and keeps the
+decreases; one that is none becomes what the station surely has, or 0. That it had to is an alarm, since it means that
+something above is wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from llm_core.state import ConnectorState, Key, LimitState, MeterPhase, State
 LEASE_AND_MARGIN_MS = 30_000
 TRUSTED_CLOCK_MS = 10_000
 READS_WITHIN_MS = 35_000  # a station that said nothing for longer may draw nothing at all
+JUST_NOW_MS = 10_000  # a reading so young shows what a car surely has
 QUIET_MS, QUIET_PERIODS = 5_000, 3  # from then on a meter proves no room
+PLACES = tuple(Purpose)  # each lies above the one before
 DOUBT = timedelta(minutes=5)  # so far may our clock be off without anybody noticing
 
 Command = SetLimit | ClearLimit
@@ -42,22 +46,29 @@ class Passed:
 def guard(state: State, commands: tuple[Command, ...], now_ms: int) -> Passed:
     """Let through what keeps every invariant; drop all raises when one breaks any."""
     stations = {station.id: station for station in state.site.stations}
-    judged = [(c, isinstance(c, ClearLimit) or _is_sound(state, stations, c)) for c in commands]
-    sound = tuple(command for command, is_sound in judged if is_sound)
-    violations = [f"I4: {command}" for command, is_sound in judged if not is_sound]
-    violations += _overloads(state, stations, sound, now_ms)
-    violations += _left_alone(state, stations, sound)
-    if violations:
-        kept = tuple(c for c in sound if isinstance(c, ClearLimit) or (c.lowers and _gives_no_more(state, c, now_ms)))
-        return Passed(kept, tuple(violations))
-    return Passed(sound, ())
+    unsound = [command for command in commands if not _is_sound(state, stations, command)]
+    sound = tuple(command for command in commands if command not in unsound)
+    violations = (
+        *(f"{'I6' if isinstance(command, ClearLimit) else 'I4'}: {command}" for command in unsound),
+        *_overloads(state, stations, sound, now_ms),
+        *_left_alone(state, stations, sound),
+    )
+    if not violations:
+        return Passed(sound, ())
+    safe = (_made_safe(state, stations, command, command in unsound, now_ms) for command in commands)
+    return Passed(tuple(command for command in safe if command is not None), violations)
 
 
-def _is_sound(state: State, stations: Mapping[str, Station], command: SetLimit) -> bool:
-    """Whether it is for a connector that is there and counts, and in range."""
+def _is_sound(state: State, stations: Mapping[str, Station], command: Command) -> bool:
+    """Whether it is for a connector that counts, and in range; a floor must never be cleared away."""
+    if isinstance(command, ClearLimit):
+        return command.purpose is not Purpose.FLOOR
+    return _is_known(state, stations, command) and _in_range(stations[command.station_id], command)
+
+
+def _is_known(state: State, stations: Mapping[str, Station], command: SetLimit) -> bool:
     key = (command.station_id, command.connector)
-    there = key in state.connectors and _counts(state, stations, key)
-    return there and _in_range(stations[command.station_id], command)
+    return key in state.connectors and _counts(state, stations, key)
 
 
 def _in_range(station: Station, command: SetLimit) -> bool:
@@ -66,15 +77,56 @@ def _in_range(station: Station, command: SetLimit) -> bool:
     return legal and command.then_ma <= command.limit_ma
 
 
-def _gives_no_more(state: State, command: SetLimit, now_ms: int) -> bool:
+def _made_safe(
+    state: State, stations: Mapping[str, Station], command: Command, is_unsound: bool, now_ms: int
+) -> Command | None:
+    """What may leave in spite of a violation: a decrease as it is, or as far as it is one; of a raise nothing."""
+    if isinstance(command, ClearLimit):
+        return None if is_unsound else command
+    if not command.lowers or not _is_known(state, stations, command):
+        return None
+    if not is_unsound and _lowers(state, command, now_ms):
+        return command
+    has_ma = _surely_has(state, command, now_ms) if command.lease_ms is not None else 0
+    limit_ma = min(command.limit_ma, has_ma)
+    return attrs.evolve(command, limit_ma=limit_ma if limit_ma >= stations[command.station_id].min_ma else 0, then_ma=0)
+
+
+# What a connector may be giving, and what it surely has, straight from its books
+
+
+def _lowers(state: State, command: SetLimit, now_ms: int) -> bool:
+    """Whether nobody gains by it: it says so, and tells no more than what counts already and surely lies there."""
     connector = state.connectors[command.station_id, command.connector]
-    return command.limit_ma <= max(
-        _of_any_car(state, command.station_id, connector, now_ms),
-        _of_this_car(state, command.station_id, connector, now_ms),
-    )
+    counts_ma = _of_any_car(state, command.station_id, connector, now_ms)
+    if command.purpose is Purpose.TRANSACTION:
+        counts_ma = max(counts_ma, _of_this_car(state, command.station_id, connector, now_ms))
+    return command.lowers and command.limit_ma <= min(counts_ma, _surely_has(state, command, now_ms))
 
 
-# What a connector may be giving, straight from its books
+def _surely_has(state: State, command: SetLimit, now_ms: int) -> int:
+    """The least that its car may have been told; where nobody knows what lies there, what it draws just now."""
+    connector = state.connectors[command.station_id, command.connector]
+    ledger = connector.ledger
+    sure_ma = 0
+    for place in PLACES[: PLACES.index(command.purpose) + 1]:
+        slot = ledger.slot(place)
+        leasts = [_least(held, command, sure_ma, now_ms) for held in _helds((slot,))]
+        if slot.acknowledged is None:  # there may be nothing in it
+            leasts.append(sure_ma)
+        sure_ma = min(leasts)
+    fresh = connector.readings and now_ms - connector.readings[-1].at_ms <= JUST_NOW_MS
+    if ledger.inherited is None or not fresh:
+        return sure_ma
+    return max(sure_ma, max(connector.readings[-1].current_ma))
+
+
+def _least(held: Held, command: SetLimit, below_ma: int, now_ms: int) -> int:
+    """The least that this limit gives the car of a command: nothing of its own where it is for another transaction."""
+    if held.limit_ma is None or held.transaction_id not in (None, command.transaction_id):
+        return below_ma
+    fallen = held.lease_ms is not None and held.sent_ms + held.lease_ms - TRUSTED_CLOCK_MS <= now_ms
+    return min(held.limit_ma, held.then_ma) if fallen else held.limit_ma
 
 
 def _falls_back(state: State, station_id: str) -> bool:
@@ -121,13 +173,13 @@ def _overloads(
 ) -> Iterator[str]:
     """I1: with every command of this tick in force, worst cases and building fit wherever somebody is raised."""
     limits_told = [c for c in commands if isinstance(c, SetLimit)]
-    raising = [c for c in limits_told if not (c.lowers and _gives_no_more(state, c, now_ms))]
+    raising = [c for c in limits_told if not _lowers(state, c, now_ms)]
     if not raising:
         return
-    live = _most_told(c for c in commands if isinstance(c, SetLimit) and c.purpose is not Purpose.FLOOR)
-    floors = _most_told(c for c in commands if isinstance(c, SetLimit) and c.purpose is Purpose.FLOOR)
+    this_car = _most_told(c for c in limits_told if c.purpose is Purpose.TRANSACTION)
+    any_car = _most_told(c for c in limits_told if c.purpose is not Purpose.TRANSACTION)
     worst = {
-        key: _worst(state, key, stations[key[0]], live.get(key, 0), floors.get(key, 0), now_ms)
+        key: _worst(state, key, stations[key[0]], this_car.get(key, 0), any_car.get(key, 0), now_ms)
         for key in state.connectors
         if _counts(state, stations, key)
     }
@@ -189,18 +241,18 @@ def _above(state: State) -> dict[str, tuple[str, ...]]:
 
 
 def _reaches(state: State, station: Station, command: SetLimit) -> tuple[Phase, ...]:
-    """The phases on which this limit may be used: those of the car that is there, for a floor all that are wired."""
+    """The phases on which this limit may be used: of a transaction those of its car, else all that are wired."""
     measured = state.connectors[command.station_id, command.connector].phases
-    if command.purpose is Purpose.FLOOR or measured is None or not state.stations[command.station_id].online:
+    if command.purpose is not Purpose.TRANSACTION or measured is None or not state.stations[command.station_id].online:
         return station.phase_rotation
     return measured
 
 
-def _worst(state: State, key: Key, station: Station, live_ma: int, floor_ma: int, now_ms: int) -> dict[Phase, int]:
+def _worst(state: State, key: Key, station: Station, this_ma: int, any_ma: int, now_ms: int) -> dict[Phase, int]:
     """Per phase: this car's part where the car was measured to draw, any car's part wherever there is a wire."""
     connector, online = state.connectors[key], state.stations[key[0]].online
-    this_ma = max(_of_this_car(state, key[0], connector, now_ms), live_ma)
-    any_ma = max(_of_any_car(state, key[0], connector, now_ms), station.start_alone_ma, floor_ma)
+    this_ma = max(_of_this_car(state, key[0], connector, now_ms), this_ma)
+    any_ma = max(_of_any_car(state, key[0], connector, now_ms), station.start_alone_ma, any_ma)
     measured = connector.phases if online and connector.phases is not None else station.phase_rotation
     worst = {}
     for phase in PHASES:
@@ -322,15 +374,15 @@ def _left_alone(state: State, stations: Mapping[str, Station], commands: tuple[C
             key = (command.station_id, command.connector)
             left_ma = _for_ever(command.limit_ma, command.then_ma, command.lease_ms)
             then[key] = max(then.get(key, 0), left_ma)
-    grown = {key for key, ma in then.items() if ma > _then(state.connectors[key])}
+    before = {key: _then(c) for key, c in state.connectors.items() if _counts(state, stations, key)}
+    grown = {key for key, ma in then.items() if ma > before[key]}
     if not grown:
         return []
-    before = {key: _then(c) for key, c in state.connectors.items() if key[0] in stations and key[0] in state.stations}
     above = _above(state)
     totals: dict[Place, int] = {}
     touched: set[Place] = set()
-    for key in {**before, **then}:
-        ma = max(before.get(key, 0), then.get(key, 0))
+    for key, before_ma in before.items():
+        ma = max(before_ma, then.get(key, 0), stations[key[0]].start_alone_ma)
         for place in ((n, p) for n in above[stations[key[0]].node] for p in stations[key[0]].phase_rotation):
             totals[place] = totals.get(place, 0) + ma
             if key in grown:
@@ -342,8 +394,9 @@ def _left_alone(state: State, stations: Mapping[str, Station], commands: tuple[C
 
 def _then(connector: ConnectorState) -> int:
     ledger = connector.ledger
+    inherited_ma = ledger.inherited.then_ma if ledger.inherited is not None else 0
     helds = _helds((ledger.floor, ledger.default, ledger.transaction))
-    return max((_for_ever(held.limit_ma, held.then_ma, held.lease_ms) for held in helds), default=0)
+    return max([inherited_ma, *(_for_ever(held.limit_ma, held.then_ma, held.lease_ms) for held in helds)])
 
 
 def _for_ever(limit_ma: int | None, then_ma: int, lease_ms: int | None) -> int:

@@ -379,13 +379,14 @@ def test_an_alarm_is_told_when_it_comes_and_when_it_goes_and_not_between() -> No
 
 
 def test_what_the_last_gate_stops_is_not_sent_and_an_alarm_tells_of_it() -> None:
-    """A maximum below the minimum, which no checked configuration has, makes a limit that must not leave."""
+    """A maximum below the minimum, which no checked configuration has, makes a limit that must not leave: a decrease
+    to 5 A, in whose place the car pauses."""
     small = charging()
     assert small.state.intervened_ms is None
     broken = static(16, Station("A", max_ma=5 * A))
     small.state = attrs.evolve(small.state, site=broken)
     small.run(1)
-    assert commands(small) == []
+    assert [command.limit_ma for command in commands(small) if isinstance(command, SetLimit)] == [0]
     assert small.state.intervened_ms == now(small.second).monotonic_ms
     assert (AlarmCode.GUARD_INTERVENED, "") in small.state.alarms
 

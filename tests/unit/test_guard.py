@@ -338,11 +338,32 @@ def test_a_cluster_with_a_meter_of_its_own_carries_its_other_consumers() -> None
         raising("nobody", 6),
     ],
 )
-@pytest.mark.parametrize("lowers", [False, True])
-def test_a_limit_that_must_not_be_is_dropped_and_every_raise_with_it(wrong: SetLimit, lowers: bool) -> None:
-    wrong, decrease, clear = attrs.evolve(wrong, lowers=lowers), lowering("B", 6), ClearLimit(8, "A", 1)
+def test_a_limit_that_must_not_be_is_dropped_and_every_raise_with_it(wrong: SetLimit) -> None:
+    decrease, clear = lowering("B", 6), ClearLimit(8, "A", 1)
     after = passed(A_AND_B, wrong, raising("A", 8), decrease, clear)
     assert after == Passed((decrease, clear), (f"I4: {wrong}",))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "safe_a"),
+    [
+        (attrs.evolve(lowering("B", 6), limit_ma=5_999), 0),
+        (attrs.evolve(lowering("B", 6), limit_ma=-1), 0),
+        (lowering("B", 6, then_a=7), 6),
+        (lowering("B", 33), 16),
+    ],
+)
+def test_in_place_of_a_decrease_that_must_not_be_told_stands_one_that_gives_nobody_more(
+    wrong: SetLimit, safe_a: int
+) -> None:
+    """Something is too much: what surely lies there may stay, else the car pauses; it is left nothing behind."""
+    after = passed(A_AND_B, wrong)
+    assert after == Passed((lowering("B", safe_a),), (f"I4: {wrong}",))
+
+
+def test_a_floor_is_never_cleared_away() -> None:
+    bare, clear = ClearLimit(7, "B", 1, purpose=Purpose.FLOOR), ClearLimit(8, "A", 1, purpose=Purpose.DEFAULT)
+    assert passed(A_AND_B, bare, clear, raising("A", 8)) == Passed((clear,), (f"I6: {bare}",))
 
 
 @pytest.mark.parametrize(("limit_a", "then_a"), [(0, 0), (6, 0), (6, 6), (16, 6), (16, 16)])
@@ -350,22 +371,24 @@ def test_nothing_the_minimum_and_above_may_be_told(limit_a: int, then_a: int) ->
     assert passed(A_AND_B, raising("A", limit_a, then_a)).violations == ()
 
 
-def test_beside_a_violation_a_decrease_that_gives_more_than_is_held_is_dropped_too() -> None:
-    wrong = raising("nobody", 6)
+WRONG = raising("nobody", 6)
+
+
+def test_beside_a_violation_a_decrease_that_is_none_becomes_what_is_held() -> None:
     kept = (lowering("A", 6), lowering("B", 16))
-    assert passed(A_AND_B, wrong, *kept).commands == kept
-    assert passed(A_AND_B, wrong, lowering("A", 7), lowering("B", 17)).commands == ()
+    assert passed(A_AND_B, WRONG, *kept).commands == kept
+    assert passed(A_AND_B, WRONG, lowering("A", 7, 6), lowering("B", 17)).commands == kept
 
 
-def test_beside_a_violation_a_decrease_may_be_as_high_as_anything_that_counts_already() -> None:
-    ledger = attrs.evolve(Ledger(Inherited(20_000, 0, None)), trails=(Trail(10_000, NOW_MS + 1),))
-    state = changed(A_AND_B, "A", ledger=ledger)
-    assert passed(state, raising("nobody", 6), lowering("A", 20)).commands == (lowering("A", 20),)
-    assert passed(state, raising("nobody", 6), lowering("A", 21)).commands == ()
+def test_beside_a_violation_a_permanent_limit_that_is_no_decrease_becomes_nothing() -> None:
+    """What is held with a lease may be too much for ever."""
+    permanent = attrs.evolve(lowering("A", 7), lease_ms=None)
+    assert passed(A_AND_B, WRONG, permanent).commands == (attrs.evolve(permanent, limit_ma=0),)
 
 
 def test_beside_a_violation_nothing_is_told_to_a_connector_that_nobody_knows() -> None:
-    assert passed(A_AND_B, raising("nobody", 6), lowering("C", 0)).commands == ()
+    assert passed(A_AND_B, WRONG, lowering("C", 0)).commands == ()
+    assert passed(A_AND_B, WRONG, attrs.evolve(lowering("A", 0), connector=2)).commands == ()
 
 
 # I6
@@ -412,3 +435,27 @@ def test_the_books_of_a_removed_station_leave_nothing_behind() -> None:
     connectors: dict[Key, ConnectorState] = {("A", 1): holding(0), ("gone", 1): holding(16, 16)}
     state = attrs.evolve(A_AND_B, connectors=connectors)
     assert passed(state, raising("A", 32, 32)).violations == ()
+
+
+def test_out_of_service_leaves_nothing_behind_until_it_connects() -> None:
+    retired = attrs.evolve(THREE[1], out_of_service=True)
+    state = scene(wired(THREE[0], retired, supply=supply(32)), A=holding(6), B=holding(16, 16))
+    assert passed(known(state, "B", online=False), raising("A", 17, 17)).violations == ()
+    assert passed(state, raising("A", 17, 17)).violations != ()
+
+
+def test_what_may_lie_there_from_before_is_left_alone_too() -> None:
+    """After a restart nobody has spoken to B: when its lease is over it gives its last period, 8 A for all we know."""
+    ledger = Ledger(Inherited(16_000, 8_000, NOW_MS + 1))
+    state = scene(wired(*THREE, supply=supply(32)), A=holding(6), B=ConnectorState(ledger), C=holding(0))
+    assert passed(state, raising("C", 8, 6), raising("A", 8)).violations == ()
+    crowded = attrs.evolve(state, site=wired(*THREE, supply=supply(12)))
+    assert "I6: site L1: 14000 mA left alone" in passed(crowded, lowering("A", 6, 6)).violations
+
+
+def test_the_floor_of_a_station_is_left_alone_before_it_is_sent() -> None:
+    starts_alone = attrs.evolve(THREE[1], start_alone_ma=8_000)
+    state = scene(wired(THREE[0], starts_alone, supply=supply(14)), A=holding(6), B=holding(0))
+    assert passed(state, lowering("A", 6, 6)).violations == ()
+    tight = attrs.evolve(state, site=wired(THREE[0], starts_alone, supply=supply(13)))
+    assert passed(tight, lowering("A", 6, 6)).violations == tuple(f"I6: site {p}: 14000 mA left alone" for p in PHASES)
