@@ -34,6 +34,7 @@ from llm_core.events import (
     SiteEdited,
 )
 from llm_core.ledger import Inherited
+from llm_core.orders import OutOfUse
 from llm_core.presence import introduced, promised_maximum, with_station
 from llm_core.problem import Fault
 from llm_core.quantities import Now
@@ -184,9 +185,11 @@ def station_removed(state: State, station_id: str, now: Now) -> Result:
     connectors = {key: c for key, c in state.connectors.items() if key[0] != station_id}
     stations = dict(state.stations)
     known = stations.pop(station_id, None)
+    if known is not None and known.inoperative:
+        saves.append(Save(OutOfUse(station_id)))
     strangers = dict(state.strangers)
     if known is not None and known.online:
-        stations[station_id] = attrs.evolve(known, accepted=False)
+        stations[station_id] = attrs.evolve(known, accepted=False, inoperative=frozenset())
         gone = {key: c for key, c in state.connectors.items() if key[0] == station_id and c.readings}
         strangers |= {key: connector.readings[-1] for key, connector in gone.items()}
     state = attrs.evolve(state, recent=recent, connectors=connectors, stations=stations, strangers=strangers)

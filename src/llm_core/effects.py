@@ -15,7 +15,7 @@ from llm_core.authorisation import Badge, Verdict
 from llm_core.commissions import Commission
 from llm_core.external import LimitRecord
 from llm_core.local_lists import LocalList
-from llm_core.orders import OrderGranted, OrderRefused, ReservationRecord, StationReport
+from llm_core.orders import OrderGranted, OrderRefused, OutOfUse, ReservationRecord, StationReport
 from llm_core.problem import Fault
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -188,6 +188,7 @@ Record = (
     | AuditEntry
     | RefusedStart
     | ReservationRecord
+    | OutOfUse
     | Commission
     | LocalList
     | StationReport

@@ -13,7 +13,7 @@ import attrs
 
 from llm_core.authorisation import Badge, Verdict
 from llm_core.external import ConnectorCapped, LimitHeard, LimitPut, LimitWithdrawn
-from llm_core.orders import StationCare, StationOrdered, StationScanStarted, StationScanStopped
+from llm_core.orders import OrderEnded, StationCare, StationOrdered, StationScanStarted, StationScanStopped
 from llm_core.site import (
     AccessRule,
     BadgeRules,
@@ -442,6 +442,7 @@ Request = (
     | ConfigurationReplaced
     | BadgesEdited
     | StationOrdered
+    | OrderEnded
     | StationScanStarted
     | StationScanStopped
     | BadgeScanStarted

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 import attrs
 
 from llm_core.authorisation import Verdict, authorise, find_badge, normalise
-from llm_core.effects import AuditEntry, Effect, Reply, Save
+from llm_core.effects import AuditEntry, Effect, Reply, Save, Saved
 from llm_core.orders import (
     Order,
     OrderEnded,
     OrderFault,
     OrderGranted,
     OrderRefused,
+    OutOfUse,
     Reservation,
     ReservationRecord,
     StationOrdered,
@@ -46,23 +47,30 @@ def ordered(state: State, event: StationOrdered, now: Now) -> Result:
 
 
 def order_ended(state: State, event: OrderEnded, now: Now) -> Result:
-    """The order in the audit trail. A station that restarts because we asked it to may be away for a while."""
+    """The order in the audit trail, and what it changes. Who asks waits until both are stored."""
     entry = AuditEntry(now.utc, event.by, event.order.value, _place(event), event.outcome)
+    state, saves = _changed_by(state, event, now)
+    return state, (*saves, Save(entry), Reply(event.request, Saved()))
+
+
+def _changed_by(state: State, event: OrderEnded, now: Now) -> Result:
+    """What control has to know of. A station that restarts because we asked it to may be away for a while."""
     known = state.stations.get(event.station_id)
     if known is None or not event.done:
-        return state, (Save(entry),)
+        return state, ()
     match event.order:
         case Order.RESET:
-            return with_station(state, event.station_id, attrs.evolve(known, reset_ms=now.monotonic_ms)), (Save(entry),)
+            return with_station(state, event.station_id, attrs.evolve(known, reset_ms=now.monotonic_ms)), ()
         case Order.AVAILABILITY:
-            return with_station(state, event.station_id, _in_use(known, event)), (Save(entry),)
+            known = _in_use(known, event)
+            kept = OutOfUse(event.station_id, known.inoperative)
+            return with_station(state, event.station_id, known), (Save(kept),)
         case Order.RESERVE:
-            state, saves = _reserved(state, event)
+            return _reserved(state, event)
         case Order.CANCEL_RESERVATION:
-            state, saves = without_reservation(state, (event.station_id, event.granted.number))
+            return without_reservation(state, (event.station_id, event.granted.number))
         case _:
-            return state, (Save(entry),)
-    return state, (*saves, Save(entry))
+            return state, ()
 
 
 def _in_use(known: StationState, event: OrderEnded) -> StationState:

@@ -93,6 +93,14 @@ class ReservationRecord:
 
 
 @attrs.frozen
+class OutOfUse:
+    """The connectors of a station that people took out of use, as stored; 0 is the whole station, none: all in use."""
+
+    station_id: str
+    connectors: frozenset[int] = frozenset()
+
+
+@attrs.frozen
 class StationOrdered:
     """Somebody wants a station to do something. Answer: `OrderGranted` or `OrderRefused`.
 
@@ -135,7 +143,10 @@ class OrderRefused:
 
 @attrs.frozen
 class OrderEnded:
-    """What became of an order that was granted: `outcome` as the station said it, or why there is none."""
+    """What became of an order that was granted: `outcome` as the station said it, or why there is none.
+
+    Answer: `Saved`, once what it changes is stored.
+    """
 
     by: str
     station_id: str
@@ -144,6 +155,7 @@ class OrderEnded:
     outcome: str
     granted: OrderGranted = OrderGranted()
     detail: str = ""
+    request: int = 0
 
 
 class ReportKind(StrEnum):

@@ -30,7 +30,7 @@ from llm_core.events import Event, MeterSampled, Request
 from llm_core.external import LimitRecord
 from llm_core.history import Place, Slice, Span
 from llm_core.local_lists import LocalList
-from llm_core.orders import Reservation, StationReport
+from llm_core.orders import OutOfUse, Reservation, StationReport
 from llm_core.searching import EVERYTHING, SessionFilter, SessionPage
 from llm_core.sessions import Session
 from llm_core.site import Site
@@ -255,6 +255,7 @@ class Stored:
     latest_utc: datetime | None = None
     refusals: tuple[RefusedStart, ...] = ()  # the last ones, newest last
     reservations: tuple[Reservation, ...] = ()
+    out_of_use: tuple[OutOfUse, ...] = ()
     commissions: tuple[Commission, ...] = ()
     local_lists: tuple[LocalList, ...] = ()
     reports: tuple[StationReport, ...] = ()  # oldest first

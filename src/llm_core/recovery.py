@@ -34,12 +34,17 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
     }
     ended = _resume(connectors, stored.open_sessions, now)
     recent = (*stored.recent_sessions, *ended)
+    inoperative = {known.station_id: known.connectors for known in stored.out_of_use}
     given = (session.transaction_id for session in (*stored.open_sessions, *recent))
     state = State(
         site=site,
         factory=factory,
         stations={
-            station_id: StationState(met=any(key[0] == station_id for key in connectors), since_ms=now.monotonic_ms)
+            station_id: StationState(
+                met=any(key[0] == station_id for key in connectors),
+                since_ms=now.monotonic_ms,
+                inoperative=inoperative.get(station_id, frozenset()),
+            )
             for station_id in stations
         },
         connectors=connectors,

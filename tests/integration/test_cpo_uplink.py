@@ -194,6 +194,7 @@ def test_orders_are_forwarded_as_they_are_and_answered_as_the_station_answers(tm
             (call.TriggerMessage("FirmwareStatusNotification"), "Accepted"),
         ):
             assert (await cpo.point.call(order)).status == status
+        await house.until(lambda state: state.stations["ST1"].inoperative == {0})
         assert (await cpo.point.call(call.GetDiagnostics("ftp://cpo/x"))).file_name == "diag.zip"
         await cpo.point.call(call.UpdateFirmware("ftp://cpo/y", later))
         assert await point.was_asked("UpdateFirmware") == {"location": "ftp://cpo/y", "retrieve_date": later}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+from scripted_station import ScriptedStation
+from server_process import running
 from test_ocpp_commissioning import House
 from test_ocpp_virtual import config
 
 from llm_adapters.virtual.car import Car, CarModel
 from llm_adapters.virtual.clockwork import run
-from llm_core import AlarmCode, Order, OrderEnded, OrderGranted, SessionState, StationOrdered
+from llm_core import AlarmCode, Order, OrderEnded, OrderGranted, Saved, SessionState, StationOrdered
 
 WORDS = {
     Order.REMOTE_START: "RemoteStartTransaction",
@@ -29,7 +32,7 @@ async def give(house: House, order: Order, detail: str = "", **payload: object) 
     }.get(order, {})
     outcome = await house.server.call("CP", WORDS[order], {**given, **payload})  # type: ignore[arg-type]
     done = outcome.status == "Accepted"
-    house.controller.post(OrderEnded("ann", "CP", order, done, outcome.status, granted, detail))
+    assert await house.controller.ask(OrderEnded("ann", "CP", order, done, outcome.status, granted, detail)) == Saved()
     return outcome.status
 
 
@@ -88,3 +91,33 @@ def test_a_connector_taken_out_of_use_starts_nobody_until_it_is_in_use_again() -
         await house.until(lambda: house.outlet.limit_a >= 16)
 
     run(house.live(story()))
+
+
+def test_what_was_taken_out_of_use_is_told_again_after_a_kill(tmp_path: Path) -> None:
+    boot = {"chargePointVendor": "Acme", "chargePointModel": "Post"}
+    out_of_use = {"connectorId": 2, "type": "Inoperative"}
+
+    async def scenario() -> None:
+        async with running(tmp_path) as server:
+            async with server.client() as client:
+                assert (await client.post("/stations", json={"id": "CP", "name": "Bay"})).is_success
+            async with ScriptedStation(f"{server.ocpp}/CP", ChangeAvailability={"status": "Accepted"}) as station:
+                await station.call("BootNotification", **boot)
+                await station.call("StatusNotification", connectorId=2, errorCode="NoError", status="Available")
+                async with server.client() as client:
+                    wish = {"connector": 2, "type": "inoperative"}
+                    assert (await client.post("/stations/CP/commands/availability", json=wish)).is_success
+                server.kill()
+            server.restart()
+            async with ScriptedStation(f"{server.ocpp}/CP", ChangeAvailability={"status": "Accepted"}) as station:
+                await station.call("BootNotification", **boot)
+                assert await station.was_asked("ChangeAvailability") == out_of_use
+                async with server.client() as client:
+                    known = (await client.get("/stations/CP")).json()
+                    assert known["inoperative"] == [2]
+                    assert "inoperative" in {note["code"] for note in known["notes"]}
+                    wish["type"] = "operative"
+                    assert (await client.post("/stations/CP/commands/availability", json=wish)).is_success
+                    assert (await client.get("/stations/CP")).json()["inoperative"] == []
+
+    asyncio.run(scenario())

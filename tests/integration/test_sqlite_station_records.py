@@ -15,6 +15,7 @@ from llm_core import (
     Commission,
     Finding,
     LocalList,
+    OutOfUse,
     Progress,
     ReportKind,
     Reservation,
@@ -83,9 +84,11 @@ def test_a_commissioning_test_and_the_list_of_a_station_are_there_after_a_restar
     async def scenario() -> None:
         async with opened(tmp_path) as store:
             await store.commit([attrs.evolve(kept, progress=Progress.BROKEN_OFF), kept, LocalList("A", 7, "d", 2, 3)])
+            await store.commit([OutOfUse("A", frozenset({1})), OutOfUse("A", frozenset({0, 2})), OutOfUse("B")])
         async with opened(tmp_path) as store:
             stored = await store.load()
             assert (stored.commissions, stored.local_lists) == ((kept,), (LocalList("A", 7, "d", 2, 3),))
+            assert stored.out_of_use == (OutOfUse("A", frozenset({0, 2})), OutOfUse("B"))
         with sqlite3.connect(tmp_path / "llm.db") as connection:
             connection.execute("UPDATE commissions SET document = '{'")
         connection.close()

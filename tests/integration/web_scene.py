@@ -58,6 +58,7 @@ from llm_core import (
     MeterSetup,
     Mode,
     NodeView,
+    OrderEnded,
     OrderGranted,
     PerPhase,
     Phase,
@@ -129,6 +130,9 @@ class Book:
             self.state = attrs.evolve(self.state, factory=False)
 
     async def ask(self, event: Request) -> Answer:
+        if isinstance(event, OrderEnded):
+            self.posted.append(event)
+            return Saved()
         assert isinstance(
             event, SiteEdited | BadgesEdited | BadgeScanStarted | BadgeScanStopped | StationOrdered | OTHERS
         )

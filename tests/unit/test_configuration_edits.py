@@ -29,6 +29,7 @@ from llm_core import (
     MeterSetup,
     MeterValuesReceived,
     NotSaved,
+    OutOfUse,
     PerPhase,
     PutAccess,
     PutClusters,
@@ -53,6 +54,7 @@ from llm_core import (
     Station,
     StationConnected,
     StationDisconnected,
+    StationState,
     Status,
     StatusChanged,
     StopRequested,
@@ -251,6 +253,15 @@ def test_a_removed_station_that_is_connected_is_a_stranger_whose_draw_counts_on(
     state, _ = edit(charging(), RemoveStation("A"))
     assert (state.stations["A"].online, state.stations["A"].accepted) == (True, False)
     assert state.strangers["A", 1].current_ma == PerPhase.same(9_000)
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_a_station_that_is_removed_is_out_of_use_no_more_when_it_is_adopted_again(online: bool) -> None:
+    state = charging(online=online)
+    taken = attrs.evolve(state.stations["A"], inoperative=frozenset({1}))
+    state, effects = edit(attrs.evolve(state, stations={**state.stations, "A": taken}), RemoveStation("A"))
+    assert Save(OutOfUse("A")) in effects
+    assert not state.stations.get("A", StationState()).inoperative
 
 
 def test_a_removed_station_that_is_away_is_forgotten() -> None:

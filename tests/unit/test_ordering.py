@@ -20,10 +20,12 @@ from llm_core import (
     OrderFault,
     OrderGranted,
     OrderRefused,
+    OutOfUse,
     Reply,
     Reservation,
     ReservationRecord,
     Save,
+    Saved,
     Site,
     State,
     Station,
@@ -128,7 +130,7 @@ def test_who_ordered_what_and_how_it_ended_is_kept(connector: int | None, place:
         "ann", "A", Order.RESET, done=False, outcome="Rejected", granted=OrderGranted(connector), detail="soft"
     )
     after, effects = attrs.astuple(step(house(), ended, NOW), recurse=False)
-    assert effects == (Save(AuditEntry(NOW.utc, "ann", "reset", place, "Rejected")),)
+    assert effects == (Save(AuditEntry(NOW.utc, "ann", "reset", place, "Rejected")), Reply(0, Saved()))
     assert after.stations["A"].reset_ms is None
 
 
@@ -227,7 +229,11 @@ def test_what_a_person_took_out_of_use_is_known_until_it_is_in_use_again() -> No
         ended = OrderEnded("ann", "A", Order.AVAILABILITY, True, "Accepted", granted, detail)
         return step(state, ended, NOW).state
 
-    state = after(after(house(connectors=2), 1, "inoperative"), 2, "inoperative")
+    began = house(connectors=2)
+    out = OrderEnded("ann", "A", Order.AVAILABILITY, True, "Accepted", OrderGranted(2), "inoperative")
+    assert Save(OutOfUse("A", frozenset({2}))) in step(began, out, NOW).effects
+    assert step(began, attrs.evolve(out, done=False), NOW).state.stations["A"].inoperative == frozenset()
+    state = after(after(began, 1, "inoperative"), 2, "inoperative")
     assert state.stations["A"].inoperative == {1, 2}
     assert after(state, 1, "operative").stations["A"].inoperative == {2}
     assert after(state, 0, "operative").stations["A"].inoperative == frozenset()

@@ -11,6 +11,7 @@ from llm_core import (
     Commission,
     CpoVerdict,
     LocalList,
+    OutOfUse,
     PerPhase,
     Progress,
     RefusedStart,
@@ -183,6 +184,12 @@ def test_reservations_and_what_stations_reported_outlive_a_restart() -> None:
     assert state.commissions == {"A": test}
     assert state.local_lists == {"A": held}
     assert state.reports == {"A": (told[0], told[2]), "B": (told[1],)}
+
+
+def test_what_people_took_out_of_use_stays_so_over_a_restart() -> None:
+    kept = (OutOfUse("A", frozenset({0, 2})), OutOfUse("GONE", frozenset({1})))
+    state, _ = recover(Stored(site=Site(stations=(Station("A"), Station("B"))), out_of_use=kept), now(), factory=False)
+    assert {name: known.inoperative for name, known in state.stations.items()} == {"A": {0, 2}, "B": frozenset()}
 
 
 def test_what_the_operator_said_of_badges_is_known_again() -> None:

@@ -32,7 +32,7 @@ from llm_adapters.ocpp16.memory import Memory, tell_capabilities
 from llm_adapters.ocpp16.notices import NOTICES, configuration_fact, parse_configuration, parse_notice, signing_asked
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
-from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
+from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, CallTimeout, Link, LinkLost, Refuse, Session
 from llm_adapters.ocpp16.thinning import Thinning
 from llm_adapters.ocpp16.upstream import Nobody, Upstream
 from llm_adapters.ocpp16.vendors import VendorHooks
@@ -376,7 +376,14 @@ class Conversation:
             memory.max_level = configuration.max_level
             tell_capabilities(memory, self._inbox)
             await set_up_readings(self._call, configuration, memory)
+            await self._keep_out_of_use()
             self.local_list.refresh()
+
+    async def _keep_out_of_use(self) -> None:
+        """Say again which connectors people took out of use: not every station knows after it was without power."""
+        for connector in sorted(self._known.inoperative):
+            with contextlib.suppress(CallRefused, CallTimeout):
+                await self._call("ChangeAvailability", {"connectorId": connector, "type": "Inoperative"})
 
     async def _heartbeat_triggered(self, within_s: float) -> None:
         """Returns once the station answers, whatever it answers."""

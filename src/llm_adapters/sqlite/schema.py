@@ -157,4 +157,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             WHERE json_valid(document) AND json_extract(document, '$.station_id') IS NOT NULL""",
         "DROP TABLE reservations_by_number",
     ),
+    ("CREATE TABLE out_of_use (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
 )

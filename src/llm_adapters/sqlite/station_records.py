@@ -1,4 +1,4 @@
-"""What is kept of stations beside sessions and limits: reservations, and what they reported."""
+"""What is kept of stations beside sessions and limits: orders that last, and what they reported."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from llm_adapters.sqlite.columns import storable, utc_text
 from llm_adapters.sqlite.serialise import UnreadableError, from_json, to_json
-from llm_core import Commission, LocalList, ReportKind, Reservation, ReservationRecord, StationReport
+from llm_core import Commission, LocalList, OutOfUse, ReportKind, Reservation, ReservationRecord, StationReport
 
-Kept = TypeVar("Kept", Commission, LocalList)
+Kept = TypeVar("Kept", Commission, LocalList, OutOfUse)
 REPORTS_KEPT = 5_000
 REPORTS_LOADED = 500
 log = logging.getLogger(__name__)
@@ -56,10 +56,14 @@ def reports(connection: sqlite3.Connection) -> tuple[StationReport, ...]:
     )
 
 
-_TABLES: dict[type[Commission | LocalList], str] = {Commission: "commissions", LocalList: "local_lists"}
+_TABLES: dict[type[Commission | LocalList | OutOfUse], str] = {
+    Commission: "commissions",
+    LocalList: "local_lists",
+    OutOfUse: "out_of_use",
+}
 
 
-def save_of_station(connection: sqlite3.Connection, record: Commission | LocalList) -> None:
+def save_of_station(connection: sqlite3.Connection, record: Commission | LocalList | OutOfUse) -> None:
     """The last one of its kind for each station."""
     row = (storable(record.station_id), to_json(record))
     connection.execute(f"INSERT OR REPLACE INTO {_TABLES[type(record)]} VALUES (?, ?)", row)

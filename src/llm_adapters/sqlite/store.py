@@ -29,6 +29,7 @@ from llm_core import (
     Key,
     LimitRecord,
     LocalList,
+    OutOfUse,
     Record,
     RefusedStart,
     ReservationRecord,
@@ -167,7 +168,7 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
             connection.execute("DELETE FROM refused_starts WHERE id <= ?", ((added or 0) - REFUSED_STARTS_KEPT,))
         case ReservationRecord():
             station_records.save_reservation(connection, record)
-        case Commission() | LocalList():
+        case Commission() | LocalList() | OutOfUse():
             station_records.save_of_station(connection, record)
         case StationReport():
             station_records.save_report(connection, record)
@@ -207,7 +208,7 @@ def _instants(record: Record) -> Iterator[datetime]:
             yield from (at for at in (set_at, began_at, ended_at) if at is not None)
         case Ceiling() | Site() | BadgeRecord() | ReservationRecord() | StationReport() | Commission() | LocalList():
             return
-        case UplinkMessage() | CpoVerdict() | CpoForgotten():
+        case OutOfUse() | UplinkMessage() | CpoVerdict() | CpoForgotten():
             return
         case _:
             assert_never(record)
@@ -235,6 +236,7 @@ def _load(connection: sqlite3.Connection) -> Stored:
         reservations=tuple(station_records.reservations(connection)),
         commissions=tuple(station_records.of_stations(connection, Commission)),
         local_lists=tuple(station_records.of_stations(connection, LocalList)),
+        out_of_use=tuple(station_records.of_stations(connection, OutOfUse)),
         reports=station_records.reports(connection),
     )
 

@@ -70,7 +70,7 @@ async def _begun(desk: Desk, by: str, station_id: str, wish: CommissionWish) -> 
         case OrderGranted() as granted:
             begun = desk.stations.commission(station_id, by, wish)
             outcome = "begun" if begun else "not begun"
-            desk.inbox.post(OrderEnded(by, station_id, Order.COMMISSION, begun, outcome, granted, detail))
+            await desk.inbox.ask(OrderEnded(by, station_id, Order.COMMISSION, begun, outcome, granted, detail))
             return "test_begun" if begun else "test_not_begun"
         case OrderRefused(fault=fault):
             return fault

@@ -83,7 +83,7 @@ async def _commission(call: Call) -> Response:
         case OrderGranted() as granted:
             begun = call.desk.stations.commission(station_id, by, wish)
             outcome = "begun" if begun else "not begun"
-            call.desk.inbox.post(OrderEnded(by, station_id, Order.COMMISSION, begun, outcome, granted, detail))
+            await call.desk.inbox.ask(OrderEnded(by, station_id, Order.COMMISSION, begun, outcome, granted, detail))
         case OrderRefused() as refused:
             raise order_refusal(station_id, refused)
         case _:

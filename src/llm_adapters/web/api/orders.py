@@ -57,7 +57,8 @@ async def carry_out(
             payload = command.payload(Ordered(wish, granted, station, desk.clock.utc()))
             outcome = await desk.stations.call(station_id, command.action, payload)
             told = outcome.failure.value if outcome.failure is not None else outcome.status or "done"
-            desk.inbox.post(OrderEnded(by, station_id, command.order, is_done(outcome), told, granted, detail))
+            ended = OrderEnded(by, station_id, command.order, is_done(outcome), told, granted, detail)
+            await desk.inbox.ask(ended)  # stored before anybody is told; what the disk refuses is told by its alarm
             return outcome
         case OrderRefused() | NotStored() as refusal:
             return refusal
