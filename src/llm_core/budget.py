@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from llm_core.copies import changed
 from llm_core.events import MeterSampled
 from llm_core.external import NO_CAPS, NodeCap
 from llm_core.problem import LimitNode
@@ -189,7 +190,7 @@ def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
     if before.taken_ms is not None:
         period_ms = min(max((3 * period_ms + event.taken_ms - before.taken_ms) // 4, 200), 10_000)
     silent_ms = silence_ms(before.period_ms)  # a gap is none by the period that it stretched itself
-    changed = event.fingerprint != before.fingerprint or before.changed_ms is None
+    moved = event.fingerprint != before.fingerprint or before.changed_ms is None
     absurd_ma = ABSURD_FACTOR * max(state.site.supply.fuse_ma)
     phases = dict(before.phases)
     for phase, current_ma in zip(PHASES, event.current_ma, strict=True):
@@ -200,14 +201,14 @@ def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
         taken_ms=event.taken_ms,
         period_ms=period_ms,
         fingerprint=event.fingerprint,
-        changed_ms=now_ms if changed else before.changed_ms,
-        frozen=not changed and before.frozen,
-        drawn_ma=drawn_ma(state, event.node) if changed else before.drawn_ma,
+        changed_ms=now_ms if moved else before.changed_ms,
+        frozen=not moved and before.frozen,
+        drawn_ma=drawn_ma(state, event.node) if moved else before.drawn_ma,
         power_w=event.power_w,
         energy_import_wh=event.energy_import_wh,
         voltage_mv=event.voltage_mv,
     )
-    return attrs.evolve(state, meters={**state.meters, event.node: meter})
+    return changed(state, meters={**state.meters, event.node: meter})
 
 
 def _phase_after(phase: MeterPhase, current_ma: int | None, now_ms: int, silent_ms: int) -> MeterPhase:
@@ -215,7 +216,7 @@ def _phase_after(phase: MeterPhase, current_ma: int | None, now_ms: int, silent_
         return phase
     gap = phase.seen_ms is None or now_ms - phase.seen_ms > silent_ms
     good_since_ms = now_ms if gap or phase.good_since_ms is None else phase.good_since_ms
-    return attrs.evolve(phase, current_ma=current_ma, seen_ms=now_ms, good_since_ms=good_since_ms)
+    return changed(phase, current_ma=current_ma, seen_ms=now_ms, good_since_ms=good_since_ms)
 
 
 def silence_ms(period_ms: int) -> int:
@@ -256,8 +257,8 @@ def aged(state: State, now_ms: int) -> dict[str, MeterState]:
             lost = silent or frozen or (known.lost and not recovered)
             good_since_ms = None if silent or frozen else known.good_since_ms
             if (lost, good_since_ms) != (known.lost, known.good_since_ms):
-                phases[phase] = attrs.evolve(known, lost=lost, good_since_ms=good_since_ms)
-        meters[setup.node] = attrs.evolve(meter, phases=phases, frozen=frozen)
+                phases[phase] = changed(known, lost=lost, good_since_ms=good_since_ms)
+        meters[setup.node] = changed(meter, phases=phases, frozen=frozen)
     return meters
 
 
@@ -288,7 +289,7 @@ def interval(
                 continue
             drawn = lows[setup.node][index] if setup.includes_stations else 0
             phases[phase] = _high(known, known.current_ma - drawn, reported_ms, now_ms)
-        after[setup.node] = attrs.evolve(meter, phases=phases)
+        after[setup.node] = changed(meter, phases=phases)
     return after
 
 
@@ -309,15 +310,15 @@ def _high(phase: MeterPhase, apparent_ma: int, reported_ms: int | None, now_ms: 
     """`apparent_ma` is what the building seems to draw: less than nothing where a car stopped and has not said so."""
     candidate_ma = max(apparent_ma, 0)
     if candidate_ma >= phase.high_ma:
-        return attrs.evolve(phase, high_ma=candidate_ma, fell_ms=None)
+        return changed(phase, high_ma=candidate_ma, fell_ms=None)
     if phase.fell_ms is None:
-        phase = attrs.evolve(phase, fell_ms=now_ms, peak_ma=candidate_ma, fell_to_ma=apparent_ma)
+        phase = changed(phase, fell_ms=now_ms, peak_ma=candidate_ma, fell_to_ma=apparent_ma)
     elif apparent_ma < phase.fell_to_ma - FELL_AGAIN_MA:  # perhaps another car has stopped: all must report again
-        phase = attrs.evolve(phase, fell_ms=now_ms, fell_to_ma=apparent_ma)
+        phase = changed(phase, fell_ms=now_ms, fell_to_ma=apparent_ma)
     peak_ma = max(phase.peak_ma, candidate_ma)
     if reported_ms is None or (phase.fell_ms is not None and reported_ms > phase.fell_ms):
-        return attrs.evolve(phase, high_ma=peak_ma, fell_ms=now_ms, peak_ma=candidate_ma, fell_to_ma=apparent_ma)
-    return attrs.evolve(phase, peak_ma=peak_ma)
+        return changed(phase, high_ma=peak_ma, fell_ms=now_ms, peak_ma=candidate_ma, fell_to_ma=apparent_ma)
+    return changed(phase, peak_ma=peak_ma)
 
 
 # What is left

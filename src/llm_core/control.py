@@ -182,7 +182,7 @@ def _commanded(connector: ConnectorState, command: Command, spread: int, window:
         return entered
     lowering_ms = connector.lowering_ms if connector.lowering_ms is not None else now_ms
     waits = connector.grant is not None and connector.grant.reason in (GrantReason.WAITING, GrantReason.EXTERNAL_LIMIT)
-    return attrs.evolve(
+    return changed(
         entered,
         offered_ma=command.limit_ma,
         changed_ms=now_ms,

@@ -6,7 +6,7 @@ The plan is a wish: whether and when a target may be sent is `dispatch`'s matter
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeGuard
 
 import attrs
@@ -292,7 +292,13 @@ def _allocated(site: Site, nodes: Tree, demands: Mapping[Key, Demand], uneven: f
     if members and site.sharing.unbalance_ma is not None:
         groups = (Group(UNBALANCE, members, site.sharing.unbalance_ma),)
     problem = Problem(nodes, tuple(demands.values()), site.sharing.strategy, site.sharing.minimum_first, groups)
-    return dict(zip(demands, allocate(problem), strict=True))
+    return dict(zip(demands, _answered(problem), strict=True))
+
+
+@lru_cache(maxsize=8)
+def _answered(problem: Problem) -> tuple[Grant, ...]:
+    """`allocate`, worked out once for as long as the same is asked again: most ticks ask what the last one asked."""
+    return allocate(problem)
 
 
 def _overdrawn(
@@ -349,7 +355,8 @@ def _chain(tree: Tree, start: str) -> set[str]:
 def _explained(state: State, rooms: Mapping[str, Room], entry: Seen, grant: Grant) -> Grant:
     """The reason in live operation: the car itself, the lost meter, or a rise that is still to come."""
     if grant.reason is GrantReason.OWN_MAXIMUM:
-        return attrs.evolve(grant, reason=_own_reason(state, entry, grant))
+        reason = _own_reason(state, entry, grant)
+        return grant if reason is grant.reason else attrs.evolve(grant, reason=reason)
     binding = grant.limited_by
     if binding is None or binding.node == UNBALANCE:
         return grant

@@ -82,7 +82,7 @@ def introduced(state: State, station: Station) -> Result:
         if key not in connectors:
             connectors[key] = ConnectorState(stranger_ledger(station), ceiling_ma=station.max_ma)
             saves.append(Save(Ceiling(*key, station.max_ma)))
-    return attrs.evolve(state, connectors=connectors), tuple(saves)
+    return changed(state, connectors=connectors), tuple(saves)
 
 
 def stranger_ledger(station: Station) -> Ledger:
@@ -92,7 +92,7 @@ def stranger_ledger(station: Station) -> Ledger:
 
 def _each(state: State, station_id: str, change: Callable[[ConnectorState], ConnectorState]) -> State:
     connectors = {key: change(c) if key[0] == station_id else c for key, c in state.connectors.items()}
-    return attrs.evolve(state, connectors=connectors)
+    return changed(state, connectors=connectors)
 
 
 def disconnected(state: State, station_id: str, now: Now) -> State:
@@ -105,7 +105,7 @@ def disconnected(state: State, station_id: str, now: Now) -> State:
         return _each(state, station_id, _lost)
     strangers = {key: value for key, value in state.strangers.items() if key[0] != station_id}
     connectors = {key: value for key, value in state.connectors.items() if key[0] != station_id}
-    state = attrs.evolve(state, strangers=strangers, connectors=connectors)
+    state = changed(state, strangers=strangers, connectors=connectors)
     gone = _departed(state)
     return without_stations(state, gone[: max(len(gone) - MOST_DEPARTED, 0)])
 
@@ -119,7 +119,7 @@ def strangers_forgotten(state: State, now_ms: int) -> State:
 def without_stations(state: State, names: Collection[str]) -> State:
     if not names:
         return state
-    return attrs.evolve(state, stations={key: value for key, value in state.stations.items() if key not in names})
+    return changed(state, stations={key: value for key, value in state.stations.items() if key not in names})
 
 
 def _departed(state: State) -> list[str]:
@@ -140,7 +140,7 @@ def turned_away(state: State, event: StationTurnedAway, now: Now) -> State:
 def _lost(connector: ConnectorState) -> ConnectorState:
     """Out of sight: the car may be another by the time that the station is heard again."""
     ledger = books.unanswered_all(connector.ledger)
-    return attrs.evolve(connector, ledger=ledger, preparing_ms=None, phases=None, phases_pending=None)
+    return changed(connector, ledger=ledger, preparing_ms=None, phases=None, phases_pending=None)
 
 
 def booted(state: State, event: StationBooted) -> Result:
@@ -180,9 +180,9 @@ def promised_maximum(state: State, station: Station) -> tuple[State, tuple[Save,
     saves: list[Save] = []
     for key, connector in state.connectors.items():
         if key[0] == station.id and connector.ceiling_ma < station.max_ma:
-            connectors[key] = attrs.evolve(connector, ceiling_ma=station.max_ma)
+            connectors[key] = changed(connector, ceiling_ma=station.max_ma)
             saves.append(Save(Ceiling(*key, station.max_ma)))
-    return attrs.evolve(state, connectors=connectors), tuple(saves)
+    return changed(state, connectors=connectors), tuple(saves)
 
 
 def _rebooted(connector: ConnectorState, station: Station, *, keeps_profiles: bool) -> ConnectorState:
@@ -212,7 +212,7 @@ def clock_stepped(state: State, by_ms: int, now: Now) -> State:
         for key, known in state.stations.items()
     }
     doubt = doubted(state.clock_doubt, by_ms, now.monotonic_ms)
-    return attrs.evolve(state, stations=stations, leases_from_ms=now.monotonic_ms, clock_doubt=doubt)
+    return changed(state, stations=stations, leases_from_ms=now.monotonic_ms, clock_doubt=doubt)
 
 
 def found_capable(state: State, event: CapabilitiesFound) -> State:
@@ -235,15 +235,15 @@ def status_changed(state: State, event: StatusChanged, now: Now) -> Result:
     if connector is None:
         connector = ConnectorState(stranger_ledger(station) if station is not None else Ledger(None))
         if station is not None:
-            connector = attrs.evolve(connector, ceiling_ma=station.max_ma)
+            connector = changed(connector, ceiling_ma=station.max_ma)
             saves = (Save(Ceiling(*key, station.max_ma)),)
     known = state.stations[event.station_id]
     if _is_overtaken(connector, event, known, now):
         return state, ()
     if connector.status is not event.status or _is_news(connector, event.status, known):
-        connector = _in_status(attrs.evolve(connector, status_ms=now.monotonic_ms), event, now)
+        connector = _in_status(changed(connector, status_ms=now.monotonic_ms), event, now)
     at = max((at for at in (event.at, connector.status_at) if at is not None), default=None)
-    return with_connector(state, key, attrs.evolve(connector, status=event.status, status_at=at)), saves
+    return with_connector(state, key, changed(connector, status=event.status, status_at=at)), saves
 
 
 def _is_overtaken(connector: ConnectorState, event: StatusChanged, known: StationState, now: Now) -> bool:
@@ -268,19 +268,19 @@ def _in_status(connector: ConnectorState, event: StatusChanged, now: Now) -> Con
     now_ms = now.monotonic_ms
     match event.status:
         case Status.PREPARING:
-            return attrs.evolve(connector, preparing_ms=now_ms, available_ms=None)
+            return changed(connector, preparing_ms=now_ms, available_ms=None)
         case Status.AVAILABLE | Status.RESERVED | Status.UNAVAILABLE:
-            return attrs.evolve(forgotten(connector), preparing_ms=None, available_ms=_left_ms(connector, event, now))
+            return changed(forgotten(connector), preparing_ms=None, available_ms=_left_ms(connector, event, now))
         case Status.CHARGING:
             settled_ms = max(connector.settled_from_ms, now_ms + books.FOLLOW_MS)
             least_ma = least_told(connector)
-            return attrs.evolve(connector, available_ms=None, settled_from_ms=settled_ms, least_told_ma=least_ma)
+            return changed(connector, available_ms=None, settled_from_ms=settled_ms, least_told_ma=least_ma)
         case Status.SUSPENDED_EV | Status.SUSPENDED_EVSE:
-            return attrs.evolve(connector, available_ms=None)
+            return changed(connector, available_ms=None)
         case Status.FINISHING:
-            return attrs.evolve(connector, preparing_ms=None, available_ms=None)
+            return changed(connector, preparing_ms=None, available_ms=None)
         case Status.FAULTED:
-            return attrs.evolve(connector, preparing_ms=None)
+            return changed(connector, preparing_ms=None)
         case _:
             assert_never(event.status)
 
@@ -302,14 +302,14 @@ def metered(state: State, event: MeterValuesReceived, now: Now) -> State:
     if station is None or connector is None:
         if reading is None or event.station_id not in state.stations or station is not None:
             return state
-        return attrs.evolve(state, strangers={**state.strangers, key: reading})
+        return changed(state, strangers={**state.strangers, key: reading})
     if reading is not None:
         held_ma = connector.ledger.held_ma(now.monotonic_ms, decays(state, event.station_id))
         connector = observed(connector, attrs.evolve(reading, held_ma=held_ma), station.phase_rotation)
     session = connector.session
     if session is not None and event.register_wh is not None and event.transaction_id in (None, session.transaction_id):
         session = meter_session(session, event.register_wh, believed(event.at, now))
-        connector = attrs.evolve(connector, session=session)
+        connector = changed(connector, session=session)
     elif reading is not None and session is not None:
         connector = _integrated(connector, session, before, reading)
     return with_connector(state, key, connector)
@@ -325,7 +325,7 @@ def _integrated(
     uj = connector.uncounted_uj + drawn_uj(drawn_ma, reading.current_ma, reading.at_ms - since_ms)
     whole_wh, rest_uj = divmod(uj, UJ_PER_WH)
     counted = integrate_session(session, whole_wh)
-    return attrs.evolve(connector, session=counted, uncounted_uj=rest_uj)
+    return changed(connector, session=counted, uncounted_uj=rest_uj)
 
 
 def _reading(state: State, event: MeterValuesReceived, now: Now) -> Reading | None:
@@ -367,18 +367,18 @@ def answered(state: State, event: LimitConfirmed | LimitRefused | LimitUnanswere
             ledger = books.unanswered(connector.ledger, event.seq, now.monotonic_ms)
         case _:
             assert_never(event)
-    connector = attrs.evolve(connector, ledger=ledger)
+    connector = changed(connector, ledger=ledger)
     offered_ma = told(connector, now.monotonic_ms, decays(state, key[0])) if ledger.live() else 0
-    return with_connector(state, key, attrs.evolve(connector, offered_ma=offered_ma))
+    return with_connector(state, key, changed(connector, offered_ma=offered_ma))
 
 
 def _confirmed(state: State, key: Key, connector: ConnectorState, seq: int, now_ms: int) -> ConnectorState:
     newest = connector.ledger.in_flight == seq
     ledger = books.confirmed(connector.ledger, seq, now_ms, decays=decays(state, key[0]))
-    after = attrs.evolve(connector, ledger=ledger)
+    after = changed(connector, ledger=ledger)
     if not newest:  # it answers, late: the command that overtook this one has only begun to wait
         still_waits = connector.lowering_ms is not None and ledger.in_flight is not None
-        return attrs.evolve(after, lowering_ms=ledger.in_flight_ms) if still_waits else after
+        return changed(after, lowering_ms=ledger.in_flight_ms) if still_waits else after
     if connector.changed_ms is not None and connector.changed_ms == connector.ledger.in_flight_ms:
-        after = attrs.evolve(after, settled_from_ms=max(connector.settled_from_ms, now_ms + books.FOLLOW_MS))
-    return attrs.evolve(after, lowering_ms=None)
+        after = changed(after, settled_from_ms=max(connector.settled_from_ms, now_ms + books.FOLLOW_MS))
+    return changed(after, lowering_ms=None)

@@ -110,7 +110,7 @@ class StationState:
     turned_away: TurnedAway | None = None
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # copied with every sample (`copies.changed`)
 class MeterPhase:
     """One phase of a meter: its last believed value and how far it can be trusted."""
 
@@ -124,7 +124,7 @@ class MeterPhase:
     fell_to_ma: int = 0  # the lowest since then
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # likewise
 class MeterState:
     """The meter of a node."""
 
