@@ -152,11 +152,13 @@ class Controller:
             await self._wait_for_work()
             ticked = False
             while self._inbox:
-                event = self._inbox.popleft()
+                event, before = self._inbox.popleft(), self._state
                 await self._process(event)
                 if isinstance(event, MeterSampled):
                     await self._tick()
                     ticked = True
+                elif self._state.site is not before.site or self._state.limits is not before.limits:
+                    await self._tick()  # whoever changed it looks next, and is to see what came of it
                 elif self._ms_to_tick() <= 0:  # while the disk is slow, facts may come as fast as they are taken
                     await self._tick()
             if not ticked and self._ms_to_tick() <= 0:

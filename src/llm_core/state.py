@@ -298,3 +298,10 @@ class State:
     def badge(self, id_tag: str | None) -> Badge | None:
         """The badge that a tag stands for, by the rules of this site."""
         return find_badge(id_tag, self.badges, self.site.badge_rules.byte_order) if id_tag is not None else None
+
+    def latest(self, session: Session) -> Session:
+        """An open session as it is known now: what is stored of it may lack a minute of readings."""
+        connector = self.connectors.get((session.station_id, session.connector))
+        known = connector.session if connector is not None else None
+        same = known is not None and known.transaction_id == session.transaction_id
+        return known if known is not None and same and session.is_open else session

@@ -209,3 +209,19 @@ async def _is_exported(server: Server, data: Path, transaction_id: int) -> None:
         assert row["badgeName"] == "Müller"
         assert row["energyChargedKwh"] == "1.234"
         assert row["stopDateTransaction"]
+
+
+def test_whoever_changes_the_site_sees_at_once_what_came_of_it(tmp_path: Path) -> None:
+    """The next overview shows the new limits: nobody has to know of the second between two ticks."""
+
+    async def story() -> None:
+        async with running(tmp_path) as server, server.client() as api:
+            for amps in (40, 20, 30, 10, 25):
+                assert (await api.put("/supply", json={"static_max_a": amps})).is_success
+                (node, *_) = (await api.get("/overview")).json()["nodes"]
+                assert node["limit_a"]["L1"] == amps
+            assert (await api.post("/limits", json={"limit_a": 5})).is_success
+            (limit,) = (await api.get("/limits")).json()
+            assert limit["state"] == "holds"
+
+    asyncio.run(story())

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import attrs
 
-from llm_core import Badge, BadgeRules, BadgeScan, ByteOrder, ExternalLimit, PerPhase, Site, State
+from llm_core import (
+    Badge,
+    BadgeRules,
+    BadgeScan,
+    ByteOrder,
+    ConnectorState,
+    ExternalLimit,
+    Ledger,
+    PerPhase,
+    Session,
+    SessionState,
+    Site,
+    State,
+)
 from llm_core.external import Ended, LimitRecord
 from llm_core.state import LimitState
 from unit.strategies import NOON
@@ -36,3 +49,19 @@ def test_a_limit_from_outside_is_gone_once_nothing_can_bring_it_back() -> None:
         for ended in (None, Ended.OVER, Ended.WITHDRAWN, Ended.LIFTED, Ended.REPLACED)
     }
     assert [ended for ended, is_gone in gone.items() if is_gone] == [Ended.OVER, Ended.WITHDRAWN]
+
+
+def test_of_an_open_session_the_latest_readings_are_told_and_an_ended_one_stays_as_it_was_stored() -> None:
+    stored = Session(7, "ST1", 1, None, NOON, 1_000, 1_000)
+    known = attrs.evolve(stored, register_wh=2_500, energy_wh=1_500)
+    state = State(
+        connectors={("ST1", 1): ConnectorState(Ledger(None), session=known), ("ST1", 2): ConnectorState(Ledger(None))}
+    )
+    assert state.latest(stored) == known
+    for other in (
+        attrs.evolve(stored, transaction_id=8),
+        attrs.evolve(stored, connector=2),
+        attrs.evolve(stored, connector=3),
+        attrs.evolve(stored, state=SessionState.CLOSED, stopped_at=NOON),
+    ):
+        assert state.latest(other) == other

@@ -52,7 +52,7 @@ async def write_sessions(
     writer.writerow(COLUMNS)
     rows = 0
     async for session in sessions:
-        writer.writerow(_row(session, state, zone, "," if decimal_comma else "."))
+        writer.writerow(_row(state.latest(session), state, zone, "," if decimal_comma else "."))
         rows += 1
         if rows % _ROWS_PER_CHUNK == 0:
             yield _drained(text)

@@ -96,6 +96,7 @@ async def _newest(desk: Desk, days: Range, zone: ZoneInfo, listing: Listing) -> 
 
 
 def _row(state: State, session: Session, words: Words) -> SessionRow:
+    session = state.latest(session)
     station = state.site.station(session.station_id)
     badge = state.badge(session.id_tag)
     who = (session.id_tag or "", badge.comment if badge is not None else "")

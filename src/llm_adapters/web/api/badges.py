@@ -19,6 +19,7 @@ from llm_adapters.web.api.shapes import BADGE, ID
 from llm_core import Badge, Fault, NotSaved, Permission, normalise
 
 MOST_BADGES = 100_000
+MOST_BYTES = 5 * MIB
 MOST_PREVIEWED = 1_000
 MOST_FAULTS = 100
 TEMPLATE = "badgeId,type,comment,expirationDate,email\r\na1b2c3,STANDARD,example,30.01.2030,someone@example.org\r\n"
@@ -135,12 +136,18 @@ def _previewed(badge: Badge, before: Mapping[str, Badge]) -> Json:
 async def _file(call: Call) -> bytes:
     """The file as the whole body, or as the one upload of a form."""
     if not call.request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await call.request.body()
+        return _fitting(await call.request.body())
     async with call.request.form() as form:
         uploads = [part for part in form.values() if isinstance(part, UploadFile)]
         if len(uploads) != 1:
             raise Refusal(422, "Send exactly one file.")
-        return await uploads[0].read()
+        return _fitting(await uploads[0].read())
+
+
+def _fitting(file: bytes) -> bytes:
+    if len(file) > MOST_BYTES:
+        raise Refusal(413, f"The file is larger than {MOST_BYTES // MIB} MiB.")
+    return file
 
 
 async def _template(_: Call) -> Response:
@@ -169,7 +176,7 @@ OPERATIONS = (
         query={"dry_run": "true: tell what every line would do, and change nothing."},
         takes={"type": "string"},
         takes_type="text/csv",
-        most_bytes=5 * MIB + 64 * 1024,  # and what a form puts around the file
+        most_bytes=MOST_BYTES + 64 * 1024,  # and what a form puts around the file
     ),
     Operation("GET", "/badges/template.csv", _MANAGE, "A file to fill in.", _template, gives_type="text/csv"),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import attrs
 from starlette.requests import Request as HttpRequest
 from starlette.types import Message
@@ -45,14 +47,19 @@ class Call:
         return self.desk.clock.monotonic_ms()
 
     def named(self, parameter: str) -> str:
-        """A part of the path."""
-        return str(self.request.path_params[parameter])
+        """A part of the path, which was routed as it was sent."""
+        return unquote(str(self.request.path_params[parameter]))
 
     async def json(self) -> object:
-        """The body; nothing at all counts as an empty object. Raises `Malformed`, `Refusal`."""
+        """The body; nothing at all counts as an empty object, except where that would reset a whole resource.
+
+        Raises `Malformed`, `Refusal`.
+        """
         if self.principal.via == "session" and self.request.headers.get("content-type", "").startswith(FORMS):
             raise Refusal(415, "Send JSON, with the header Content-Type: application/json.")
         body = await self.request.body()
+        if not body and self.request.method == "PUT":
+            raise Refusal(400, "Send the whole resource as JSON; {} puts every field back to its default.")
         return load(body) if body else {}
 
     async def edit(self, edit: SiteEdit, core: str, body: str = "") -> None:

@@ -84,19 +84,18 @@ _REFUSED: dict[OrderFault, tuple[int, str]] = {
     OrderFault.NO_RESERVATION: (409, "There is no such reservation."),
     OrderFault.IN_THE_PAST: (422, "until must lie in the future."),
 }
-_POINTERS = {
-    OrderFault.NO_CONNECTOR: "/connector",
-    OrderFault.CONNECTOR_NEEDED: "/connector",
-    OrderFault.BADGE_NEEDED: "/badge_id",
-    OrderFault.IN_THE_PAST: "/until",
+_AT = {
+    OrderFault.NO_CONNECTOR: Fault("/connector", "is none of this station's"),
+    OrderFault.CONNECTOR_NEEDED: Fault("/connector", "must be given: there are several"),
+    OrderFault.BADGE_NEEDED: Fault("/badge_id", "must be given: charging needs a badge here"),
+    OrderFault.IN_THE_PAST: Fault("/until", "must lie in the future"),
 }
 
 
 def order_refusal(station_id: str, refused: OrderRefused) -> Refusal:
     """A refusal of the core in words, pointing at the field to change."""
     status, words = _REFUSED[refused.fault]
-    pointer = _POINTERS.get(refused.fault)
-    faults = (Fault(pointer, refused.fault.value),) if pointer is not None else ()
+    faults = (_AT[refused.fault],) if refused.fault in _AT else ()
     return Refusal(status, words.format(id=station_id, detail=refused.detail), faults)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from llm_adapters.web.api.answers import JsonResponse
@@ -33,7 +33,7 @@ def refused_for(faults: Iterable[Fault]) -> Refusal:
     told = tuple(faults)
     said = [f"{fault.pointer.removeprefix('/')} {fault.text}".strip() for fault in told[:_TOLD]]
     more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    return Refusal(422, f"{'; '.join(said)}{more}.", told)
+    return Refusal(422, f"{'; '.join(said)}{more}".removesuffix(".") + ".", told)
 
 
 def problem(
@@ -63,10 +63,13 @@ async def _on_refusal(_: Request, refusal: Exception) -> Response:
         case HTTPException(status_code=405):
             allowed = (refusal.headers or {}).get("Allow", "")
             return problem(405, f"This address answers to {allowed} only.", headers=refusal.headers)
+        case ClientDisconnect():
+            return problem(400, "The body ended before its announced length.")
         case HTTPException():
             return problem(refusal.status_code, refusal.detail, headers=refusal.headers)
         case _:
             return problem(500, "Something went wrong inside the controller; its log says what.")
 
 
-HANDLERS = dict.fromkeys((Refusal, Wrong, Malformed, StoreError, HTTPException, Exception), _on_refusal)
+_KINDS = (Refusal, Wrong, Malformed, StoreError, ClientDisconnect, HTTPException, Exception)
+HANDLERS = dict.fromkeys(_KINDS, _on_refusal)

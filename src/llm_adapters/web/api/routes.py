@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import quote
 
+import attrs
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llm_adapters.web.api import (
     audit,
@@ -50,10 +53,24 @@ def api_routes(desk: Desk) -> list[BaseRoute]:
     paths = dict.fromkeys(row.path for row in rows)
     routes = [_route(path, [row for row in rows if row.path == path], desk) for path in paths]
     return [
-        Mount("/api", app=Starlette(routes=routes, exception_handlers=HANDLERS)),
+        Mount("/api", app=_AsSent(Starlette(routes=routes, exception_handlers=HANDLERS))),
         Route("/metrics", _metrics(desk)),
         Route("/healthz", _health(desk)),
     ]
+
+
+@attrs.frozen
+class _AsSent:
+    """Finds the route by the path as it was sent, so that an id with a slash (`%2F`) in it stays one part.
+
+    A slash too many at the end is forgiven rather than redirected: programs seldom follow.
+    """
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sent = scope.get("raw_path") or quote(scope["path"]).encode()
+        await self.app({**scope, "path": sent.decode("ascii", "replace").rstrip("/")}, receive, send)
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:

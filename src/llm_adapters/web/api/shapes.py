@@ -34,6 +34,7 @@ from llm_adapters.web.api.exact import (
 from llm_adapters.web.desk import MeterModels
 from llm_adapters.web.languages import LANGUAGES
 from llm_core import (
+    DEFAULT_CLUSTER,
     LONGEST,
     LONGEST_TAG,
     MANUAL,
@@ -357,8 +358,12 @@ def password_of(body: object) -> bytes | None:
 
 
 def new_station(station_id: str, site: Site) -> Station:
-    """A station with nothing said about it yet: wired to every phase that the site has."""
-    return Station(station_id, phase_rotation=site.supply.site_phases)
+    """A station with nothing said about it yet: wired to every phase that the site has, in the default cluster.
+
+    Where somebody removed that cluster, the station hangs on the site itself.
+    """
+    cluster = DEFAULT_CLUSTER if any(cluster.id == DEFAULT_CLUSTER for cluster in site.clusters) else None
+    return Station(station_id, cluster=cluster, phase_rotation=site.supply.site_phases)
 
 
 # Badges and users

@@ -155,6 +155,7 @@ def station_name(station_id: str, state: State) -> str:
 
 
 def session_json(session: Session, state: State) -> dict[str, Json]:
+    session = state.latest(session)
     badge = state.badge(session.id_tag)
     return {
         "transaction_id": session.transaction_id,
