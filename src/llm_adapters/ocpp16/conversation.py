@@ -25,6 +25,7 @@ import attrs
 from llm_adapters.ocpp16 import messages
 from llm_adapters.ocpp16.adoption import configuration_of, dialect_of, set_up_readings
 from llm_adapters.ocpp16.calls import place
+from llm_adapters.ocpp16.clock_care import ClockCare
 from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.limits import LimitWriter
 from llm_adapters.ocpp16.local_list import LocalListKeeper
@@ -100,6 +101,7 @@ class Conversation:
         self._readings = Thinning(self._read)
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
         self.local_list = LocalListKeeper(memory.station_id, self._place, memory.changed, inbox, clock)
+        self._clock_care = ClockCare(memory, self._call, self._heard, clock)
         self._tasks: asyncio.TaskGroup | None = None
         self._serving: asyncio.Task[str] | None = None
         self._adopting: asyncio.Task[None] | None = None
@@ -130,6 +132,7 @@ class Conversation:
                 tasks.create_task(self._writer.run())
                 tasks.create_task(self._expect_boot())
                 tasks.create_task(self.local_list.run())
+                tasks.create_task(self._clock_care.run())
                 await asyncio.wait((serving,))
                 raise _Over
         except* _Over:
@@ -320,6 +323,7 @@ class Conversation:
         if memory.ahead_told_ms is None or abs(ahead_ms - memory.ahead_told_ms) > CLOCK_STEP_MS:
             memory.ahead_told_ms = ahead_ms
             self._inbox.post(StationClockRead(self.station_id, ahead_ms))
+            self._clock_care.told(ahead_ms)
 
     # -- what we ask of it -------------------------------------------------------------------------------------------
 
@@ -377,6 +381,7 @@ class Conversation:
             tell_capabilities(memory, self._inbox)
             await set_up_readings(self._call, configuration, memory)
             await self._keep_out_of_use()
+            self._clock_care.begin()
             self.local_list.refresh()
 
     async def _keep_out_of_use(self) -> None:
