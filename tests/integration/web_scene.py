@@ -243,6 +243,15 @@ AUDITED = (
     ),
     AuditEntry(NOON, "advanced", "badge", "", repr(Badge("A1B2C3", comment="Müller"))),
     AuditEntry(NOON, "administrator", "reset", "ST1 soft", "Accepted"),
+    AuditEntry(
+        NOON - timedelta(hours=1),
+        "token “grid”",
+        "limit",
+        "",
+        repr(ExternalLimit("1", limit_w=4_200, ends_at=NOON, reason="§ 14a")),
+    ),
+    AuditEntry(NOON - timedelta(hours=2), "administrator", "commission", "ST2", "amps yes, decimals no, obeys skipped"),
+    AuditEntry(NOON - timedelta(hours=3), "administrator", "role of Eva", "standard", "advanced"),
 )
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import llm_adapters
-from llm_adapters.web.findings import FINDING_TEXTS
+from llm_adapters.web.findings import FINDING_TEXTS, METER_FINDINGS
 from llm_adapters.web.languages import LANGUAGES
 from llm_adapters.web.told import told_plainly
-from llm_adapters.web.words import METER_FINDINGS, Words
+from llm_adapters.web.words import Words
 from llm_core import Finding, MeterFinding, Trial
 
 ADAPTERS = Path(next(iter(llm_adapters.__path__)))

@@ -1,9 +1,9 @@
-"""What each trial of a commissioning test has shown, in a sentence for an installer."""
+"""What the tests of a station and of a meter have shown, in sentences for an installer."""
 
 from __future__ import annotations
 
 from llm_adapters.web.faults import N_
-from llm_core import Finding, Trial
+from llm_core import Finding, MeterFinding, Trial
 
 # Pages say a good result by its title alone, so only the others are translated; the API tells all of them in English.
 FINDING_TEXTS: dict[Trial, dict[Finding, str]] = {
@@ -62,4 +62,17 @@ FINDING_TEXTS: dict[Trial, dict[Finding, str]] = {
         ),
         Finding.UNCLEAR: N_("Whether its limits outlive a restart could not be seen."),
     },
+}
+METER_FINDINGS = {
+    MeterFinding.SILENT: N_("The meter gives no reading."),
+    MeterFinding.ANOTHER_METER: N_("Another meter answers, or one that does not say that it is this model."),
+    MeterFinding.PHASE_MISSING: N_("no current that can be believed."),
+    MeterFinding.VOLTAGE: N_("the voltage is none of a 230 V network. Is a wire loose, or the model another one?"),
+    MeterFinding.POWER_DISAGREES: N_("Power and currents do not fit. Is the transformers' ratio applied exactly once?"),
+    MeterFinding.ABOVE_DIRECT: N_("more than 63 A without transformers. Does it measure with transformers?"),
+    MeterFinding.FEEDS_IN: N_(
+        "current is fed in. Right with solar panels; if there are none, turn the transformer around, or tick"
+        " “measures backwards” when all of them face the wrong way."
+    ),
+    MeterFinding.REPEATS: N_("Every value stayed exactly the same: it is frozen, or nothing changes at all."),
 }

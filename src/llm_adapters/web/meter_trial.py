@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 
 from llm_adapters.web.desk import Desk
+from llm_adapters.web.findings import METER_FINDINGS
 from llm_adapters.web.forms import Form
 from llm_adapters.web.sections import read_meter
 from llm_adapters.web.told import told_plainly
-from llm_adapters.web.words import METER_FINDINGS, N_, Words
+from llm_adapters.web.words import N_, Words
 from llm_core import PHASES, SITE, Fault, MeterFinding, MeterFound, MeterSetup, MeterTest, Phase, meter_faults
 
 MILLIVOLTS = 1_000

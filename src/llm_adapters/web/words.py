@@ -33,7 +33,6 @@ from llm_core import (
     ExternalLimit,
     Finding,
     GrantReason,
-    MeterFinding,
     Mode,
     Network,
     OfflinePolicy,
@@ -125,27 +124,6 @@ ROLE_HELP = {
     Role.ADVANCED: N_("The overview, the sessions and all badges; creates standard users."),
     Role.STANDARD: N_("The overview and the sessions."),
 }
-CHANGES = {
-    "PutSystem": N_("System settings"),
-    "PutSupply": N_("Supply"),
-    "PutClusters": N_("Clusters"),
-    "PutMeters": N_("Meters"),
-    "PutSharing": N_("Load shedding strategy"),
-    "PutAccess": N_("Access"),
-    "PutUplink": N_("Charge point operator"),
-    "PutStation": N_("Station"),
-    "PutStations": N_("Stations"),
-    "RemoveStation": N_("Station removed"),
-    "badge": N_("Badge"),
-    "badge scan": N_("Search for badges"),
-    "commission": N_("Commissioning test"),
-    "reset": N_("Restart of a station"),
-    "unlock": N_("Cable unlocked"),
-    "remote-start": N_("Started by hand"),
-    "remote-stop": N_("Stopped by hand"),
-    "availability": N_("In or out of use"),
-}
-"""What the audit trail calls a change, in words; what stands not here is shown as it is."""
 OFFLINE_POLICIES = {
     OfflinePolicy.CACHED: N_("Whom the operator knew"),
     OfflinePolicy.LOCAL: N_("The badges here"),
@@ -246,19 +224,6 @@ ALARMS = {
     AlarmCode.CPO_REFUSES: N_("The charge point operator refuses %(name)s."),
     AlarmCode.PHASE_ORDER_SUSPECT: N_("The meter sees %(name)s on other phases than are set; check its phase order."),
     AlarmCode.CAR_ASLEEP: N_("The car at %(name)s takes no current although it may; it seems to sleep."),
-}
-METER_FINDINGS = {
-    MeterFinding.SILENT: N_("The meter gives no reading."),
-    MeterFinding.ANOTHER_METER: N_("Another meter answers, or one that does not say that it is this model."),
-    MeterFinding.PHASE_MISSING: N_("no current that can be believed."),
-    MeterFinding.VOLTAGE: N_("the voltage is none of a 230 V network. Is a wire loose, or the model another one?"),
-    MeterFinding.POWER_DISAGREES: N_("Power and currents do not fit. Is the transformers' ratio applied exactly once?"),
-    MeterFinding.ABOVE_DIRECT: N_("more than 63 A without transformers. Does it measure with transformers?"),
-    MeterFinding.FEEDS_IN: N_(
-        "current is fed in. Right with solar panels; if there are none, turn the transformer around, or tick"
-        " “measures backwards” when all of them face the wrong way."
-    ),
-    MeterFinding.REPEATS: N_("Every value stayed exactly the same: it is frozen, or nothing changes at all."),
 }
 METER_ALARMS = frozenset({AlarmCode.METER_SILENT, AlarmCode.METER_FROZEN, AlarmCode.METER_IMPLAUSIBLE})
 
