@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from llm_adapters.certificates.authority import Authority, CertificateError
 from llm_adapters.ocpp16.admission import CERTIFICATE
 from llm_adapters.ocpp16.crowd import Crowd
+from llm_adapters.ocpp16.signing import Certify, Signed, Unsigned
 from llm_app.faults import Failure
 from llm_core import Site
 
@@ -63,6 +64,19 @@ def tls_files(data: Path, own: TlsFiles | None, names: Iterable[str]) -> TlsFile
     except (CertificateError, OSError) as error:
         raise Failure(f"cannot make a certificate: {error}") from error
     return TlsFiles(pair.certificate, pair.key, authority.root.certificate)
+
+
+def certifier(data: Path) -> Certify:
+    """Signs what stations ask for, with the authority of this controller."""
+    authority = Authority(data / CERTIFICATES)
+
+    async def certify(station_id: str, request: str) -> Signed | Unsigned:
+        try:
+            return Signed(await asyncio.to_thread(authority.certify, station_id, request))
+        except (CertificateError, OSError) as error:
+            return Unsigned(f"not signed: {' '.join(str(error).split())}"[:200])
+
+    return certify
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:

@@ -45,6 +45,7 @@ from llm_app.doors import (
     TlsFiles,
     allow_many_files,
     ask_for_certificates,
+    certifier,
     page_crowd,
     tls_context,
     tls_files,
@@ -267,6 +268,7 @@ async def _listening(
         plain = await _listens(stack, stations, options.ocpp, None)
         encrypted = None
         if options.ocpp_tls is not None and tls is not None:
+            stations.certify = certifier(options.data) if options.tls is None else None
             ask_for_certificates(tls, controller.state.site)
             controller.watch(lambda before, after: _follow(tls, before, after))
             encrypted = await _listens(stack, stations, options.ocpp_tls, tls)

@@ -19,6 +19,7 @@ from test_ocpp_stations import STAMP, Bench, RealStation, bench, run
 from websockets.exceptions import ConnectionClosed
 
 from llm_adapters.ocpp16.calls import schema_fault
+from llm_adapters.ocpp16.signing import NOT_PROVEN
 from llm_adapters.web.api.commands import COMMANDS, Ordered, Wish
 from llm_core import (
     BadgePresented,
@@ -214,7 +215,7 @@ SAID = (
     ),
     Said(
         call.SignCertificate("-----BEGIN CERTIFICATE REQUEST-----"),
-        StationReported("CP_1", ReportKind.SECURITY, "SignCertificate", "no certificate is signed by itself here"),
+        StationReported("CP_1", ReportKind.SECURITY, "SignCertificate", NOT_PROVEN),
         {"status": "Rejected"},
     ),
     Said(call.DataTransfer("nobody"), None, {"status": "UnknownVendorId"}),

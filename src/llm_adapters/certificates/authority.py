@@ -8,6 +8,7 @@ know as well.
 
 from __future__ import annotations
 
+import re
 import shutil
 import ssl
 import subprocess
@@ -24,6 +25,7 @@ DAYS = 825
 RENEWED_S = 60 * 86_400  # so long before its end
 LONGEST_NAME = 64  # of a common name (X.509)
 RUN_S = 60.0
+LEAST_RSA_BITS, LEAST_CURVE_BITS = 2048, 256
 
 
 class CertificateError(Exception):
@@ -84,22 +86,57 @@ class Authority:
         _sign(pair, self.make_root(), station_id, "extendedKeyUsage=clientAuth\n")
         return pair
 
+    def certify(self, station_id: str, request: str) -> str:
+        """A certificate (PEM) for the key in a station's own `request` (PEM): of all it asks for, it gets its id only.
+
+        Raises `CertificateError` where the request is none, is not signed by its own key, or that key is weak.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            asked, public, ours, signed = (Path(folder, name) for name in ("asked", "public", "request", "crt"))
+            asked.write_text(request, encoding="utf-8")
+            if "verify OK" not in _run("req", "-in", str(asked), "-noout", "-verify").stderr:
+                raise CertificateError("the request is not signed by its own key")
+            public.write_text(_openssl("req", "-in", str(asked), "-noout", "-pubkey"), encoding="utf-8")
+            _refuse_weak(_openssl("pkey", "-pubin", "-in", str(public), "-noout", "-text"))
+            _request(ours, Path(folder, "key"), station_id, "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+            wishes = ("-force_pubkey", str(public))
+            _certify(signed, ours, self.make_root(), "extendedKeyUsage=clientAuth\n", *wishes)
+            return signed.read_text("ascii")
+
+
+def _refuse_weak(told: str) -> None:
+    """Told of a public key as openssl describes it."""
+    bits = re.search(r"Public-Key: \((\d+) bit", told)
+    least = LEAST_RSA_BITS if "Modulus" in told else LEAST_CURVE_BITS
+    if bits is None or int(bits[1]) < least:
+        raise CertificateError("the key is of another kind than RSA with 2048 bits, or a curve with 256")
+
+
+def _request(request: Path, key: Path, common_name: str, *kind: str) -> None:
+    """A request in this name, and a new key for it."""
+    subject = "/CN=" + "".join(f"\\{letter}" if letter in "/\\+" else letter for letter in common_name)
+    _openssl(
+        *("req", "-new", "-newkey", *kind, "-nodes", "-utf8", "-subj", subject),
+        *("-keyout", str(key), "-out", str(request)),
+    )
+
+
+def _certify(certificate: Path, request: Path, root: Pair, extensions: str, *more: str) -> None:
+    wishes = certificate.with_name("wishes")
+    always = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature,keyEncipherment\n"
+    wishes.write_text(always + extensions, encoding="utf-8")
+    _openssl(
+        *("x509", "-req", "-sha256", "-days", str(DAYS), "-in", str(request), "-extfile", str(wishes)),
+        *("-CA", str(root.certificate), "-CAkey", str(root.key), "-set_serial", str(time.time_ns())),
+        *("-out", str(certificate), *more),
+    )
+
 
 def _sign(pair: Pair, root: Pair, common_name: str, extensions: str) -> None:
-    subject = "/CN=" + "".join(f"\\{letter}" if letter in "/\\+" else letter for letter in common_name)
     with _making(pair) as made:
-        request, wishes = made.key.with_name("request"), made.key.with_name("wishes")
-        always = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature,keyEncipherment\n"
-        wishes.write_text(always + extensions, encoding="utf-8")
-        _openssl(
-            *("req", "-new", "-newkey", "rsa:2048", "-nodes", "-utf8", "-subj", subject),
-            *("-keyout", str(made.key), "-out", str(request)),
-        )
-        _openssl(
-            *("x509", "-req", "-sha256", "-days", str(DAYS), "-in", str(request), "-extfile", str(wishes)),
-            *("-CA", str(root.certificate), "-CAkey", str(root.key), "-set_serial", str(time.time_ns())),
-            *("-out", str(made.certificate)),
-        )
+        request = made.key.with_name("request")
+        _request(request, made.key, common_name, "rsa:2048")
+        _certify(made.certificate, request, root, extensions)
 
 
 class _making:
@@ -152,9 +189,19 @@ def _is_name(name: str) -> bool:
 
 
 def _openssl(*arguments: str) -> str:
+    return _run(*arguments).stdout
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
-            ("openssl", *arguments), capture_output=True, text=True, timeout=RUN_S, check=True, stdin=subprocess.DEVNULL
+        return subprocess.run(
+            ("openssl", *arguments),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=RUN_S,
+            check=True,
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError:
         raise CertificateError("the program openssl is missing; install it, or give certificates of your own") from None
@@ -162,4 +209,3 @@ def _openssl(*arguments: str) -> str:
         raise CertificateError("openssl did not finish") from None
     except subprocess.CalledProcessError as error:
         raise CertificateError(f"openssl: {error.stderr.strip()[-300:]}") from None
-    return done.stdout

@@ -30,10 +30,11 @@ from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.limits import LimitWriter
 from llm_adapters.ocpp16.local_list import LocalListKeeper
 from llm_adapters.ocpp16.memory import Memory, tell_capabilities
-from llm_adapters.ocpp16.notices import NOTICES, configuration_fact, parse_configuration, parse_notice, signing_asked
+from llm_adapters.ocpp16.notices import NOTICES, configuration_fact, parse_configuration, parse_notice
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
 from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, CallTimeout, Link, LinkLost, Refuse, Session
+from llm_adapters.ocpp16.signing import Signed, Signing
 from llm_adapters.ocpp16.thinning import Thinning
 from llm_adapters.ocpp16.upstream import Nobody, Upstream
 from llm_adapters.ocpp16.vendors import VendorHooks
@@ -101,6 +102,7 @@ class Conversation:
         self._readings = Thinning(self._read)
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)
         self.local_list = LocalListKeeper(memory.station_id, self._place, memory.changed, inbox, clock)
+        self.signing = Signing(memory.station_id, self._place, inbox)
         self._clock_care = ClockCare(memory, self._call, self._heard, clock)
         self._tasks: asyncio.TaskGroup | None = None
         self._serving: asyncio.Task[str] | None = None
@@ -281,9 +283,12 @@ class Conversation:
         above = await self._upstream.transfer(self.station_id, payload)
         return await self._vendors.answer(self.station_id, payload) if above is None else above
 
-    async def _sign_certificate(self, _payload: Payload) -> Payload:
-        self._inbox.post(signing_asked(self.station_id))
-        return {"status": "Rejected"}
+    async def _sign_certificate(self, payload: Payload) -> Payload:
+        outcome = await self.signing.asked(payload)
+        if not isinstance(outcome, Signed):
+            return {"status": "Rejected"}
+        self._start(self.signing.hand_over(outcome))
+        return {"status": "Accepted"}
 
     async def _notice(self, action: str, payload: Payload) -> Payload:
         report = parse_notice(self.station_id, action, payload)

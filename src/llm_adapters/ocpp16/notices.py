@@ -15,7 +15,6 @@ from llm_core import ConfigurationRead, ReportKind, StationReported, shown_value
 Payload: TypeAlias = dict[str, Any]
 
 LONGEST_DETAIL = 255
-UNSIGNED = "no certificate is signed by itself here"
 _KINDS = {
     "DiagnosticsStatusNotification": ReportKind.DIAGNOSTICS,
     "FirmwareStatusNotification": ReportKind.FIRMWARE,
@@ -40,13 +39,6 @@ def parse_notice(station_id: str, action: str, payload: Payload) -> StationRepor
     if not status or status == "Idle":
         return None
     return StationReported(station_id, kind, status, text(payload.get("requestId")))
-
-
-def signing_asked(station_id: str) -> StationReported:
-    """A station asks to have its certificate signed (SignCertificate): shown, so that a person can see to it."""
-    return StationReported(
-        station_id, ReportKind.SECURITY, "SignCertificate", "no certificate is signed by itself here"
-    )
 
 
 def parse_configuration(station_id: str, answer: Payload) -> ConfigurationRead | None:

@@ -37,6 +37,7 @@ from llm_adapters.ocpp16.limits import refused
 from llm_adapters.ocpp16.local_list import AT_ONCE
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.rpc import Bounds, Link
+from llm_adapters.ocpp16.signing import Certify
 from llm_adapters.ocpp16.upstream import Nobody, Upstream
 from llm_adapters.ocpp16.vendors import VendorHooks
 from llm_core import (
@@ -113,6 +114,8 @@ class StationServer:
         self._commissions: dict[str, asyncio.Task[None]] = {}
         self._kept_out: dict[str, float] = {}
         self.upstream: Upstream = Nobody()
+        self.certify: Certify | None = None
+        """Signs the certificates of stations, where an authority of ours is in use."""
         self._list_turns = asyncio.Semaphore(AT_ONCE)
         self._told: dict[str, tuple[TurnedAwayFor, float]] = {}
         self._crowd = Crowd(self._caps.total, self._caps.per_address, self._caps.handshake_s)
@@ -190,7 +193,9 @@ class StationServer:
         del self._kept_out[station_id]
         return False
 
-    async def attach(self, link: Link, station_id: str, address: str, path: str, *, proven: bool = False) -> str:
+    async def attach(
+        self, link: Link, station_id: str, address: str, path: str, *, proven: bool = False, encrypted: bool = False
+    ) -> str:
         """Serve one link of a station from beginning to end; returns why it ended.
 
         `proven`: whoever calls has shown that it is the station.
@@ -204,6 +209,8 @@ class StationServer:
             return "its id is in use"
         self._part(self._conversations.get(station_id))
         conversation = self._converse(link, station_id, address)
+        conversation.signing.trusted = proven and encrypted
+        conversation.signing.certify = self.certify
         self._inbox.post(StationConnected(station_id, address, path[:LONGEST_PATH]))
         _log.info("%s connected from %s", station_id, address)
         try:
@@ -319,7 +326,9 @@ class StationServer:
         station_id = identity.station_id(path)
         if station_id is not None:
             proven = isinstance(connection, StationConnection) and connection.proven
-            await self.attach(connection, station_id, _address(connection.transport), path, proven=proven)
+            encrypted = connection.transport.get_extra_info("ssl_object") is not None
+            address = _address(connection.transport)
+            await self.attach(connection, station_id, address, path, proven=proven, encrypted=encrypted)
 
     async def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse before the upgrade what need not be upgraded."""
