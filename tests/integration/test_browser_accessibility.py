@@ -41,6 +41,7 @@ PAGES = (
     "/users/edit?name=standard",
     "/system",
     "/audit",
+    "/decisions",
     "/tutorial",
     "/set-password",
     "/setup/clock",

@@ -119,6 +119,8 @@ PAGES = {
     "/users": BADGE_MANAGERS,
     "/users/edit?name=standard": ADMINISTRATORS,
     "/audit": ADMINISTRATORS,
+    "/decisions": ADMINISTRATORS,
+    "/decisions/live": ADMINISTRATORS,
     "/support": EVERYBODY,
     "/system": ADMINISTRATORS,
     "/tutorial": ADMINISTRATORS,
@@ -139,6 +141,7 @@ MENU = (
     "/users",
     "/system",
     "/audit",
+    "/decisions",
     "/tutorial",
 )
 CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {

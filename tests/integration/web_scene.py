@@ -51,6 +51,7 @@ from llm_core import (
     GrantReason,
     Json,
     Ledger,
+    LimitChange,
     LimitPut,
     LimitRecord,
     LimitState,
@@ -283,6 +284,14 @@ class Shelf:
                 yield entry
 
 
+CHANGES = (
+    LimitChange(
+        NOON - timedelta(seconds=95), "ST1", 1, 16_000, 10_200, GrantReason.SHARED_LIMIT, Binding("default", Phase.L1)
+    ),
+    LimitChange(NOON - timedelta(seconds=94), "ST2", 1, 6_000, 0, GrantReason.WAITING, Binding("default", Phase.L1)),
+    LimitChange(NOON - timedelta(seconds=2), "ST6", 1, 16_000, 6_000, GrantReason.VEHICLE, None),
+    LimitChange(NOON - timedelta(seconds=1), "ST9", 1, 6_000, 0, None, None),
+)
 LIMITS = (
     LimitRecord(
         ExternalLimit("1", limit_w=4_200, ends_at=NOON + timedelta(hours=2), reason="§ 14a, letter of 3 March"),
@@ -427,6 +436,7 @@ def busy(*, alarms: bool = True, dashboard: Dashboard = Dashboard.RESTRICTED) ->
         stations={**state.stations, **waiting},
         alarms={(alarm.code, alarm.subject): alarm for alarm in (raised, silent)} if alarms else {},
         refusals=(refused,),
+        changes=CHANGES,
         limits={
             record.limit.id: LimitState(record, 0, holds=record.began_at is not None)
             for record in LIMITS
@@ -539,7 +549,8 @@ def _nodes() -> dict[str, NodeView]:
     def view(node: str, limit: int, total: PerPhase | None, stations: PerPhase) -> NodeView:
         limits = PerPhase.same(limit)
         free = (limits - (total or stations)).map(lambda value: max(value, 0))
-        return NodeView(node, limits, total, stations, stations, free)
+        building = (total or stations) - stations
+        return NodeView(node, limits, total, stations, stations, free, limits - building)
 
     return {
         "site": view("site", 50_400, PerPhase(50_100, 41_300, 33_900), PerPhase(31_900, 25_900, 26_100)),

@@ -24,6 +24,7 @@ from llm_adapters.web.cluster_meter import cluster_meter_routes
 from llm_adapters.web.clusters import cluster_routes
 from llm_adapters.web.commissioning import commissioning_routes
 from llm_adapters.web.dashboard import dashboard_routes
+from llm_adapters.web.decisions import decision_routes
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.downloads import download_routes
 from llm_adapters.web.gate import SECURITY_HEADERS, Gate
@@ -96,6 +97,7 @@ def create_app(desk: Desk) -> Starlette:
             *uplink_routes(desk),
             *user_routes(desk),
             *audit_routes(desk),
+            *decision_routes(desk),
             *support_routes(desk),
             *api_routes(desk),
             Mount("/static", GZipMiddleware(StaticFiles(directory=Path(__file__).parent / "static"))),

@@ -54,6 +54,7 @@ MENU = (
     Entry("/users", N_("User management"), Permission.CREATE_STANDARD_USERS, CONFIGURATION),
     Entry("/system", N_("System settings"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/audit", N_("Changes"), Permission.ADMINISTER, CONFIGURATION),
+    Entry("/decisions", N_("Decisions"), Permission.ADMINISTER, CONFIGURATION),
     Entry("/tutorial", N_("Configuration tutorial"), Permission.ADMINISTER, CONFIGURATION),
 )
 TOASTS = {

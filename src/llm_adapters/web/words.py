@@ -295,6 +295,11 @@ class Words:
         local = at.astimezone(ZoneInfo(self.time_zone))
         return f"{format_date(local, 'medium', locale=self.region)} {self.time(at)}"
 
+    def precise(self, at: datetime) -> str:
+        """Day and time of day with its seconds."""
+        local = at.astimezone(ZoneInfo(self.time_zone))
+        return f"{format_date(local, 'medium', locale=self.region)} {local:%H:%M:%S}"
+
     def end_stamp(self, at: datetime, began: datetime) -> str:
         """When something ended: the time alone if that was on the day it began."""
         zone = ZoneInfo(self.time_zone)
