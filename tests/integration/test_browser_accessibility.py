@@ -20,6 +20,7 @@ PAGES = (
     "/",
     "/?size=10&page=2",
     "/sessions",
+    "/sessions/41/wish",
     "/stations",
     "/stations/ST1",
     "/stations/EV-NEW-01",

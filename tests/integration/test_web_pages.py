@@ -91,6 +91,7 @@ PAGES = {
     "/live": EVERYBODY,
     "/sessions": EVERYBODY,
     "/history": EVERYBODY,
+    "/sessions/41/wish": ADMINISTRATORS,
     "/stations": ADMINISTRATORS,
     "/stations/EV-NEW-01": ADMINISTRATORS,
     "/badges": BADGE_MANAGERS,
@@ -165,6 +166,7 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/limits/new": (ADMINISTRATORS, LIMIT),
     "/limits/1": (ADMINISTRATORS, LIMIT),
     "/limits/1/lift": (ADMINISTRATORS, {}),
+    "/sessions/41/wish": (ADMINISTRATORS, {"energy_kwh": "20", "departs_at": ""}),
     "/settings/supply": (ADMINISTRATORS, SUPPLY),
     "/settings/meter": (ADMINISTRATORS, METER),
     "/badges/rule": (ADMINISTRATORS, {"rule": "free"}),
@@ -255,7 +257,13 @@ class Reader(HTMLParser):
 
 
 def test_every_route_is_in_the_tables_of_rights(served: Served) -> None:
-    samples = {"{station_id:path}": "ST1", "{step}": "clock", "{cluster_id}": "c2", "{limit_id}": "1"}
+    samples = {
+        "{station_id:path}": "ST1",
+        "{step}": "clock",
+        "{cluster_id}": "c2",
+        "{limit_id}": "1",
+        "{transaction_id}": "41",
+    }
     paths = set()
     for route in create_app(served.desk).routes:
         if isinstance(route, Route):

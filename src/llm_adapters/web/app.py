@@ -45,6 +45,7 @@ from llm_adapters.web.support import support_routes
 from llm_adapters.web.system import system_routes
 from llm_adapters.web.uplink import uplink_routes
 from llm_adapters.web.users import user_routes
+from llm_adapters.web.wishes import wish_routes
 from llm_adapters.web.words import N_
 
 ERRORS = {
@@ -83,6 +84,7 @@ def create_app(desk: Desk) -> Starlette:
             *station_routes(desk),
             *bay_routes(desk),
             *session_routes(desk),
+            *wish_routes(desk),
             *history_routes(desk),
             *badge_routes(desk),
             *statement_routes(desk),

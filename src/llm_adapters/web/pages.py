@@ -65,6 +65,7 @@ TOASTS = {
     "cluster_removed": N_("The cluster is removed."),
     "badge": N_("The badge is saved."),
     "limit": N_("The limit is saved."),
+    "wish": N_("The wish is saved."),
     "lifted": N_("The limit is lifted."),
     "wrong_password": N_("Your password is wrong."),
     "not_written": N_("The file could not be written; the disk may be full."),

@@ -15,7 +15,7 @@ from llm_adapters.web.desk import Desk
 from llm_adapters.web.pages import guarded, page, words_for
 from llm_adapters.web.rows import PAGE_SIZES, Listing, Part
 from llm_adapters.web.words import Words
-from llm_core import EVERYTHING, Permission, Session, State
+from llm_core import Permission, Session, State, session_filter
 
 LONGEST_RANGE = timedelta(days=366)
 USUAL_DAYS = 31
@@ -40,6 +40,7 @@ class SessionRow:
     duration: str
     energy: str
     is_open: bool
+    is_running: bool
 
 
 def session_routes(desk: Desk) -> list[Route]:
@@ -60,6 +61,7 @@ def session_routes(desk: Desk) -> list[Route]:
             sizes=PAGE_SIZES,
             rows=Part(shown, part.page, part.pages, part.total),
             energy=words.kwh(energy_wh),
+            may_wish=principal.may(Permission.ADMINISTER),
             decimal="point" if words.language == "en" else "comma",
         )
 
@@ -87,11 +89,12 @@ async def _newest(desk: Desk, days: Range, zone: ZoneInfo, listing: Listing) -> 
     begin = datetime.combine(days.first, time(), zone)
     end = datetime.combine(days.last + timedelta(days=1), time(), zone)
     size, number = listing.size, listing.page
-    found = await desk.archive.session_page(begin, end, EVERYTHING, size, (number - 1) * size)
+    wanted = session_filter(desk.inbox.state, text=listing.query)
+    found = await desk.archive.session_page(begin, end, wanted, size, (number - 1) * size)
     pages = max(1, -(-found.total // size))
     if number > pages:
         number = pages
-        found = await desk.archive.session_page(begin, end, EVERYTHING, size, (number - 1) * size)
+        found = await desk.archive.session_page(begin, end, wanted, size, (number - 1) * size)
     return Part(found.sessions, number, pages, found.total), found.energy_wh
 
 
@@ -112,4 +115,12 @@ def _row(state: State, session: Session, words: Words) -> SessionRow:
         duration=words.duration(length // timedelta(milliseconds=1)) if length is not None else "",
         energy=words.kwh(session.energy_wh),
         is_open=session.is_open,
+        is_running=_is_running(state, session),
     )
+
+
+def _is_running(state: State, session: Session) -> bool:
+    """Whether it is the session at its connector now; others that are open wait to be closed."""
+    connector = state.connectors.get((session.station_id, session.connector))
+    present = connector.session if connector is not None else None
+    return present is not None and present.transaction_id == session.transaction_id

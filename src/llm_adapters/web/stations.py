@@ -190,6 +190,7 @@ def _list(request: Request, desk: Desk, principal: Principal, form: Form) -> Res
 def _show(request: Request, desk: Desk, principal: Principal, form: Form, station: Station) -> Response:
     state, words = desk.inbox.state, form.words
     tried = state.site if form.faults else with_station(state.site, station)
+    sessions_at = _sessions_at(state, station.id)
     address = f"{str(request.base_url).rstrip('/')}{bay_path(station.id)}"
     return page(
         request,
@@ -211,12 +212,14 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form, statio
         **security_look(desk, words, station.id),
         **notes_look(desk, words, station.id),
         connectors=[key[1] for key in sorted(state.connectors) if key[0] == station.id],
-        running=_running(state, station.id),
+        running=list(sessions_at),
+        sessions_at=sessions_at,
         needs_badge=state.site.access is not AccessRule.FREE,
         **form_choices(state, words, station.badges or frozenset()),
     )
 
 
-def _running(state: State, station_id: str) -> list[int]:
-    """The connectors of a station at which a session runs."""
-    return [key[1] for key, connector in sorted(state.connectors.items()) if key[0] == station_id and connector.session]
+def _sessions_at(state: State, station_id: str) -> dict[int, int]:
+    """The connectors of a station at which a session runs, each with its number."""
+    here = ((key[1], connector.session) for key, connector in sorted(state.connectors.items()) if key[0] == station_id)
+    return {number: session.transaction_id for number, session in here if session is not None}
