@@ -185,11 +185,10 @@ def _overloads(
     }
     above = _above(state)
     totals = _summed((above[stations[key[0]].node], phases) for key, phases in worst.items())
-    behind_meters = worst if state.site.meters else ()
-    raised = {(c.station_id, c.connector) for c in raising if c.purpose is not Purpose.FLOOR}
-    drawn = _summed(
-        (above[stations[key[0]].node], _surely_drawn(state, key, now_ms, raised=key in raised)) for key in behind_meters
-    )
+    draws = {key: _surely_drawn(state, key, now_ms) for key in worst}
+    for key, told_ma in _most_told(c for c in raising if c.purpose is not Purpose.FLOOR).items():
+        draws[key] = _still_drawn(state, key, draws[key], worst[key], told_ma, now_ms)
+    drawn = _summed((above[stations[key[0]].node], phases) for key, phases in draws.items())
     places = {
         (node, phase)
         for command in raising
@@ -201,7 +200,7 @@ def _overloads(
         if _is_quiet(state, node_id, phase, now_ms):
             yield f"I5: {node_id} {phase}: the meter is silent"
         stations_ma = totals[node_id, phase]
-        total_ma = stations_ma + _building(state, node_id, phase, drawn.get((node_id, phase), 0))
+        total_ma = stations_ma + _building(state, node_id, phase, drawn[node_id, phase])
         allowed_ma, most_ma = _outside(state, node_id, phase)
         if total_ma > _limit(state, node_id, limits[node_id][phase], phase, most_ma):
             yield f"I1: {node_id} {phase}: {total_ma} mA"
@@ -267,11 +266,8 @@ def _is_metered(state: State, node_id: str) -> bool:
     return has_meter and (node_id != SITE or state.site.supply.mode is Mode.DYNAMIC)
 
 
-def _surely_drawn(state: State, key: Key, now_ms: int, *, raised: bool) -> dict[Phase, int]:
-    """The least that a connector draws: its last reading, and no more than the one before while it follows a change.
-
-    Who is raised now may have let go of what goes beyond the least that it was told meanwhile.
-    """
+def _surely_drawn(state: State, key: Key, now_ms: int) -> dict[Phase, int]:
+    """The least that a connector draws: its last reading, and no more than the one before while it follows a change."""
     connector = state.connectors[key]
     recent = state.stations[key[0]].online and connector.readings
     if not recent or now_ms - connector.readings[-1].at_ms > READS_WITHIN_MS:
@@ -279,8 +275,24 @@ def _surely_drawn(state: State, key: Key, now_ms: int, *, raised: bool) -> dict[
     last = connector.readings[-1]
     follows = last.at_ms < connector.settled_from_ms
     said = connector.readings if follows else (last,)
-    most_ma = connector.least_told_ma if follows and raised else max(last.current_ma)
-    return {phase: min(most_ma, *(reading.current_ma[phase] for reading in said)) for phase in PHASES}
+    return {phase: min(reading.current_ma[phase] for reading in said) for phase in PHASES}
+
+
+def _still_drawn(
+    state: State, key: Key, drawn: Mapping[Phase, int], worst: Mapping[Phase, int], told_ma: int, now_ms: int
+) -> dict[Phase, int]:
+    """What of its draw one that is raised surely still has: it may have let go of all beyond the least it was told.
+
+    Then the meter shows it gone, and what it may take from now on comes on top; unless it counts with as much anyway.
+    """
+    connector = state.connectors[key]
+    ledger, falls_back = connector.ledger, _falls_back(state, key[0])
+    if connector.readings and connector.readings[-1].at_ms >= connector.settled_from_ms:
+        return dict(drawn)
+    helds = _helds((ledger.floor, ledger.default, ledger.transaction))
+    limit_ma = max([told_ma, *(_gives(held, now_ms, falls_back) for held in helds)])
+    gone = {phase: max(ma - connector.least_told_ma, 0) for phase, ma in drawn.items()}
+    return {p: ma - (max(limit_ma + gone[p] - worst[p], 0) if gone[p] else 0) for p, ma in drawn.items()}
 
 
 def _believed(state: State, node_id: str, phase: Phase) -> MeterPhase | None:

@@ -121,6 +121,14 @@ def test_who_is_raised_may_have_let_go_of_what_goes_beyond_the_least_it_was_told
     assert most_given(unsettled, "B") == 20  # nobody takes A's place but A
 
 
+def test_who_draws_more_than_it_is_told_has_not_let_go_of_it_as_well() -> None:
+    """A rounds up and takes 9 A of 6. Either the meter's 38 A show that, and there are 23 A of building; or it has
+    followed to 6 A, there are 26, and told 8 it takes 8."""
+    said = changed(overlooked(with_meter(DYNAMIC, SITE, 38, 38, 38)), "A", mean_ma=PerPhase.same(9_000))
+    unsettled = reads(changed(said, "A", least_told_ma=6_000), "A", 9, settled_ms=NOW_MS + 1)
+    assert most_given(reads(unsettled, "B", 6), "A") == 8
+
+
 def test_a_meter_that_sees_the_others_only_shows_the_building_as_it_is() -> None:
     site = DYNAMIC.site
     others = attrs.evolve(site, meters=(attrs.evolve(site.meters[0], includes_stations=False),))
