@@ -97,6 +97,8 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
     known = state.stations[key[0]]
     falls_back = decays(state, key[0])
     by_any_car_ma = max(connector.ledger.by_any_car_ma(now_ms, falls_back), station.start_alone_ma)
+    if known.capabilities.forgets and not known.online:
+        by_any_car_ma = station.max_ma
     held_ma = max(connector.ledger.by_this_car_ma(now_ms, falls_back), by_any_car_ma)
     phases = counted_phases(connector, station, online=known.online)
     entitled = on_phases(held_ma, phases)
@@ -345,12 +347,13 @@ def rooms(
         drawn = highs[node.id]
         if _is_surprised(node.limit_ma if cap is None else node.limit_ma.smaller(cap.total_ma), meters.get(node.id)):
             drawn = sum_per_node(tree, ((e.station.node, _if_it_obeys(e, now_ms)) for e in seen))[node.id]
-        result[node.id] = room = _room(site, node, ZERO, meters, drawn, strangers, now_ms)
+        strange = strangers if node.id == SITE else ZERO
+        result[node.id] = room = _room(site, node, ZERO, meters, drawn, strange, now_ms)
         if cap is not None:
             own = site.supply.derated_ma if node.id == SITE else node.limit_ma
             less = (own - cap.total_ma).larger(ZERO)
-            left = _room(site, node, less, meters, drawn, strangers, now_ms)
-            result[node.id] = _capped(room, left, cap.stations_ma - (strangers if node.id == SITE else ZERO))
+            left = _room(site, node, less, meters, drawn, strange, now_ms)
+            result[node.id] = _capped(room, left, cap.stations_ma - strange)
     return result
 
 
@@ -363,15 +366,19 @@ def _room(
     strangers: PerPhase,
     now_ms: int,
 ) -> Room:
-    """What the stations of a node may take when its limit is `less` by so much."""
+    """What the stations of a node may take when its limit is `less` by so much.
+
+    Strangers are stations, too: what they draw is taken off wherever no meter shows it.
+    """
     limit = node.limit_ma - less
     if node.id == SITE and site.supply.mode is Mode.STATIC:
         return Room(limit - strangers, limit - strangers)
     assumed = site.assumed(node.id)
     if assumed is not None:
-        return Room(limit - assumed.load_ma, limit - assumed.load_ma)
+        left = limit - assumed.load_ma - strangers
+        return Room(left, left)
     setup = next((setup for setup in site.read_meters if setup.node == node.id), None)
-    safe = (site.supply.fallback_ma - less).larger(ZERO) if node.id == SITE else ZERO
+    safe = (site.supply.fallback_ma - less - strangers).larger(ZERO) if node.id == SITE else ZERO
     if setup is not None:
         drawn = drawn_ma if setup.includes_stations else [0, 0, 0]
         return _metered(limit, meters[node.id], drawn, safe, now_ms)

@@ -71,6 +71,15 @@ def learned(state: State, station_id: str, told: Capabilities) -> Capabilities:
         step_ma=max(told.step_ma, _WHOLE_AMPS_MA) if whole else told.step_ma,
         decays=told.decays and Finding.NO not in (test.found(Trial.FALLS_BACK), test.found(Trial.SECOND_PERIOD)),
         keeps_profiles=kept is Finding.YES or (told.keeps_profiles and kept is not Finding.NO),
+        forgets=has_forgotten(test),
+    )
+
+
+def has_forgotten(test: Commission) -> bool:
+    """Whether a cut link or a restart left the station without the limits that it should have kept to."""
+    return test.progress is Progress.DONE and Finding.NO in (
+        test.found(Trial.FALLS_BACK),
+        test.found(Trial.KEEPS_PROFILES),
     )
 
 

@@ -277,8 +277,8 @@ def _node_views(
     drawn = sum_per_node(tree, ((entry.station.node, _drawn(entry)) for entry in seen))
     worst = sum_per_node(tree, ((entry.station.node, entry.worst_ma) for entry in seen))
     at_most = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
-    views = {}
-    for node in tree:
+    views: dict[str, NodeView] = {}
+    for node in tree:  # parents first: what is free below is free above as well
         stations = PerPhase(*drawn[node.id])
         total = _total(state, node.id, stations, PerPhase(*at_most[node.id]), meters)
         cap = caps.get(node.id, NO_CAP)
@@ -289,13 +289,14 @@ def _node_views(
         over = any(used[p] > limit[p] or stations[p] > cap.stations_ma[p] for p in state.site.supply.site_phases)
         before = state.nodes.get(node.id)
         since_ms = before.over_since_ms if before is not None and before.over_since_ms is not None else now_ms
+        free = (left[node.id].keep_ma - PerPhase(*worst[node.id])).larger(ZERO)
         views[node.id] = NodeView(
             node.id,
             limit,
             total,
             stations,
             PerPhase(*worst[node.id]),
-            (left[node.id].keep_ma - PerPhase(*worst[node.id])).larger(ZERO),
+            free if node.parent is None else free.smaller(views[node.parent].free_ma),
             left[node.id].keep_ma,
             left[node.id].external,
             since_ms if over else None,

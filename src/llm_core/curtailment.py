@@ -115,11 +115,13 @@ def capped(state: State, event: ConnectorCapped) -> State:
 def limits_lost(state: State, site: Site) -> Iterator[Fault]:
     """What speaks against this configuration: limits from outside at nodes that it has no longer."""
     nodes = {node.id for node in site.limit_tree()}
+    gone = {f"station:{s.id}" for s in state.site.stations if site.station(s.id) is None}  # with its limit
     for known in state.limits.values():
         limit = known.record.limit
-        if not known.is_gone and limit.node not in nodes and not limit.node.startswith("station:"):
+        if not known.is_gone and limit.node not in nodes and limit.node not in gone:
             name = limit.reason or limit.id
-            yield Fault("/clusters", f"“{limit.node}” is limited from outside ({name}) and must stay")
+            pointer = "/stations" if limit.node.startswith("station:") else "/clusters"
+            yield Fault(pointer, f"“{limit.node}” is limited from outside ({name}) and must stay")
 
 
 def _with(state: State, limit_id: str, known: LimitState) -> State:

@@ -120,6 +120,7 @@ class Capabilities:
     decays: bool = True  # a second schedule period is kept to
     keeps_profiles: bool = False  # proven: profiles survive a reboot
     takes_limits: bool = True  # False: it refused every wording, so it counts with its maximum all the time
+    forgets: bool = False  # proven: left alone or restarted it may give its maximum
 
 
 @attrs.frozen

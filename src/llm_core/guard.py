@@ -252,6 +252,8 @@ def _worst(state: State, key: Key, station: Station, this_ma: int, any_ma: int, 
     connector, online = state.connectors[key], state.stations[key[0]].online
     this_ma = max(_of_this_car(state, key[0], connector, now_ms), this_ma)
     any_ma = max(_of_any_car(state, key[0], connector, now_ms), station.start_alone_ma, any_ma)
+    if not online and state.stations[key[0]].capabilities.forgets:  # who knows whether it has restarted meanwhile?
+        any_ma = station.max_ma
     measured = connector.phases if online and connector.phases is not None else station.phase_rotation
     worst = {}
     for phase in PHASES:
@@ -313,17 +315,14 @@ def _is_quiet(state: State, node_id: str, phase: Phase, now_ms: int) -> bool:
 
 
 def _building(state: State, node_id: str, phase: Phase, drawn_ma: int) -> int:
-    """The most that other consumers may draw at this node, 0 where the safe limit stands for them."""
+    """The most that others may draw at this node: the building, for which the safe limit stands where it is not
+    measured, and strangers, whom a meter shows with it."""
     assumed = state.site.assumed(node_id)
     if assumed is not None:
-        return assumed.load_ma[phase]
-    if not _is_metered(state, node_id):
-        if node_id == SITE and state.site.supply.mode is Mode.STATIC:
-            return sum(reading.current_ma[phase] for reading in state.strangers.values())
-        return 0
-    known = _believed(state, node_id, phase)
+        return assumed.load_ma[phase] + _strange(state, node_id, phase)
+    known = _believed(state, node_id, phase) if _is_metered(state, node_id) else None
     if known is None or known.current_ma is None:
-        return 0
+        return _strange(state, node_id, phase)
     includes = any(setup.node == node_id and setup.includes_stations for setup in state.site.meters)
     return max(known.high_ma, known.current_ma - (drawn_ma if includes else 0))
 

@@ -54,7 +54,9 @@ class Held:
         return self.limit_ma
 
     def least_ma(self, now_ms: int) -> int:
-        """The least that the station may have fallen to by `now_ms`, if it holds this."""
+        """The least that the station may have fallen to by `now_ms`, if it holds this; several in one give nothing."""
+        if self.seq == NOBODYS_SEQ:
+            return 0
         if self.lease_ms is not None and now_ms >= self.sent_ms + self.lease_ms - CLOCK_MS:
             return min(self.then_ma, self.limit_ma or 0)
         return self.limit_ma or 0

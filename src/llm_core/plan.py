@@ -41,7 +41,7 @@ NO_NEEDS: Mapping[Key, Need] = {}
 CAPPED_BY = {
     CapSource.CPO: GrantReason.CPO_LIMIT,
     CapSource.DRIVER: GrantReason.EXTERNAL_LIMIT,
-    CapSource.TEST: GrantReason.EXTERNAL_LIMIT,
+    CapSource.TEST: GrantReason.HOLDING,  # it rises again when the test is over
 }
 KEPT_REASONS = (GrantReason.SHARED_LIMIT, GrantReason.EXTERNAL_LIMIT)
 

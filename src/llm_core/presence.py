@@ -31,7 +31,7 @@ from llm_core.external import doubted
 from llm_core.ledger import Inherited, Ledger
 from llm_core.quantities import PHASES, Now, PerPhase, Phase
 from llm_core.sessions import UJ_PER_WH, Session, believed, drawn_uj, integrate_session, meter_session
-from llm_core.site import Station
+from llm_core.site import Station, on_phases
 from llm_core.state import ConnectorState, Key, Reading, State, StationState, TurnedAway
 
 HEARTBEAT_S = 60
@@ -338,8 +338,9 @@ def _reading(state: State, event: MeterValuesReceived, now: Now) -> Reading | No
     if not known:
         return None
     station = state.site.station(event.station_id)
-    rotation = station.phase_rotation if station is not None else state.site.supply.site_phases
-    return Reading(now.monotonic_ms, _on_site(event.current_ma, known, rotation))
+    if station is None:  # on which phases it is wired nobody knows
+        return Reading(now.monotonic_ms, on_phases(max(*known, 0), state.site.supply.site_phases))
+    return Reading(now.monotonic_ms, _on_site(event.current_ma, known, station.phase_rotation))
 
 
 def _on_site(current_ma: tuple[int | None, ...], known: Iterable[int], rotation: tuple[Phase, ...]) -> PerPhase:

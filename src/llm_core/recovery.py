@@ -5,8 +5,10 @@ from __future__ import annotations
 import attrs
 
 from llm_core.authorisation import normalise
+from llm_core.commissioning import has_forgotten
 from llm_core.curtailment import ENDED_KEPT
 from llm_core.effects import Effect, Save
+from llm_core.events import Capabilities
 from llm_core.ledger import Inherited, Ledger
 from llm_core.orders import StationReport
 from llm_core.ports import Stored
@@ -26,6 +28,7 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
     """
     site = stored.site if stored.site is not None else Site()
     stations = {station.id: station for station in site.stations}
+    forgetful = {test.station_id for test in stored.commissions if has_forgotten(test)}
     charging = {(session.station_id, session.connector) for session in stored.open_sessions}
     connectors = {
         key: _recovered(stations[key[0]], None if key in stored.doubtful else stored.ceilings.get(key), now)
@@ -44,6 +47,7 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
                 met=any(key[0] == station_id for key in connectors),
                 since_ms=now.monotonic_ms,
                 inoperative=inoperative.get(station_id, frozenset()),
+                capabilities=Capabilities(forgets=station_id in forgetful),
             )
             for station_id in stations
         },

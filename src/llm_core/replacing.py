@@ -8,6 +8,7 @@ import attrs
 
 from llm_core.authorisation import normalise
 from llm_core.configuration import badges_edited, station_put, station_removed
+from llm_core.curtailment import limits_lost
 from llm_core.effects import AuditEntry, Effect, NotSaved, Reply, Save, Saved
 from llm_core.events import BadgesEdited, ConfigurationReplaced
 from llm_core.problem import Fault
@@ -24,6 +25,8 @@ def configuration_replaced(state: State, event: ConfigurationReplaced, now: Now)
         check(event.site)
     except SiteError as error:
         return state, (Reply(event.request, NotSaved(error.faults)),)
+    if lost := tuple(limits_lost(state, event.site)):
+        return state, (Reply(event.request, NotSaved(lost)),)
     changed, effects = badges_edited(state, _difference(state, event), now)
     answers = [effect.answer for effect in effects if isinstance(effect, Reply)]
     if refused := [answer for answer in answers if isinstance(answer, NotSaved)]:

@@ -190,6 +190,14 @@ def test_what_any_car_might_get_counts_on_all_wired_phases() -> None:
     assert (entry.worst_ma, entry.held_ma) == (PerPhase.same(32_000), 32_000)
 
 
+def test_one_that_forgets_its_limits_counts_with_its_maximum_while_it_is_out_of_sight() -> None:
+    state = scene({A: ConnectorState(held(6_000))})
+    forgetful = station_changed(state, "A", capabilities=Capabilities(forgets=True))
+    assert only(forgetful).worst_ma == PerPhase.same(6_000)
+    most = PerPhase.same(state.site.stations[0].max_ma)
+    assert only(station_changed(forgetful, "A", online=False)).worst_ma == most
+
+
 def test_an_offline_station_counts_with_its_limit_until_its_lease_is_over_and_then_with_what_follows() -> None:
     state = station_changed(scene({A: ConnectorState(held(16_000, 6_000))}), "A", online=False)
     assert only(state, 149).worst_ma == PerPhase.same(16_000)

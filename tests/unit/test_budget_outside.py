@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from llm_core import (
+    MANUAL,
     PHASES,
     SITE,
     ZERO,
@@ -78,6 +79,21 @@ def test_in_static_mode_a_limit_of_the_total_takes_off_what_it_takes_off_the_der
 def test_what_strangers_draw_is_taken_from_the_stations_of_the_site() -> None:
     left = room(STATIC, NodeCap(stations_ma=same(20_000)), strangers=PerPhase(4_000, 0, 0))
     assert left == Room(PerPhase(16_000, 20_000, 20_000), PerPhase(16_000, 20_000, 20_000), PHASES)
+
+
+def test_what_strangers_draw_is_taken_off_what_is_safe_where_no_meter_shows_it() -> None:
+    strange = PerPhase(4_000, 0, 31_000)
+    left = PerPhase(26_000, 30_000, 0)
+    for blind in (
+        room(METERED, NodeCap(), meter(0, PHASES), strangers=strange),
+        room(attrs.evolve(METERED, meters=()), NodeCap(), strangers=strange),
+    ):
+        assert blind == Room(left, left)
+    seen = room(METERED, NodeCap(), meter(10_000), strangers=strange)
+    assert seen == Room(same(50_000), same(50_000))
+    assumed = attrs.evolve(METERED, meters=(MeterSetup(SITE, MANUAL, load_ma=same(20_000)),))
+    left = PerPhase(36_000, 40_000, 9_000)
+    assert room(assumed, NodeCap(), strangers=strange) == Room(left, left)
 
 
 def test_a_cluster_without_a_meter_carries_stations_only() -> None:

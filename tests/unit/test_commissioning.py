@@ -22,6 +22,7 @@ from llm_core import (
     lesson,
     step,
 )
+from llm_core.commissioning import has_forgotten
 from unit.strategies import now
 
 FINE = StationState(online=True, met=True, accepted=True, vendor="V", model="M", firmware="1")
@@ -55,6 +56,17 @@ def test_a_test_is_seen_while_it_runs_and_kept_when_it_is_over() -> None:
     assert again.commissions["A"].at == now(60).utc
 
 
+@pytest.mark.parametrize("trial", [Trial.FALLS_BACK, Trial.KEEPS_PROFILES])
+def test_what_a_cut_link_or_a_restart_has_disproved_counts_for_every_station_like_it(trial: Trial) -> None:
+    state = step(HOUSE, told((trial, Finding.NO)), now(1)).state
+    assert state.stations["A"].capabilities.forgets
+    assert (capable(state, "B").forgets, capable(state, "C").forgets) == (True, False)
+    for finding in (Finding.YES, Finding.UNCLEAR):
+        assert not step(HOUSE, told((trial, finding)), now(1)).state.stations["A"].capabilities.forgets
+    broken = step(HOUSE, told((trial, Finding.NO), progress=Progress.BROKEN_OFF), now(1)).state
+    assert not has_forgotten(broken.commissions["A"])
+
+
 def test_one_that_was_broken_off_says_why_and_teaches_nothing() -> None:
     broken = attrs.evolve(
         told((Trial.AMPS, Finding.NO), (Trial.WATTS, Finding.NO), progress=Progress.BROKEN_OFF), why="x"
@@ -84,7 +96,7 @@ def test_a_test_of_a_stranger_is_nobodys() -> None:
         (((Trial.DECIMALS, Finding.NO),), Capabilities(step_ma=1_000)),
         (((Trial.DECIMALS, Finding.UNCLEAR),), Capabilities(step_ma=100)),
         (((Trial.SECOND_PERIOD, Finding.NO),), Capabilities(step_ma=100, decays=False)),
-        (((Trial.FALLS_BACK, Finding.NO),), Capabilities(step_ma=100, decays=False)),
+        (((Trial.FALLS_BACK, Finding.NO),), Capabilities(step_ma=100, decays=False, forgets=True)),
         (((Trial.FALLS_BACK, Finding.YES),), Capabilities(step_ma=100)),
         (((Trial.KEEPS_PROFILES, Finding.YES),), Capabilities(step_ma=100, keeps_profiles=True)),
     ],

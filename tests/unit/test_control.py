@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from llm_core import (
+    DEFAULT_CLUSTER,
     MANUAL,
     SITE,
     STATIONS,
@@ -277,8 +278,13 @@ def test_a_static_site_shows_what_its_stations_draw_and_what_is_free() -> None:
     view = small.state.nodes[SITE]
     assert view.total_ma is None
     assert view.stations_ma == view.worst_ma == PerPhase.same(16 * A)
-    assert view.free_ma == PerPhase(3 * A, 4 * A, 4 * A)
+    assert view.free_ma == PerPhase.same(3 * A)  # the stranger may be wired to any phase
     assert view.over_since_ms is None
+
+
+def test_below_a_cluster_no_more_is_free_than_above_it() -> None:
+    small = charging(static(20, Station("A")), seconds=40)
+    assert small.state.nodes[DEFAULT_CLUSTER].free_ma == small.state.nodes[SITE].free_ma == PerPhase.same(4 * A)
 
 
 def test_what_a_stranger_draws_is_free_for_nobody() -> None:

@@ -30,6 +30,7 @@ from llm_core import (
     NotSaved,
     PerPhase,
     PutClusters,
+    PutStation,
     RemoveStation,
     Reply,
     Save,
@@ -394,6 +395,14 @@ def test_a_station_goes_with_the_limit_of_its_feed() -> None:
     assert edit(site, RemoveStation("A")) == Saved()
     site.run(2)
     assert site.state.limits["1"].holds
+
+
+def test_a_feed_that_is_limited_from_outside_stays_as_long_as_its_station() -> None:
+    site = SmallSite(static(63, Station("A", feed_ma=16 * A)))
+    put(site, amps(10, node="station:A"))
+    answer = asked(site, SiteEdited("ann", PutStation(Station("A"))))
+    assert isinstance(answer, NotSaved)
+    assert answer.faults[0].pointer == "/stations"
 
 
 def test_a_car_that_sleeps_after_an_operators_pause_is_named_until_it_draws_again() -> None:

@@ -8,14 +8,17 @@ import attrs
 import pytest
 
 from llm_core import (
+    MANUAL,
     PHASES,
     SITE,
     AppliesTo,
+    Capabilities,
     Ended,
     ExternalLimit,
     Lapse,
     LimitRecord,
     LimitState,
+    MeterSetup,
     PerPhase,
     Purpose,
     Reading,
@@ -134,6 +137,25 @@ def test_a_meter_that_sees_the_others_only_shows_the_building_as_it_is() -> None
     others = attrs.evolve(site, meters=(attrs.evolve(site.meters[0], includes_stations=False),))
     state = overlooked(with_meter(attrs.evolve(DYNAMIC, site=others), SITE, 20, 20, 20))
     assert most_given(reads(state, "B", 6), "A") == 14
+
+
+def test_behind_a_lost_meter_what_strangers_draw_is_none_of_what_is_safe() -> None:
+    strange = {("X", 1): Reading(NOW_MS, PerPhase(4_000, 0, 0))}
+    lost = attrs.evolve(with_meter(DYNAMIC, SITE, 0, 0, 0, lost=PHASES), strangers=strange)
+    assert most_given(lost, "A") == 10  # of 20 A
+    unset = attrs.evolve(lost, site=attrs.evolve(DYNAMIC.site, meters=()))
+    assert most_given(unset, "A") == 10
+    load = MeterSetup(SITE, MANUAL, load_ma=PerPhase.same(15_000))
+    assumed = attrs.evolve(lost, site=attrs.evolve(DYNAMIC.site, meters=(load,)))
+    assert most_given(assumed, "A") == 15
+
+
+def test_one_that_forgets_may_give_its_maximum_as_soon_as_it_is_out_of_sight() -> None:
+    """A test has shown that a restart or a cut link leaves it without its limits."""
+    state = known(STATIC, "B", capabilities=Capabilities(forgets=True))
+    assert most_given(state, "A") == 26
+    roomy = attrs.evolve(known(state, "B", online=False), site=attrs.evolve(STATIC.site, supply=supply(40)))
+    assert most_given(roomy, "A") == 8
 
 
 def test_a_silent_meter_proves_no_room() -> None:

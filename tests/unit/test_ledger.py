@@ -281,6 +281,12 @@ def test_many_unanswered_commands_count_as_the_worst_of_them() -> None:
     assert ledger.left_alone_ma() == 8_000
 
 
+def test_many_unanswered_assure_nothing() -> None:
+    """Any of them may be the last that came, the least of them too."""
+    ledger = never_answered(limit(1, 6_000), *[limit(seq, 16_000) for seq in range(2, MOST_OPEN + 2)])
+    assert [held.least_ma(0) for held in ledger.transaction.open] == [0, 16_000]
+
+
 def test_a_permanent_one_among_many_unanswered_stays() -> None:
     leased = [limit(seq, 6_000) for seq in range(2, MOST_OPEN + 2)]
     ledger = never_answered(limit(1, 16_000, 16_000, lease_ms=None), *leased)

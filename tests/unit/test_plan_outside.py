@@ -46,6 +46,7 @@ def test_a_cap_is_the_most_and_names_who_set_it() -> None:
     assert grants(capped(10_000))[0] == Grant("A/1", 10_000, CPO)
     assert grants(capped(10_050))[0] == Grant("A/1", 10_000, CPO)  # whole steps
     assert grants(capped(10_000, CapSource.DRIVER))[0].reason is EXTERNAL
+    assert grants(capped(10_000, CapSource.TEST))[0].reason is GrantReason.HOLDING
     assert grants(capped(20_000))[0] == Grant("A/1", 16_000, OWN)
 
 

@@ -379,6 +379,16 @@ def test_a_reading_out_of_a_queue_tells_nothing_of_now(ahead_ms: int, age_ms: in
     assert bool(state.connectors[KEY].readings) is live
 
 
+def test_what_a_stranger_draws_may_flow_on_any_phase() -> None:
+    """Nobody has said how it is wired."""
+    state = after(fresh(), StationConnected("S"), MeterValuesReceived("S", 1, current_ma=(0, 9_000, None)))
+    assert state.strangers["S", 1].current_ma == PerPhase.same(9_000)
+    one_phase = attrs.evolve(state, site=attrs.evolve(state.site, supply=Supply(phases=1)))
+    after_it = after(one_phase, MeterValuesReceived("S", 1, current_ma=(9_000,)))
+    assert after_it.strangers["S", 1].current_ma == PerPhase(9_000)
+    assert after(state, MeterValuesReceived("S", 1, current_ma=(-500,))).strangers["S", 1].current_ma == PerPhase()
+
+
 def test_what_a_stranger_draws_is_kept_and_what_an_unknown_connector_says_is_not() -> None:
     state = after(fresh(), StationConnected("S"), MeterValuesReceived("S", 1, current_ma=(9_000,)))
     assert state.strangers["S", 1].current_ma == PerPhase.same(9_000)

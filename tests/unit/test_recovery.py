@@ -10,6 +10,7 @@ from llm_core import (
     Badge,
     Commission,
     CpoVerdict,
+    Finding,
     LocalList,
     OutOfUse,
     PerPhase,
@@ -27,6 +28,8 @@ from llm_core import (
     StationState,
     Stored,
     Supply,
+    Trial,
+    Tried,
     Verdict,
     close_session,
     open_session,
@@ -184,6 +187,14 @@ def test_reservations_and_what_stations_reported_outlive_a_restart() -> None:
     assert state.commissions == {"A": test}
     assert state.local_lists == {"A": held}
     assert state.reports == {"A": (told[0], told[2]), "B": (told[1],)}
+
+
+def test_what_a_test_has_disproved_is_known_before_the_station_is_heard_again() -> None:
+    """Of the others what they last held is reserved; who forgets its limits may give its maximum."""
+    lost = Commission("A", 1, "ann", NOON, Progress.DONE, tried=(Tried(Trial.KEEPS_PROFILES, Finding.NO),))
+    site = Site(stations=(Station("A"), Station("B")))
+    state, _ = recover(Stored(site, commissions=(lost,)), now(), factory=False)
+    assert {key: known.capabilities.forgets for key, known in state.stations.items()} == {"A": True, "B": False}
 
 
 def test_what_people_took_out_of_use_stays_so_over_a_restart() -> None:

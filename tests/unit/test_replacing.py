@@ -9,9 +9,12 @@ from llm_core import (
     AuditEntry,
     Badge,
     BadgeRecord,
+    Cluster,
     ConfigurationReplaced,
     Effect,
+    ExternalLimit,
     InviteBoot,
+    LimitPut,
     NotSaved,
     PerPhase,
     Reply,
@@ -52,6 +55,19 @@ def test_a_site_takes_the_place_of_another_and_the_audit_shows_what_differs() ->
     audit = AuditEntry(NOON, "ann", "configuration", f"access={AccessRule.FREE!r}", f"access={AccessRule.BADGE!r}")
     assert effects == (Save(site), Save(audit), Reply(4, Saved()))
     assert (state.site, state.badges) == (site, {"a1": ANN, "b2": BEA})
+
+
+def test_a_cluster_that_is_limited_from_outside_stays() -> None:
+    clusters = (*SITE.clusters, Cluster("yard", ""))
+    state = step(scene(), ConfigurationReplaced("ann", attrs.evolve(SITE, clusters=clusters)), now()).state
+    limit = ExternalLimit(node="yard", limit_ma=PerPhase.same(16_000), reason="evening")
+    state = step(state, LimitPut("grid", limit), now()).state
+    outcome = step(state, ConfigurationReplaced("ann", SITE, request=4), now())
+    assert outcome.state.site == state.site
+    (reply,) = outcome.effects
+    assert isinstance(reply, Reply)
+    assert isinstance(reply.answer, NotSaved)
+    assert "evening" in reply.answer.faults[0].text
 
 
 def test_a_station_that_is_gone_ends_its_session_and_one_that_waits_is_adopted() -> None:
