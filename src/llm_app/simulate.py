@@ -95,20 +95,23 @@ def made_up(stations: int, hours: float, seed: int, supply_a: float) -> Scenario
     return Scenario(f"{stations} stations, {supply_a:g} A", site, plant, hours * 3600, seed)
 
 
-def simulate(scenario: Scenario, *, sample_s: float | None = None) -> Outcome:
-    """Play a scenario to its end; a picture may be drawn of a sample every `sample_s` (default: 2000 of them)."""
-    return clockwork.run(_played(scenario, sample_s or max(1.0, scenario.seconds / 2000)))
+def simulate(scenario: Scenario, *, sample_s: float | None = None, tick_s: float = STATION_TICK_S) -> Outcome:
+    """Play a scenario to its end; a picture may be drawn of a sample every `sample_s` (default: 2000 of them).
+
+    The plant moves on every `tick_s`.
+    """
+    return clockwork.run(_played(scenario, sample_s or max(1.0, scenario.seconds / 2000), tick_s))
 
 
-async def _played(scenario: Scenario, sample_s: float) -> Outcome:
-    return await _Run(scenario, sample_s).played()
+async def _played(scenario: Scenario, sample_s: float, tick_s: float) -> Outcome:
+    return await _Run(scenario, sample_s, tick_s).played()
 
 
 class _Run:
     """One run on the running loop: plant, judge and controller, and the links between. `Surroundings` of the script."""
 
-    def __init__(self, scenario: Scenario, sample_s: float) -> None:
-        site = scenario.site
+    def __init__(self, scenario: Scenario, sample_s: float, tick_s: float = STATION_TICK_S) -> None:
+        site, self._tick_s = scenario.site, tick_s
         self._scenario = scenario
         self._plant = Plant(scenario.plant, scenario.seed)
         self._plant.script = Script(
@@ -127,7 +130,7 @@ class _Run:
         self._caps: dict[str, float] = {}
 
     async def played(self) -> Outcome:
-        parts = [self._machine.run(), Shell(self._plant, self._connect, tick_s=STATION_TICK_S).run()]
+        parts = [self._machine.run(), Shell(self._plant, self._connect, tick_s=self._tick_s).run()]
         if self._scenario.site.supply.mode is Mode.DYNAMIC:
             parts.append(_poll(self._plant.meter, self._machine, self._clock))
         parts += (ask_from_outside(self._machine, asked) for asked in self._scenario.outside)
@@ -206,9 +209,10 @@ class _Run:
         answer = await self._machine.ask(lambda: LimitPut("operator", limit))
         if not isinstance(answer, Saved):
             return
-        await asyncio.sleep(max(0.0, from_t - self._plant.t))
+        now = asyncio.get_running_loop().time
+        await asyncio.sleep(max(0.0, from_t - now()))
         self._judge.allow(amps, who=answer.id)
-        await asyncio.sleep(max(0.0, to_t - self._plant.t))
+        await asyncio.sleep(max(0.0, to_t - now()))
         self._judge.allow(None, who=answer.id)
 
     def limit_station(self, station_id: str, amps: float | None) -> None:

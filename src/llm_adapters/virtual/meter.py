@@ -17,9 +17,11 @@ from llm_adapters.virtual.registers import LAYOUTS, Shown
 
 @attrs.frozen
 class MeterConfig:
-    """A measurement every `period_s`, shown `lag_s` later, each phase off by a normal error of `noise_a`."""
+    """A measurement every `period_s` from `begins_s` on, shown `lag_s` later, each phase off by a normal error of
+    `noise_a`."""
 
     period_s: float = 1.0
+    begins_s: float = 0.0
     lag_s: float = 0.3
     noise_a: float = 0.0
     voltage_v: float = 230.0
@@ -50,7 +52,7 @@ class Meter:
         self._energy_wh = 0.0
         self._t = t
         self._flow = NO_AMPS
-        self._next = t + config.period_s
+        self._next = t + config.begins_s + config.period_s
         self._pending: deque[Reading] = deque()
         self._shown = self._measure(t)
 
