@@ -26,7 +26,7 @@ class VirtualStore:
     def __init__(self, site: Site, badges: tuple[Badge, ...]) -> None:
         self._site = site
         self._badges = badges
-        self._ceilings: dict[tuple[str, int], int] = {}
+        self._ceilings: dict[tuple[str, int], Ceiling] = {}
         self._sessions: dict[int, Session] = {}
         self._limits: dict[str, LimitRecord] = {}
         self._last_transaction_id = 0
@@ -44,7 +44,8 @@ class VirtualStore:
             open_sessions=tuple(session for session in sessions if session.is_open),
             recent_sessions=tuple(session for session in sessions if not session.is_open)[-RECENT_SESSIONS:],
             limits=tuple(self._limits.values()),
-            ceilings=dict(self._ceilings),
+            ceilings={key: ceiling.limit_ma for key, ceiling in self._ceilings.items()},
+            left_alone={key: c.left_ma for key, c in self._ceilings.items() if c.left_ma is not None},
             last_transaction_id=self._last_transaction_id,
             latest_utc=self._latest_utc,
         )
@@ -63,7 +64,7 @@ class VirtualStore:
                 self._last_transaction_id = max(self._last_transaction_id, record.transaction_id)
                 self._seen(record.started_at, record.stopped_at)
             case Ceiling():
-                self._ceilings[record.station_id, record.connector] = record.limit_ma
+                self._ceilings[record.station_id, record.connector] = record
             case LimitRecord():
                 self._limits.pop(record.limit.id, None)  # the latest come last
                 self._limits[record.limit.id] = record

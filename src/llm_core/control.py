@@ -147,13 +147,20 @@ def _entered(
             changes.append(_change(key, before, after, state.latest_utc))
         if isinstance(command, SetLimit) and not command.lowers:
             raised_ms = now_ms
-        if isinstance(command, SetLimit) and command.limit_ma > after.ceiling_ma:
-            connectors[key] = changed(after, ceiling_ma=command.limit_ma)
-            saves.append(Save(Ceiling(*key, command.limit_ma)))
+        if isinstance(command, SetLimit) and _exceeds(after, command):
+            ceiling_ma = max(command.limit_ma, after.ceiling_ma)
+            left_ma = max(command.left_ma, after.ceiling_left_ma)
+            connectors[key] = changed(after, ceiling_ma=ceiling_ma, ceiling_left_ma=left_ma)
+            saves.append(Save(Ceiling(*key, ceiling_ma, left_ma)))
     state = changed(state, connectors=connectors, allowances=planned.allowances, raised_ms=raised_ms)
     if changes:
         state = changed(state, changes=(*state.changes, *changes)[-MOST_CHANGES:])
     return state, (*saves, *worded)
+
+
+def _exceeds(connector: ConnectorState, command: SetLimit) -> bool:
+    """Whether the disk has not been promised that the connector may hold, or be left with, so much."""
+    return command.limit_ma > connector.ceiling_ma or command.left_ma > connector.ceiling_left_ma
 
 
 def _change(key: Key, before: ConnectorState, after: ConnectorState, at: datetime) -> LimitChange:
@@ -239,9 +246,11 @@ def _noted(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
         if connector.session is not None:
             notes.append(Note(connector.session))
         held_ma = max([connector.offered_ma, *_limits_in(connector)])
-        if connector.ledger.inherited is None and held_ma < connector.ceiling_ma:
-            connectors[key] = changed(connector, ceiling_ma=held_ma)
-            notes.append(Note(Ceiling(*key, held_ma)))
+        left_ma = connector.ledger.left_alone_ma()
+        fallen = held_ma < connector.ceiling_ma or left_ma < connector.ceiling_left_ma
+        if connector.ledger.inherited is None and fallen:
+            connectors[key] = changed(connector, ceiling_ma=held_ma, ceiling_left_ma=left_ma)
+            notes.append(Note(Ceiling(*key, held_ma, left_ma)))
     return changed(state, connectors=connectors, noted_ms=now_ms), tuple(notes)
 
 

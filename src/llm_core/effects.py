@@ -48,6 +48,11 @@ class SetLimit:
     phases: int
     lowers: bool
 
+    @property
+    def left_ma(self) -> int:
+        """What this gives when nothing more is heard."""
+        return self.limit_ma if self.lease_ms is None else self.then_ma
+
 
 @attrs.frozen
 class ClearLimit:
@@ -143,11 +148,15 @@ class CpoForgotten:
 
 @attrs.frozen
 class Ceiling:
-    """The most that a connector may hold, as promised to the disk before it was sent to the station."""
+    """The most that a connector may hold, and what of it stays when nothing more is heard (None: not known).
+
+    Promised to the disk before it is sent to the station.
+    """
 
     station_id: str
     connector: int
     limit_ma: int
+    left_ma: int | None = None
 
 
 @attrs.frozen

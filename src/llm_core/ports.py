@@ -249,6 +249,7 @@ class Stored:
     recent_sessions: tuple[Session, ...] = ()
     limits: tuple[LimitRecord, ...] = ()  # of each external limit its newest record, the latest last
     ceilings: Mapping[Key, int] = attrs.field(factory=dict)
+    left_alone: Mapping[Key, int] = attrs.field(factory=dict)  # of those, what stays of it without us, where known
     doubtful: frozenset[Key] = frozenset()
     cpo_verdicts: tuple[CpoVerdict, ...] = ()
     last_transaction_id: int = 0

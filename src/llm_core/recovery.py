@@ -31,7 +31,12 @@ def recover(stored: Stored, now: Now, *, factory: bool) -> tuple[State, tuple[Ef
     forgetful = {test.station_id for test in stored.commissions if has_forgotten(test)}
     charging = {(session.station_id, session.connector) for session in stored.open_sessions}
     connectors = {
-        key: _recovered(stations[key[0]], None if key in stored.doubtful else stored.ceilings.get(key), now)
+        key: _recovered(
+            stations[key[0]],
+            None if key in stored.doubtful else stored.ceilings.get(key),
+            stored.left_alone.get(key),
+            now,
+        )
         for key in sorted({*stored.ceilings, *stored.doubtful, *charging})
         if key[0] in stations
     }
@@ -76,13 +81,15 @@ def _limits(stored: Stored, now: Now) -> dict[str, LimitState]:
     return {limit_id: limit for limit_id, limit in known.items() if limit_id not in gone[:-ENDED_KEPT]}
 
 
-def _recovered(station: Station, ceiling_ma: int | None, now: Now) -> ConnectorState:
+def _recovered(station: Station, ceiling_ma: int | None, left_ma: int | None, now: Now) -> ConnectorState:
     if ceiling_ma is None:
-        return ConnectorState(Ledger(Inherited(station.max_ma, station.max_ma, None)), ceiling_ma=station.max_ma)
-    fallback_ma = station.min_ma if station.fallback_ma is None else station.fallback_ma
-    then_ma = min(ceiling_ma, max(fallback_ma, station.start_alone_ma))
+        books = Ledger(Inherited(station.max_ma, station.max_ma, None))
+        return ConnectorState(books, ceiling_ma=station.max_ma, ceiling_left_ma=station.max_ma)
+    if left_ma is None:
+        left_ma = station.min_ma if station.fallback_ma is None else station.fallback_ma
+    then_ma = min(ceiling_ma, max(left_ma, station.start_alone_ma))
     inherited = Inherited(ceiling_ma, then_ma, now.monotonic_ms + SETTLED_MS)
-    return ConnectorState(Ledger(inherited), ceiling_ma=ceiling_ma)
+    return ConnectorState(Ledger(inherited), ceiling_ma=ceiling_ma, ceiling_left_ma=then_ma)
 
 
 def _reports(stored: Stored) -> dict[str, tuple[StationReport, ...]]:

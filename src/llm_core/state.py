@@ -75,7 +75,8 @@ class ConnectorState:
     took_ma: int = 0  # the most that it drew while it ignored its limit
     obeys_since_ms: int | None = None  # since when it keeps to a limit again
     stop_asked_ms: int | None = None
-    ceiling_ma: int = 0  # what was promised to the disk as the most it may hold
+    ceiling_ma: int = 0  # what was promised to the disk as the most it may hold…
+    ceiling_left_ma: int = 0  # …and as the most that it gives when nothing more is heard
 
 
 @attrs.frozen

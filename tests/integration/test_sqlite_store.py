@@ -258,12 +258,15 @@ def test_refused_starts_are_bounded_and_the_newest_stay(tmp_path: Path) -> None:
 def test_a_ceiling_that_was_changed_on_the_disk_is_doubtful(tmp_path: Path, damage: str) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as store:
-            await store.commit([Ceiling("ST1", 1, 16_000), Ceiling("ST1", 2, 0)])
+            await store.commit([Ceiling("ST1", 1, 16_000), Ceiling("ST1", 2, 0), Ceiling("ST1", 3, 16_000, 6_000)])
         execute(tmp_path, f"UPDATE ceilings SET limit_ma = {damage} WHERE connector = 1")
         async with opened(tmp_path) as store:
             stored = await store.load()
-        assert stored.ceilings == {("ST1", 2): 0}
+        assert (stored.ceilings, stored.left_alone) == ({("ST1", 2): 0, ("ST1", 3): 16_000}, {("ST1", 3): 6_000})
         assert stored.doubtful == {("ST1", 1)}
+        execute(tmp_path, "UPDATE ceilings SET left_ma = 0 WHERE connector = 3")
+        async with opened(tmp_path) as store:
+            assert (await store.load()).doubtful == {("ST1", 1), ("ST1", 3)}
 
     asyncio.run(scenario())
 

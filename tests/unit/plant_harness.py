@@ -89,7 +89,7 @@ class Disk:
 
     failing: bool = False
     site: Site | None = None
-    ceilings: dict[tuple[str, int], int] = attrs.field(factory=dict)
+    ceilings: dict[tuple[str, int], Ceiling] = attrs.field(factory=dict)
     sessions: dict[int, Session] = attrs.field(factory=dict)
     last_transaction_id: int = 0
     notes: list[Record] = attrs.field(factory=list)
@@ -100,7 +100,7 @@ class Disk:
                 self.site = record
             case Ceiling():
                 key = (record.station_id, record.connector)
-                self.ceilings[key] = record.limit_ma
+                self.ceilings[key] = record
                 self.notes = [n for n in self.notes if not (isinstance(n, Ceiling) and _place(n) == key)]
             case Session():
                 self.sessions[record.transaction_id] = record
@@ -121,7 +121,8 @@ class Disk:
             site=self.site,
             open_sessions=tuple(s for s in self.sessions.values() if s.is_open),
             recent_sessions=tuple(s for s in self.sessions.values() if not s.is_open),
-            ceilings=self.ceilings,
+            ceilings={key: ceiling.limit_ma for key, ceiling in self.ceilings.items()},
+            left_alone={key: c.left_ma for key, c in self.ceilings.items() if c.left_ma is not None},
             last_transaction_id=self.last_transaction_id,
         )
 

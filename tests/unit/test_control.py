@@ -33,6 +33,7 @@ from llm_core import (
     Site,
     SiteEdited,
     Station,
+    StationClockRead,
     StationConnected,
     Status,
     StatusChanged,
@@ -130,7 +131,7 @@ def test_a_ceiling_is_on_the_disk_before_a_raise_above_it_is_sent() -> None:
     small.run(1)
     (told,) = commands(small)
     saved = [e for e in small.effects if isinstance(e, Save)]
-    assert saved[-1] == Save(Ceiling("A", 1, 16 * A))
+    assert saved[-1] == Save(Ceiling("A", 1, 16 * A, 6 * A))
     assert told.limit_ma == 16 * A
     assert small.effects.index(saved[-1]) < small.effects.index(told)
 
@@ -250,6 +251,22 @@ def test_a_car_that_obeys_in_the_end_is_not_stopped() -> None:
 # Once a minute
 
 
+def test_what_stays_for_ever_is_promised_to_the_disk_although_it_is_no_raise() -> None:
+    """The clock of A turns out to be wrong, so its limit has no lease any more: without us it would keep it."""
+    small = charging()
+    small.run(120)
+    assert small.state.connectors[KEY].ceiling_left_ma == 6 * A
+    small.post(StationClockRead("A", 600_000))
+    promised: list[object] = []
+    for _ in range(120):
+        small.run(1)
+        promised += [e.record for e in small.effects if isinstance(e, Save) and isinstance(e.record, Ceiling)]
+    (kept,) = {command.limit_ma for command in small.state.connectors[KEY].ledger.live()}
+    assert promised == [Ceiling("A", 1, 16 * A, kept)]
+    assert kept > 6 * A
+    assert small.state.connectors[KEY].ceiling_left_ma == kept
+
+
 def test_open_sessions_and_lower_ceilings_are_noted_once_a_minute() -> None:
     small = charging()
     small.run(60)
@@ -259,7 +276,7 @@ def test_open_sessions_and_lower_ceilings_are_noted_once_a_minute() -> None:
     for _ in range(60):
         small.run(1)
         noted += [effect.record for effect in small.effects if isinstance(effect, Note)]
-    assert noted == [Ceiling("A", 1, 0)]
+    assert noted == [Ceiling("A", 1, 0, 0)]
     small.plug("A")
     for _ in range(120):
         small.run(1)

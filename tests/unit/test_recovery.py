@@ -93,6 +93,14 @@ def test_it_falls_back_to_what_its_station_is_set_to(station: Station, then_ma: 
     assert held_ma(state, ("A", 1), SETTLED_MS) == then_ma
 
 
+@pytest.mark.parametrize(("left_ma", "then_ma"), [(0, 0), (9_000, 9_000), (12_000, 12_000), (None, 6_000)])
+def test_it_is_left_with_what_was_promised_to_the_disk_where_that_is_known(left_ma: int | None, then_ma: int) -> None:
+    known = {} if left_ma is None else {("A", 1): left_ma}
+    state, _ = recovered(Stored(SITE, ceilings={("A", 1): 12_000}, left_alone=known))
+    assert state.connectors["A", 1].ledger.left_alone_ma() == then_ma
+    assert state.connectors["A", 1].ceiling_left_ma == then_ma
+
+
 @pytest.mark.parametrize("ceilings", [{}, {("A", 1): 20_000}])
 def test_a_doubtful_row_counts_with_the_maximum_for_ever(ceilings: dict[tuple[str, int], int]) -> None:
     state, _ = recovered(Stored(SITE, ceilings=ceilings, doubtful=frozenset({("A", 1)})))

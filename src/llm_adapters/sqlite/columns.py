@@ -22,5 +22,6 @@ def document_crc(document: str) -> int:
     return zlib.crc32(document.encode())
 
 
-def ceiling_crc(station_id: str, connector: int, limit_ma: int) -> int:
-    return zlib.crc32(f"{station_id}\0{connector}\0{limit_ma}".encode())
+def ceiling_crc(station_id: str, connector: int, limit_ma: int, left_ma: int | None) -> int:
+    left = "" if left_ma is None else f"\0{left_ma}"
+    return zlib.crc32(f"{station_id}\0{connector}\0{limit_ma}{left}".encode())

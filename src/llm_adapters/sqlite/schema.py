@@ -158,4 +158,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE reservations_by_number",
     ),
     ("CREATE TABLE out_of_use (station_id TEXT PRIMARY KEY, document TEXT NOT NULL)",),
+    ("ALTER TABLE ceilings ADD COLUMN left_ma",),
 )

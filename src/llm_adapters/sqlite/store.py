@@ -144,11 +144,13 @@ def _save(connection: sqlite3.Connection, record: Record) -> None:
         case Session():
             upsert(connection, record)
             _never_again(connection, record.transaction_id)
-        case Ceiling(station_id, connector, limit_ma):
+        case Ceiling(station_id, connector, limit_ma, left_ma):
             station = storable(station_id)
+            crc = ceiling_crc(station, connector, limit_ma, left_ma)
             connection.execute(
-                "INSERT OR REPLACE INTO ceilings VALUES (?, ?, ?, ?)",
-                (station, connector, limit_ma, ceiling_crc(station, connector, limit_ma)),
+                "INSERT OR REPLACE INTO ceilings (station_id, connector, limit_ma, crc, left_ma)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (station, connector, limit_ma, crc, left_ma),
             )
         case Site():
             document = to_json(record)
@@ -220,7 +222,7 @@ def _load(connection: sqlite3.Connection) -> Stored:
     badges = connection.execute("SELECT document FROM badges ORDER BY key").fetchall()
     latest = connection.execute("SELECT value FROM facts WHERE name = 'latest_utc' AND value IS NOT NULL").fetchall()
     (last_id,) = connection.execute(LAST_TRANSACTION_ID).fetchone()
-    ceilings, doubtful = _ceilings(connection)
+    ceilings, left_alone, doubtful = _ceilings(connection)
     return Stored(
         site=_site(connection),
         badges=tuple(readable(badges, lambda row: from_json(str(row[0]), Badge))),
@@ -228,6 +230,7 @@ def _load(connection: sqlite3.Connection) -> Stored:
         recent_sessions=tuple(readable(reversed(connection.execute(ended).fetchall()), session_of)),
         limits=tuple(present_limits(connection)),
         ceilings=ceilings,
+        left_alone=left_alone,
         doubtful=doubtful,
         cpo_verdicts=tuple(readable(connection.execute(SELECT_VERDICTS).fetchall(), _verdict)),
         last_transaction_id=last_id,
@@ -261,18 +264,25 @@ def _site(connection: sqlite3.Connection) -> Site | None:
         raise StoreError(f"the stored configuration cannot be read: {error}") from error
 
 
-def _ceilings(connection: sqlite3.Connection) -> tuple[dict[Key, int], frozenset[Key]]:
+def _ceilings(connection: sqlite3.Connection) -> tuple[dict[Key, int], dict[Key, int], frozenset[Key]]:
     """Believed is what is a plausible number with the right check sum: too low a ceiling would hide current."""
     believed: dict[Key, int] = {}
+    left_alone: dict[Key, int] = {}
     doubtful: set[Key] = set()
-    for station_id, connector, limit_ma, crc in connection.execute("SELECT * FROM ceilings"):
+    rows = connection.execute("SELECT station_id, connector, limit_ma, left_ma, crc FROM ceilings")
+    for station_id, connector, limit_ma, left_ma, crc in rows:
         if not isinstance(station_id, str) or not isinstance(connector, int):
             log.warning("A stored ceiling names no connector: %r/%r", station_id, connector)
-        elif isinstance(limit_ma, int) and limit_ma >= 0 and crc == ceiling_crc(station_id, connector, limit_ma):
-            believed[station_id, connector] = limit_ma
-        else:
-            doubtful.add((station_id, connector))
-    return believed, frozenset(doubtful)
+            continue
+        key = (station_id, connector)
+        plausible = isinstance(limit_ma, int) and limit_ma >= 0 and (left_ma is None or isinstance(left_ma, int))
+        if not plausible or crc != ceiling_crc(station_id, connector, limit_ma, left_ma):
+            doubtful.add(key)
+            continue
+        believed[key] = limit_ma
+        if left_ma is not None:
+            left_alone[key] = left_ma
+    return believed, left_alone, frozenset(doubtful)
 
 
 def _verdict(row: Row) -> CpoVerdict:
