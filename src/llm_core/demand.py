@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from llm_core.copies import changed
 from llm_core.external import CapSource
+from llm_core.ledger import FOLLOW_MS
 from llm_core.problem import Demand
 from llm_core.quantities import ZERO, PerPhase, Phase
 from llm_core.site import MOST_MA, Station
@@ -199,13 +200,16 @@ def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
 
 
 def _with_obedience(connector: ConnectorState, reading: Reading) -> ConnectorState:
-    """Two readings in a row above all that it might hold since the one before: a change of the limit excuses nobody.
+    """Two readings in a row above all that it might hold in the last seconds: a change of the limit excuses nobody.
 
     It is believed again once it has kept to a limit above 0 for five minutes: at 0 A every car obeys.
     """
     before = connector.readings[0]  # `reading` is the last of the two
     drawn_ma = max(reading.current_ma)
-    if drawn_ma > _tolerated(max(reading.held_ma, before.held_ma)):
+    held_ma = reading.held_ma  # the books leave a car its time to follow; one read so often may be told late besides
+    if reading.at_ms - before.at_ms <= FOLLOW_MS:
+        held_ma = max(held_ma, before.held_ma)
+    if drawn_ma > _tolerated(held_ma):
         caught = connector.disobeyed >= 1 and connector.disobeys_ms is None
         return changed(
             connector,

@@ -200,7 +200,9 @@ def test_a_station_that_accepts_limits_and_ignores_them_is_found_counted_and_nam
                 await station.call("BootNotification", **BOOT)
                 await station.call("StatusNotification", **CHARGING)
                 await station.call("StartTransaction", connectorId=1, idTag="A", meterStart=0, timestamp=_now())
-            await until(lambda: _limits(server, at_least=12), "both charge")
+            await until(lambda: _limits(server, "S000", "S001", at_least=12), "both charge")
+            told = [held for action, held in deaf.asked if action == "SetChargingProfile"]
+            assert now_limit(told[-1]) <= 20, "it has accepted its share"
             reporting = [asyncio.create_task(_report(deaf, 32.0)), asyncio.create_task(_report(other, 12.0))]
             began = time.monotonic()
             overview = await until(lambda: _disobeys(server), "it is found")
@@ -208,7 +210,7 @@ def test_a_station_that_accepts_limits_and_ignores_them_is_found_counted_and_nam
             alarm = next(alarm for alarm in overview["alarms"] if alarm["code"] == "station_disobeys")
             assert "Bay 0" in alarm["text"]
             assert overview["status"] == "attention"
-            await until(lambda: _limits(server, at_most=8), "the other one has what is left")
+            await until(lambda: _limits(server, "S001", at_most=8), "the other one has what is left")
             for task in reporting:
                 task.cancel()
 
@@ -229,11 +231,16 @@ async def _report(station: ScriptedStation, amps: float) -> None:
         await asyncio.sleep(INTERVAL_S)
 
 
-async def _limits(server: Server, *, at_least: float = 0, at_most: float = 100) -> bool:
-    """Whether the limit of the station that obeys lies there."""
+def now_limit(request: dict[str, Any]) -> float:
+    limit: float = request["csChargingProfiles"]["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"]
+    return limit
+
+
+async def _limits(server: Server, *ids: str, at_least: float = 0, at_most: float = 100) -> bool:
+    """Whether the limits of these stations lie there."""
     stations = (await seen(server))["stations"]
-    limit_a = next(s for s in stations if s["id"] == "S001")["connectors"][0]["limit_a"]
-    return bool(at_least <= limit_a <= at_most)
+    limits_a = [station["connectors"][0]["limit_a"] for station in stations if station["id"] in ids]
+    return all(at_least <= limit_a <= at_most for limit_a in limits_a)
 
 
 async def _disobeys(server: Server) -> dict[str, Any] | None:

@@ -226,12 +226,13 @@ def test_a_good_reading_between_two_bad_ones_excuses_them() -> None:
     assert drew(connector, (16_000, 0, 0), 20, held_ma=10_000).disobeys_ms is None
 
 
-def test_a_car_is_judged_by_all_that_it_might_hold_since_the_reading_before() -> None:
-    """It held 16 A when it was read first; a lower limit since then is not yet held against it."""
+def test_a_car_is_judged_by_all_that_it_might_hold_in_the_last_seconds() -> None:
+    """It held 16 A when it was read first; a lower limit since then is held against it once it had time to follow."""
     connector = drew(offered(), (16_000, 0, 0), 0, held_ma=16_000)
-    connector = drew(connector, (16_000, 0, 0), 10, held_ma=6_000)
-    assert connector.disobeyed == 0
-    assert drew(connector, (16_000, 0, 0), 20, 30, held_ma=6_000).disobeys_ms == START_MS + 30_000
+    assert drew(connector, (16_000, 0, 0), 6, held_ma=6_000).disobeyed == 0
+    assert drew(connector, (16_000, 0, 0), 7, held_ma=6_000).disobeyed == 1
+    assert drew(connector, (16_000, 0, 0), 5, 10, 15, held_ma=6_000).disobeys_ms == START_MS + 15_000
+    assert drew(connector, (16_000, 0, 0), 10, 20, held_ma=6_000).disobeys_ms == START_MS + 20_000
 
 
 def caught() -> ConnectorState:
