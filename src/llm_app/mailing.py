@@ -1,38 +1,70 @@
-"""Sends last month's sessions on the first day of each month, once; tries again every hour until it worked."""
+"""Sends last month's sessions on the first day of each month, once, and what needs attention when it does."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import attrs
+
 from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.mail import MailError, message, send
-from llm_core import Archive, Clock, Inbox, MailBook, MailSetup, StoreError, due_month
+from llm_adapters.web.notice import attention_notice
+from llm_core import (
+    Archive,
+    AttentionTold,
+    Clock,
+    Inbox,
+    MailBook,
+    MailSetup,
+    StoreError,
+    attention_due,
+    due_month,
+)
 
 LOOK_EVERY_S = 3600.0
+ATTENTION_EVERY_S = 30.0
 MOST_BYTES = 20 * 1024 * 1024  # what mail servers take
 log = logging.getLogger("llm.mail")
 
 
 class Mailer:
-    """The monthly export by e-mail; what cannot be sent is told in the log, and delays nothing else."""
+    """What cannot be sent is told in the log, tried again later, and delays nothing else."""
 
     def __init__(self, book: MailBook, archive: Archive, inbox: Inbox, clock: Clock) -> None:
         self.book = book
         self._archive = archive
         self._inbox = inbox
         self._clock = clock
+        self._told = AttentionTold()
 
     async def run(self) -> None:
-        """Look every hour, until cancelled."""
-        while True:
-            try:
-                await self.send_if_due()
-            except (MailError, StoreError) as error:
-                log.warning("the monthly export was not sent: %s", error)
-            await asyncio.sleep(LOOK_EVERY_S)
+        """Look for what is due, until cancelled."""
+        await asyncio.gather(
+            _again_and_again(self.send_if_due, LOOK_EVERY_S, "the monthly export was not sent"),
+            _again_and_again(self.tell_if_needed, ATTENTION_EVERY_S, "what needs attention was not told"),
+        )
+
+    async def tell_if_needed(self) -> bool:
+        """Write about alarms that stand for a while and were not told yet, or that all are over; whether a mail left.
+
+        Raises `MailError`, `StoreError`; it is tried again as long after as any next mail.
+        """
+        setup, now, state = await self.book.setup(), self._clock.utc(), self._inbox.state
+        if not setup.attention:
+            self._told = AttentionTold()
+            return False
+        told, is_due = attention_due(state.alarms, self._told, now)
+        if not is_due:
+            self._told = told
+            return False
+        self._told = attrs.evolve(self._told, at=now)
+        await self._send(setup, *attention_notice(state, now))
+        self._told = told
+        return True
 
     async def send_if_due(self) -> str | None:
         """The month that was sent, if one was due. Raises `MailError`, `StoreError`."""
@@ -40,7 +72,8 @@ class Mailer:
         month = due_month(self._clock.utc().astimezone(self._zone()), await self.book.sent_month())
         if not setup.enabled or month is None:
             return None
-        await self._send(setup, f"sessions {month}", *await self._file(month))
+        name, content = await self._file(month)
+        await self._send(setup, f"sessions {month}", name=name, content=content)
         await self.book.mark_sent(month)
         log.info("the export of %s was sent", month)
         return month
@@ -48,14 +81,14 @@ class Mailer:
     async def test(self) -> str | None:
         """Why a test message could not be sent; None when it was."""
         try:
-            await self._send(await self.book.setup(), "a test", "", "")
+            await self._send(await self.book.setup(), "a test")
         except MailError as error:
             return str(error)
         return None
 
-    async def _send(self, setup: MailSetup, subject: str, name: str, content: str) -> None:
+    async def _send(self, setup: MailSetup, subject: str, text: str = "", *, name: str = "", content: str = "") -> None:
         site = self._inbox.state.site.system.name
-        text = f"From the load manager of {site}.\n"
+        text = text or f"From the load manager of {site}.\n"
         mail = message(setup, f"{site}: {subject}", text, self._clock.utc(), name=name, content=content)
         refused = await asyncio.to_thread(send, setup, await self.book.password(), mail)
         if refused:  # the others have it: to send it again would be to send it to them every hour
@@ -77,3 +110,12 @@ class Mailer:
 
     def _zone(self) -> ZoneInfo:
         return ZoneInfo(self._inbox.state.site.system.time_zone)
+
+
+async def _again_and_again(work: Callable[[], Awaitable[object]], every_s: float, trouble: str) -> None:
+    while True:
+        try:
+            await work()
+        except (MailError, StoreError) as error:
+            log.warning("%s: %s", trouble, error)
+        await asyncio.sleep(every_s)

@@ -149,7 +149,15 @@ from llm_core.local_lists import (
     LocalList,
     LocalListTold,
 )
-from llm_core.mail import MailBook, MailSecurity, MailSetup, due_month, mail_faults
+from llm_core.mail import (
+    AttentionTold,
+    MailBook,
+    MailSecurity,
+    MailSetup,
+    attention_due,
+    due_month,
+    mail_faults,
+)
 from llm_core.meter_check import MeterFinding, MeterFound, MeterTest, check_meter
 from llm_core.orders import (
     ConfigurationRead,
@@ -343,6 +351,7 @@ __all__ = [
     "Archive",
     "AskCpo",
     "AskReading",
+    "AttentionTold",
     "AuditEntry",
     "Authorised",
     "Badge",
@@ -561,6 +570,7 @@ __all__ = [
     "WishPut",
     "WrongPassword",
     "allocate",
+    "attention_due",
     "authorise",
     "broken_rules",
     "check",

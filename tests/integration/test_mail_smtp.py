@@ -27,7 +27,7 @@ from llm_adapters.mail import MailError, message, send
 from llm_adapters.sqlite import Database, SqliteStore
 from llm_adapters.sqlite.mail import SqliteMail
 from llm_app.mailing import Mailer
-from llm_core import MailSecurity, MailSetup, Site, State
+from llm_core import Alarm, AlarmCode, MailSecurity, MailSetup, Site, State
 
 __all__ = ["admin", "house", "served"]
 
@@ -211,7 +211,7 @@ def test_the_set_up_is_read_back_without_its_password(tmp_path: Path, office: tu
                 "recipients": ["b@example.org"],
             }
             shown = api.put("/mail", json={**given, "password": PASSWORD}).json()
-            assert shown == {"enabled": False, **given, "password": None, "password_set": True}
+            assert shown == {"enabled": False, "attention": False, **given, "password": None, "password_set": True}
             assert api.post("/mail/test").json() == {"sent_to": ["b@example.org"]}
             assert len(post.letters) == 1
             assert api.put("/mail", json={**given, "port": 1}).json()["password_set"] is True
@@ -219,3 +219,33 @@ def test_the_set_up_is_read_back_without_its_password(tmp_path: Path, office: tu
     finally:
         server.stop()
     assert PASSWORD not in server.log()
+
+
+def test_what_needs_attention_is_told_and_so_is_its_end(tmp_path: Path, office: tuple[PostOffice, int]) -> None:
+    post, port = office
+    silent = Alarm(AlarmCode.METER_SILENT, "site", datetime(2026, 3, 1, tzinfo=UTC))
+
+    class Troubled(Quiet):
+        state = State(site=Site(), alarms={(silent.code, silent.subject): silent})
+
+    async def with_trouble(mailer: Mailer, clock: SteadyClock) -> None:
+        inbox = Troubled()
+        mailer = Mailer(mailer.book, mailer._archive, inbox, clock)  # type: ignore[arg-type]
+        assert not await mailer.tell_if_needed(), "it is off until it is set up"
+        await mailer.book.replace(setup_at(port, enabled=False, attention=True), "wrong", "anna")
+        with pytest.raises(MailError):
+            await mailer.tell_if_needed()
+        assert not await mailer.tell_if_needed(), "it is not tried twice in a quarter of an hour"
+        clock.now += timedelta(minutes=15)
+        await mailer.book.replace(setup_at(port, enabled=False, attention=True), PASSWORD, "anna")
+        assert await mailer.tell_if_needed()
+        clock.now += timedelta(minutes=15)
+        assert not await mailer.tell_if_needed()
+        inbox.state = State(site=Site())
+        assert await mailer.tell_if_needed()
+
+    with_mailer(tmp_path, with_trouble)
+    told, over = post.letters
+    assert told["Subject"].endswith("1 thing needs attention")
+    assert "The meter of the building is silent" in str(told.get_payload(decode=True), "utf-8")
+    assert over["Subject"].endswith("all is well again")

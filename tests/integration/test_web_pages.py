@@ -182,11 +182,13 @@ TRIED = {
 }
 """Posted to be looked at: nothing is changed by them."""
 DOWNLOADS = {"/system/backup": {"password": PASSWORD}, "/support/bundle": {}}
+MAIL = {"port": "587", "security": "starttls", "password": PASSWORD}
 OF_USERS = {
     "/users": USER,
     "/users/change": {"name": "standard", "role": "advanced", "password": PASSWORD},
     "/users/token": {"label": "script", "role": "standard", "password": PASSWORD},
     "/users/revoke": {"label": "script", "password": PASSWORD},
+    "/system/mail": MAIL,
 }
 """Changes that do not go through the core."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import attrs
 import uvicorn
 from memory_keys import MemoryKeys
+from memory_mail import MemoryMail
 from memory_uplink import MemoryUplink
 
 from integration.made_up_history import WaveHistory, silent_meter
@@ -622,6 +623,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         set_clock=lambda _: False,
         back_up=write_nothing,
         write_bundle=write_nothing,
+        mail=MemoryMail(),
     )
     app = create_app(desk)
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)

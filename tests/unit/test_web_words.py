@@ -334,7 +334,18 @@ def faults_in(module: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["site.py", "configuration.py", "enrolling.py", "curtailment.py", "external.py", "uplink.py"]
+    "module",
+    [
+        "site.py",
+        "configuration.py",
+        "enrolling.py",
+        "curtailment.py",
+        "external.py",
+        "uplink.py",
+        "mail.py",
+        "wish.py",
+        "yielding.py",
+    ],
 )
 def test_every_fault_of_the_core_is_told_in_every_language(module: str) -> None:
     told = list(faults_in(module))

@@ -241,6 +241,7 @@ SETTINGS: dict[str, dict[str, tuple[str, Say]]] = {
         "user": (N_("User name"), _text),
         "sender": (N_("Sender"), _text),
         "recipients": (N_("Recipients"), _text),
+        "attention": (N_("Tell when something needs attention"), _yes_no),
     },
 }
 """Every part of every value that the audit trail writes down; a test holds this against the core."""

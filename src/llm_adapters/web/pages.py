@@ -66,6 +66,7 @@ TOASTS = {
     "badge": N_("The badge is saved."),
     "limit": N_("The limit is saved."),
     "wish": N_("The wish is saved."),
+    "mail_sent": N_("Saved, and a test mail was sent. Look whether it arrives."),
     "lifted": N_("The limit is lifted."),
     "wrong_password": N_("Your password is wrong."),
     "not_written": N_("The file could not be written; the disk may be full."),

@@ -55,6 +55,10 @@ OF_METERS = (
     N_("registers %(first)s to %(last)s are refused with exception %(code)s"),
     N_("%(n)s registers came instead of %(wanted)s"),
 )
+OF_MAIL = (
+    N_("the mail server does not accept the user name and password"),
+    N_("the mail server did not take the message: %(answer)s"),
+)
 SETTINGS = {
     "units": N_("units %(value)s"),
     "levels": N_("levels %(value)s"),
@@ -99,4 +103,4 @@ def _local(value: str, words: Words) -> str:
     return format_decimal(Decimal(value), locale=words.language) if re.fullmatch(r"-?\d+\.\d+", value) else value
 
 
-_PATTERNS = tuple((template, pattern_of(template)) for template in (*OF_TRIALS, *OF_METERS))
+_PATTERNS = tuple((template, pattern_of(template)) for template in (*OF_TRIALS, *OF_METERS, *OF_MAIL))

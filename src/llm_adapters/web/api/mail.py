@@ -1,4 +1,4 @@
-"""The monthly export by e-mail, over HTTP: its set-up, and whether it works."""
+"""E-mail over HTTP: the monthly export, what needs attention, and whether it works."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _MAIL: Record[MailSetup] = Record(
     Member("user", "user", text(200)),
     Member("sender", "sender", email(200)),
     Member("recipients", "recipients", listed(email(200), 20)),
+    Member("attention", "attention", BOOLEAN),
     Member("password", None, nullable(_SECRET)),
 )
 
@@ -69,7 +70,9 @@ def _mail(call: Call) -> Mail:
 
 _ADMINISTER = Permission.ADMINISTER
 OPERATIONS = (
-    Operation("GET", "/mail", _ADMINISTER, "The monthly export by e-mail.", _show, gives=_MAIL.schema),
+    Operation(
+        "GET", "/mail", _ADMINISTER, "E-mail: the monthly export, and what needs attention.", _show, gives=_MAIL.schema
+    ),
     Operation(
         "PUT",
         "/mail",

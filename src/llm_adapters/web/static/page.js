@@ -46,7 +46,9 @@ const KEPT = "llm-draft:";
 for (const form of document.querySelectorAll("form[data-keep]")) {
   const key = KEPT + form.getAttribute("action");
   const kinds = ["password", "hidden", "file"];
-  const fields = () => [...form.elements].filter((field) => field.name && !kinds.includes(field.type));
+  const secret = /^(password|secret|key)/;
+  const fields = () =>
+    [...form.elements].filter((field) => field.name && !kinds.includes(field.type) && !secret.test(field.name));
   const valueOf = (field) => (["radio", "checkbox"].includes(field.type) ? field.checked : field.value);
   const idOf = (field) => field.name + (field.type === "radio" ? "=" + field.value : "");
   const initial = new Map(fields().map((field) => [idOf(field), valueOf(field)]));
