@@ -136,7 +136,7 @@ class _Field:
         if blocked_at is not None:
             return Grant(demand.id, 0, GrantReason.WAITING, self.binding(blocked_at))
         if stopped_at is None:
-            return Grant(demand.id, limit_ma, GrantReason.OWN_MAXIMUM, None)
+            return Grant(demand.id, limit_ma, GrantReason.OWN_MAXIMUM)
         shared = stopped_at < _WIDTH * len(self.problem.nodes)
         reason = GrantReason.SHARED_LIMIT if shared else GrantReason.UNBALANCE
         return Grant(demand.id, limit_ma, reason, self.binding(stopped_at))

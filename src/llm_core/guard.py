@@ -298,17 +298,15 @@ def _still_drawn(
 
 
 def _believed(state: State, node_id: str, phase: Phase) -> MeterPhase | None:
-    """The node's own meter on this phase, if it is to be trusted."""
-    meter = state.meters.get(node_id)
+    """The node's own meter on this phase, if it has one that is to be trusted."""
+    meter = state.meters.get(node_id) if _is_metered(state, node_id) else None
     known = meter.phases.get(phase) if meter is not None else None
-    if known is None or known.lost or known.current_ma is None or known.seen_ms is None:
-        return None
-    return known
+    return None if known is None or known.lost or known.current_ma is None else known
 
 
 def _is_quiet(state: State, node_id: str, phase: Phase, now_ms: int) -> bool:
     """Whether a meter that is still trusted has been silent too long to prove that there is room."""
-    known = _believed(state, node_id, phase) if _is_metered(state, node_id) else None
+    known = _believed(state, node_id, phase)
     if known is None or known.seen_ms is None:
         return False
     return now_ms - known.seen_ms > max(QUIET_MS, QUIET_PERIODS * state.meters[node_id].period_ms)
@@ -320,7 +318,7 @@ def _building(state: State, node_id: str, phase: Phase, drawn_ma: int) -> int:
     assumed = state.site.assumed(node_id)
     if assumed is not None:
         return assumed.load_ma[phase] + _strange(state, node_id, phase)
-    known = _believed(state, node_id, phase) if _is_metered(state, node_id) else None
+    known = _believed(state, node_id, phase)
     if known is None or known.current_ma is None:
         return _strange(state, node_id, phase)
     includes = any(setup.node == node_id and setup.includes_stations for setup in state.site.meters)
@@ -337,12 +335,9 @@ def _limit(state: State, node_id: str, limit_ma: int, phase: Phase, most_ma: int
     own_ma = supply.derated_ma[phase] if node_id == SITE else limit_ma
     less_ma = 0 if most_ma is None else max(own_ma - most_ma, 0)
     unmetered = supply.mode is Mode.STATIC if node_id == SITE else not _is_metered(state, node_id)
-    if unmetered or state.site.assumed(node_id) is not None:
+    if unmetered or state.site.assumed(node_id) is not None or _believed(state, node_id, phase) is not None:
         return limit_ma - less_ma
-    if _is_metered(state, node_id) and _believed(state, node_id, phase) is not None:
-        return limit_ma - less_ma
-    safe_ma = max(supply.fallback_ma[phase] - less_ma, 0) if node_id == SITE else 0
-    return min(limit_ma - less_ma, safe_ma)
+    return min(limit_ma, supply.fallback_ma[phase] if node_id == SITE else 0) - less_ma
 
 
 def _outside(state: State, node_id: str, phase: Phase) -> tuple[int | None, int | None]:
@@ -357,7 +352,7 @@ def _outside(state: State, node_id: str, phase: Phase) -> tuple[int | None, int 
         if limit.limit_ma is not None:
             values.append(limit.limit_ma[phase])
         if limit.limit_w is not None:
-            values.append(limit.limit_w * 1000 // len(state.site.supply.site_phases) // VOLTS)
+            values.append(limit.limit_w * 1000 // (VOLTS * len(state.site.supply.site_phases)))
     return min(stations_ma, default=None), min(total_ma, default=None)
 
 

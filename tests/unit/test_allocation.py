@@ -365,6 +365,11 @@ def test_many_small_steps_take_what_a_coarse_one_leaves() -> None:
     assert amps(*cars, nodes=[site(19.9)]) == [10.9, 9]
 
 
+def test_many_steps_at_once_are_whole_ones_below_a_maximum_off_the_grid() -> None:
+    coarse, fine = car("a", step_ma=10 * A, max_ma=32 * A), car("b", max_ma=16_050)
+    assert amps(coarse, fine, nodes=[site(30)]) == [10, 16]
+
+
 def test_the_nearest_full_limit_is_named() -> None:
     nodes = [site(16), site(16, id="sub", parent="site"), site(16, id="bay", parent="sub")]
     grants = allocate(Problem(tuple(nodes), (car("a", "bay"), car("b", "site"))))
