@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
-from browsing import DESK, NEEDS_CHROMIUM, PHONE, Open
-from playwright.sync_api import expect
-from web_scene import PASSWORD, Served, busy, empty, hostile, serving, twenty
+from browsing import CUT_OFF, DESK, NEEDS_CHROMIUM, PHONE, REFUSED, Open
+from playwright.sync_api import Page, expect
+from web_routes import every_page
+from web_scene import NOON, PASSWORD, Served, busy, empty, hostile, long_names, serving, twenty
 
 from llm_adapters.web import app, dashboard
-from llm_core import PerPhase
+from llm_core import Alarm, AlarmCode, PerPhase
 
-PAGES = ("/", "/stations", "/stations/EV-NEW-01", "/sessions", "/history", "/badges", "/settings", "/set-password")
+WITH_NAMES = (
+    "/",
+    "/stations",
+    "/stations/ST1",
+    "/bay/ST1",
+    "/sessions",
+    "/history",
+    "/badges",
+    "/badges/edit?id=A1B2C3",
+    "/clusters",
+    "/clusters/c2",
+    "/strategy",
+    "/uplink",
+    "/support",
+    "/setup/stations",
+)
+"""Pages that show names which people gave."""
 TOUCH_PX = 44
 TOKENS = Path(app.__file__).parent / "static" / "tokens.css"
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 def test_the_dashboard_follows_the_state_without_a_reload(served: Served, open_page: Open) -> None:
@@ -63,7 +67,7 @@ def test_typing_a_filter_is_not_disturbed_by_the_stream(served: Served, open_pag
 
 def test_values_are_marked_within_ten_seconds_when_the_stream_stops(open_page: Open) -> None:
     with serving(busy()) as served:
-        page = open_page(served, quiet=False).page
+        page = open_page(served, expecting=CUT_OFF).page
         expect(page.locator("body.stale")).to_have_count(0)
         page.wait_for_timeout(1_200)
     expect(page.locator("body.stale")).to_have_count(1, timeout=10_000)
@@ -74,7 +78,7 @@ def test_a_dashboard_whose_session_ended_goes_to_the_sign_in_page(
     served: Served, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dashboard, "RECHECK_S", 0)
-    page = open_page(served, quiet=False).page
+    page = open_page(served, expecting=CUT_OFF).page
     expect(page.locator("#rows tbody tr")).to_have_count(10)
     served.people.sessions.clear()
     expect(page).to_have_url(re.compile("/login"), timeout=10_000)
@@ -95,8 +99,7 @@ def test_the_password_rules_are_ticked_while_typing(served: Served, open_page: O
 
 def test_the_first_login_and_an_adoption_need_no_script(served: Served, open_page: Open) -> None:
     served.begin_again(empty(factory=True), factory=True)
-    # Not quiet: the browser notes in its console that a weak password was answered with 422.
-    page = open_page(served, "/set-password", "admin", java_script_enabled=False, quiet=False).page
+    page = open_page(served, "/set-password", "admin", java_script_enabled=False, expecting=REFUSED).page
     page.fill("#password", "weak")
     page.fill("#confirm", "weak")
     page.click("form.card button")
@@ -120,16 +123,17 @@ def test_without_scripts_the_overview_loads_itself_again(served: Served, open_pa
     assert page.locator("noscript meta[http-equiv=refresh], meta[http-equiv=refresh]").count() == 1
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_wider_than_the_screen_or_too_small_to_touch(
-    served: Served, open_page: Open, scheme: str
-) -> None:
-    page = open_page(served, viewport=PHONE, color_scheme=scheme, locale="de").page
-    for path in PAGES:
+def is_too_wide(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen_or_too_small_to_touch(served: Served, open_page: Open) -> None:
+    page = open_page(served, viewport=PHONE, locale="de").page
+    for path in every_page(served):
         page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+        assert not is_too_wide(page), path
         small = page.evaluate(
-            """least => [...document.querySelectorAll('button, select, .choice, .button, nav a, summary, '
+            """least => [...document.querySelectorAll('button, select, .choice, .button, nav a, summary, .status, '
                 + 'input:not([type=radio]):not([type=checkbox])')]
               .filter(e => e.offsetParent && e.getBoundingClientRect().height < least).map(e => e.outerHTML)""",
             TOUCH_PX,
@@ -137,14 +141,43 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_or_too_small_to_touch(
         assert small == [], path
 
 
-def test_long_and_hostile_names_run_nothing_and_break_nothing(served: Served, open_page: Open) -> None:
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_names_of_any_length_widen_no_page(served: Served, open_page: Open, viewport: dict[str, int]) -> None:
+    served.book.state = long_names()
+    page = open_page(served, viewport=viewport, locale="de").page
+    for path in WITH_NAMES:
+        page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
+        assert not is_too_wide(page), path
+
+
+def test_hostile_names_run_nothing_and_break_nothing(served: Served, open_page: Open) -> None:
     served.book.state = hostile()
     watched = open_page(served, viewport=PHONE)
-    for path in PAGES[:2] + PAGES[3:7]:
+    for path in ("/", "/stations", "/sessions", "/history", "/badges", "/settings"):
         watched.page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
         watched.page.wait_for_timeout(1_200 if path == "/" else 0)
-        assert watched.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+        assert not is_too_wide(watched.page), path
         assert watched.page.locator("h1:has-text('pwned')").count() == 0
+
+
+def test_a_card_of_a_phone_leads_to_its_page_wherever_it_is_touched(served: Served, open_page: Open) -> None:
+    page = open_page(served, "/stations", viewport=PHONE).page
+    card = page.locator("table.list tbody tr").first
+    card.get_by_role("checkbox").check()  # which leads nowhere
+    expect(page).to_have_url(re.compile("/stations$"))
+    box = card.bounding_box()
+    assert box is not None
+    card.click(position={"x": box["width"] / 2, "y": box["height"] - 8})
+    expect(page).to_have_url(re.compile("/stations/ST1$"))
+
+
+def test_many_alarms_leave_room_for_the_rest_and_all_stand_under_support(served: Served, open_page: Open) -> None:
+    alarms = {(code, "ST1"): Alarm(code, "ST1", NOON) for code in AlarmCode}
+    served.book.state = attrs.evolve(served.book.state, alarms=alarms)
+    page = open_page(served).page
+    expect(page.locator("#attention li:not(.rest)")).to_have_count(5)
+    page.locator("#attention .rest a").click()
+    expect(page.locator(".alarms li")).to_have_count(len(AlarmCode))
 
 
 def test_twenty_stations_fit_a_desk_screen(served: Served, open_page: Open) -> None:
@@ -159,7 +192,7 @@ def test_twenty_stations_fit_a_desk_screen(served: Served, open_page: Open) -> N
 def test_every_control_has_a_name(served: Served, open_page: Open) -> None:
     """A stand-in for a screen reader: each field, link and button says what it is."""
     page = open_page(served).page
-    for path in PAGES:
+    for path in every_page(served):
         page.goto(f"{served.url}{path}", wait_until="domcontentloaded")
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('input:not([type=hidden]):not([hidden]), select, button, a')]

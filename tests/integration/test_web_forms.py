@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
-import pytest
 from test_web_pages import change, signed_in
-from web_scene import PASSWORD, Served, busy, serving
+from web_scene import PASSWORD, Served, busy
 
 from llm_core import (
     BadgesEdited,
@@ -29,18 +26,6 @@ from llm_core import (
     Uplink,
     UplinkStation,
 )
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 def test_several_stations_change_alike_and_keep_what_was_left_empty(served: Served) -> None:

@@ -8,25 +8,13 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
-from browsing import DESK, NEEDS_CHROMIUM, PHONE, Open
+from browsing import CUT_OFF, DESK, NEEDS_CHROMIUM, PHONE, Open
 from playwright.sync_api import expect
-from web_scene import Served, busy, serving
+from web_scene import Served, busy
 
 from llm_core import Dashboard
 
 in_a_browser = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 @pytest.fixture
@@ -185,7 +173,7 @@ class TestInABrowser:
     def test_a_chart_that_cannot_be_loaded_says_so_and_the_table_is_there(
         self, served: Served, open_page: Open
     ) -> None:
-        page = open_page(served, quiet=False).page
+        page = open_page(served, expecting=CUT_OFF).page
         page.route("**/history/columns*", lambda route: route.abort())
         page.goto(f"{served.url}/history?day=2026-03-09", wait_until="domcontentloaded")
         expect(page.locator("[data-note]")).to_have_text("The chart could not be loaded.")

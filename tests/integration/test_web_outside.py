@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import attrs
 import pytest
 from test_web_pages import change, signed_in
-from web_scene import LIMITS, Served, busy, serving
+from web_scene import LIMITS, Served
 
 from llm_core import AppliesTo, ExternalLimit, Fault, Lapse, LimitPut, LimitWithdrawn, NotSaved, PerPhase
 
 LIMIT = {"node": "c2", "kind": "power", "limit_kw": "4,2", "limit_a": "", "applies_to": "stations", "then": "keep"}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 def test_a_limit_is_handed_over_with_the_hours_of_the_site(served: Served) -> None:

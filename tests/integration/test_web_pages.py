@@ -193,18 +193,6 @@ OF_USERS = {
 """Changes that do not go through the core."""
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
-
-
 @pytest.fixture
 def new_controller(running: Served) -> Served:
     running.begin_again(empty(factory=True), factory=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
-import pytest
 from test_web_pages import change, signed_in
-from web_scene import Served, busy, serving
+from web_scene import Served
 
 from llm_core import (
     AccessRule,
@@ -22,18 +19,6 @@ from llm_core import (
     StationScanStarted,
     StationScanStopped,
 )
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 def searching(served: Served, *, since_ms: int, left_ms: int) -> None:

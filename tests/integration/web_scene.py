@@ -413,6 +413,7 @@ PEOPLE = {
     "BEEF02": "Lefèvre",
     "F00D11": "Visitor",
 }
+LONG_NAME = "Tiefgaragenstellplatzladestationsbetreibergesellschaft Nord-West"
 NAMES_TO_ESCAPE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(2)>',
@@ -449,6 +450,22 @@ def busy(*, alarms: bool = True, dashboard: Dashboard = Dashboard.RESTRICTED) ->
 def twenty() -> State:
     names = [attrs.evolve(BUSY[i % 10], name=f"Tiefgarage Stellplatz {i + 1}") for i in range(20)]
     return scene(tuple(names), dashboard=Dashboard.RESTRICTED)
+
+
+def long_names() -> State:
+    """Everything that has a name has one of 64 letters, most of them one word."""
+    state = scene(tuple(attrs.evolve(bay, name=LONG_NAME) for bay in BUSY), dashboard=Dashboard.RESTRICTED)
+    site = attrs.evolve(
+        state.site,
+        system=attrs.evolve(state.site.system, name=LONG_NAME),
+        clusters=tuple(attrs.evolve(cluster, name=LONG_NAME) for cluster in state.site.clusters),
+    )
+    badges = {
+        tag: attrs.evolve(badge, comment=LONG_NAME, group=LONG_NAME[:40], email=f"{LONG_NAME[:50]}@example.org")
+        for tag, badge in state.badges.items()
+    }
+    alarm = Alarm(AlarmCode.STATION_OFFLINE, "ST7", NOON - timedelta(minutes=58))
+    return attrs.evolve(state, site=site, badges=badges, alarms={(alarm.code, alarm.subject): alarm})
 
 
 def hostile() -> State:
@@ -641,7 +658,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
 
 
 if __name__ == "__main__":
-    SCENES = {"busy": busy, "twenty": twenty, "hostile": hostile, "empty": empty}
+    SCENES = {"busy": busy, "twenty": twenty, "hostile": hostile, "long": long_names, "empty": empty}
     with serving(SCENES[sys.argv[1]](), port=8099) as served:
         print(served.url, PASSWORD)
         threading.Event().wait()
