@@ -56,7 +56,7 @@ class Watched:
     def judge(self, url: str, expecting: str) -> None:
         """Nothing was asked of another host, and nothing said but what was to be expected."""
         assert [asked for asked in self.asked if not asked.startswith((url, "data:", "about:", "blob:"))] == []
-        assert [said for said in self.said if not re.fullmatch(f"{expecting}|{HASTE}", said)] == []
+        assert [said for said in self.said if not re.fullmatch(f"{expecting}|{HASTE}", said, re.S)] == []
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from web_scene import PASSWORD, Served
 from llm_adapters.web.app import create_app
 from llm_adapters.web.setup import STEPS
 
-WAITING = "EV-NEW-01"
-"""A station that waits to be adopted, so that it has not every page."""
+WAITING, NEW = "EV-NEW-01", "new"
+"""A station that waits to be adopted, and a cluster that there is not yet: they have not every page."""
 SAMPLES = {
     "{station_id:path}": ("ST1", WAITING),
-    "{cluster_id}": ("c2", "new"),
+    "{cluster_id}": ("c2", NEW),
     "{limit_id}": ("1",),
+    "{transaction_id}": ("41",),
     "{step}": tuple(step.name for step in STEPS),
 }
 QUERIES = {
@@ -39,7 +40,8 @@ def _pages(served: Served) -> Iterator[str]:
         for path in _addresses(served):
             with client.stream("GET", path) as answer:
                 is_page = answer.headers.get("content-type", "").startswith("text/html")
-                if answer.status_code == 303 or not is_page or (answer.status_code == 404 and WAITING in path):
+                is_missing = answer.status_code == 404 and bool({WAITING, NEW} & set(path.split("/")))
+                if answer.status_code == 303 or not is_page or is_missing:
                     continue
                 assert answer.status_code == 200, f"{path}: tell in QUERIES what it must be asked with"
                 if "<!doctype html>" in answer.read().decode():

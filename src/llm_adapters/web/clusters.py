@@ -104,7 +104,7 @@ def cluster_choices(site: Site, words: Words) -> list[tuple[str, str]]:
         (c.id, named(c.name, shown_per_phase(words, c.limit_ma, phases) if c.limit_ma is not None else ""))
         for c in site.clusters
     ]
-    own = named(words("Directly at the building's supply"), shown_per_phase(words, site.supply.limit_ma, phases))
+    own = named(words.node_title(site, SITE), shown_per_phase(words, site.supply.limit_ma, phases))
     return [*choices, (BARE_SITE, own)]
 
 

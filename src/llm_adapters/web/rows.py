@@ -97,6 +97,8 @@ def _row(
 ) -> Row:
     session = connector.session if connector is not None else None
     current = connector.current_ma if connector is not None else None
+    if session is None and current is not None and not any(current):
+        current = None  # a free place says so; its zeros would only be read
     phases = state.site.supply.site_phases
     who = ""
     if names and session is not None:
