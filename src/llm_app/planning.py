@@ -3,9 +3,10 @@
 Theory of operation
     The core is the real one, from `step` on; cars and outlets are the plant's. Only the wire is left out: months of
     frames would teach nothing about a supply, and a planner assumes stations that answer at once and obey. So time
-    goes from event to event. As long as something happens the core ticks every `tick_s`, else after each reading;
-    while no car is there, time skips to the next arrival. Between two ticks nobody is given more, so a tick left out
-    costs at most speed.
+    goes from event to event. The core ticks within a second of whatever happens: a car that comes, leaves or is full,
+    a reading, and what follows a change of a limit, at most `tick_s` later; while no car is there, time skips to the
+    next arrival. Stations report every minute, and every 10 s where it still has to be seen which phases a car uses.
+    Between two ticks nobody is given more, so a tick left out costs at most speed.
 
 The run judges the controller by what lies in the outlets: the sum of what they may offer against the limit at every
 change (I1), with what cars still draw at every raise (I2), limits between 0 and the minimum (I4), what is left when
@@ -63,7 +64,10 @@ from llm_core import (
 DERATED = 0.8
 _EPS_A = 0.011
 _BEGIN_MS = 1_000_000
+_READING_S = 10
+_WATCHED_S = 120  # so long after a start it still has to be seen which phases a car uses
 _SLOWER = 10  # readings while no car draws anything
+_FOLLOWED_S = 7  # after a change of a limit the car has followed, and its reading has been asked for
 _CAPABLE = Capabilities(step_ma=100, stacks=True, decays=True, keeps_profiles=True)
 
 
@@ -137,6 +141,7 @@ class _Bay:
         self.stay: Stay | None = None
         self.began_wh = 0.0
         self.full = False
+        self.watched_until = -math.inf
         self.changes = 0
         self._held: dict[Purpose, tuple[SetLimit, float]] = {}
 
@@ -161,6 +166,8 @@ class _Bay:
         before = self.outlet.pilot_a
         self.outlet.energise(True, t)
         self.changes += self.outlet.pilot_a != before
+        if before == 0 < self.outlet.pilot_a and len(self.outlet.rotation) > 1:
+            self.watched_until = t + _WATCHED_S
 
     def entitled_a(self, t: float, *, left_alone: bool = False) -> float:
         """The most that it may offer; `left_alone`, once every lease has run out."""
@@ -189,13 +196,13 @@ class _Replay:
         self._site = site
         self._limit_a: Amps3 = _amps(site.supply.limit_ma)
         self._tick_s = tick_s
-        self._reading_s = min(max(6 * tick_s, 10), 60)
+        self._reading_s = min(max(6 * tick_s, _READING_S), 60)
         self._bays = [_Bay(garage, number) for number in range(len(garage.names))]
         self._by_name = {bay.name: bay for bay in self._bays}
         self._busy: dict[str, _Bay] = {}
         self._calendar = Calendar(garage.stays)
         self._state, _ = recover(Stored(site=site), self._now(0), factory=False)
-        self._tick_at = self._read_at = math.inf
+        self._tick_at = self._read_at = self._read_all_at = math.inf
         self._answers: list[Answer] = []
         self._served: list[tuple[Stay, float]] = []
         self._pauses = self._changes = 0
@@ -208,10 +215,11 @@ class _Replay:
     def run(self, progress: Callable[[float], None]) -> Replayed:
         self._adopt()
         end_s = max(stay.leave_s for stay in self._garage.stays)
-        while (t := min(self._calendar.next_s, self._tick_at, self._read_at)) < math.inf:
+        while (t := min(self._calendar.next_s, self._tick_at, self._read_at, self._full_at())) < math.inf:
             progress(min(t / end_s, 1.0))
             for bay in self._busy.values():
                 bay.advance(t)
+            self._tell_who_is_full(t)
             self._come_and_go(t)
             if t >= self._read_at:
                 self._read(t)
@@ -253,6 +261,7 @@ class _Replay:
                     told.append(effect)
                 case AskReading():
                     self._post(self._reading(self._by_name[effect.station_id]), t)
+                    self._soon(t)
                 case Reply():
                     self._answers.append(effect.answer)
         for command in told:
@@ -262,11 +271,13 @@ class _Replay:
         return moved
 
     def _tick(self, t: float) -> None:
-        self._tick_at = t + self._tick_s if self._post(Tick(), t) else math.inf
+        self._tick_at = math.inf
+        if self._post(Tick(), t):
+            self._tick_at = min(self._tick_at, t + min(self._tick_s, _FOLLOWED_S))
 
     def _soon(self, t: float) -> None:
-        """Something happened: tick at the next beat."""
-        self._tick_at = min(self._tick_at, math.ceil(t / self._tick_s) * self._tick_s)
+        """Something happened: tick at the next second."""
+        self._tick_at = min(self._tick_at, math.floor(t) + 1)
 
     # -- the cars ------------------------------------------------------------------------------------------------
 
@@ -294,7 +305,8 @@ class _Replay:
         bay.settle(t)
         self._post(StatusChanged(bay.name, 1, Status.CHARGING), t)
         self._busy[bay.name] = bay
-        self._read_at = min(self._read_at, math.ceil((t + 1) / self._reading_s) * self._reading_s)
+        self._read_all_at = min(self._read_all_at, math.ceil((t + 1) / self._reading_s) * self._reading_s)
+        self._read_at = min(self._read_at, self._read_all_at, t + _READING_S)
 
     def _leave(self, bay: _Bay, stay: Stay, t: float) -> None:
         transaction_id, outlet = bay.transaction_id, bay.outlet
@@ -312,15 +324,32 @@ class _Replay:
         del self._busy[bay.name]
 
     def _read(self, t: float) -> None:
+        all_due = t >= self._read_all_at
         for bay in self._busy.values():
-            bay.settle(t)
-            self._post(self._reading(bay), t)
+            if all_due or t < bay.watched_until:
+                bay.settle(t)
+                self._post(self._reading(bay), t)
+        if all_due:
+            drawing = any(max(bay.outlet.draw_a) > 0 for bay in self._busy.values())
+            self._read_all_at = t + self._reading_s * (1 if drawing else _SLOWER)
+        if not self._busy:
+            self._read_all_at = math.inf
+        watched = any(t < bay.watched_until for bay in self._busy.values())
+        self._read_at = min(self._read_all_at, t + _READING_S if watched else math.inf)
+        self._soon(t)
+
+    def _full_at(self) -> float:
+        """When the next car is full, if no limit changes before."""
+        return min((bay.outlet.due for bay in self._busy.values() if not bay.full), default=math.inf)
+
+    def _tell_who_is_full(self, t: float) -> None:
+        """As stations do: a status at once, with what the car draws now."""
+        for bay in self._busy.values():
             if bay.outlet.car is not None and bay.outlet.car.full and not bay.full:
                 bay.full = True
                 self._post(StatusChanged(bay.name, 1, Status.SUSPENDED_EV), t)
-        drawing = any(max(bay.outlet.draw_a) > 0 for bay in self._busy.values())
-        self._read_at = t + self._reading_s * (1 if drawing else _SLOWER) if self._busy else math.inf
-        self._soon(t)
+                self._post(self._reading(bay), t)
+                self._soon(t)
 
     def _reading(self, bay: _Bay) -> MeterValuesReceived:
         drawn = tuple(math.ceil(bay.outlet.draw_a[phase] * 1000) for phase in bay.outlet.rotation)

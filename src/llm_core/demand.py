@@ -24,7 +24,9 @@ MEAN_MS = 60_000
 PREPARING_MS = 120_000  # so long is a share kept for a car that does not start
 WAKE_EVERY_MS = 3_600_000
 WAKE_MS = 180_000
-MOST_WAKES = 12  # a car that slept through so many is full, or will not wake before it is plugged in again
+WAKE_TURNS = WAKE_EVERY_MS // WAKE_MS
+MOST_WAKES = 12  # a car that slept through so many will not wake before it is plugged in again
+FULL_WAKES = 3  # one that charged and stopped by itself is full: it has so many chances to think otherwise
 BELIEVED_MS = 300_000
 
 
@@ -78,16 +80,21 @@ def wants(connector: ConnectorState, now_ms: int) -> bool:
 
 
 def is_finished(connector: ConnectorState, turn: int, now_ms: int) -> bool:
-    """Whether the car draws nothing although it could. Once an hour, in turn, it counts as awake for 3 minutes,
-    twelve times at the most."""
+    """Whether the car draws nothing although it could. Once an hour, in turn, it counts as awake for 3 minutes: three
+    times when it charged and stopped by itself, twelve times when it never began, or not again after we stopped it."""
     if connector.idle_since_ms is None:
         return False
     idle_ms = now_ms - connector.idle_since_ms
     if idle_ms < PROVEN_MS:
         return False
-    asleep_ms = idle_ms - turn * WAKE_MS
+    asleep_ms = idle_ms - turn % WAKE_TURNS * WAKE_MS
     wakes, since_wake_ms = divmod(asleep_ms, WAKE_EVERY_MS)
-    return not 1 <= wakes <= MOST_WAKES or since_wake_ms >= WAKE_MS
+    return not 1 <= wakes <= _most_wakes(connector) or since_wake_ms >= WAKE_MS
+
+
+def _most_wakes(connector: ConnectorState) -> int:
+    charged = connector.session is not None and connector.session.charging_ms > 0
+    return FULL_WAKES if charged and not connector.cut_short else MOST_WAKES
 
 
 def is_asleep(connector: ConnectorState, now_ms: int) -> bool:
@@ -182,12 +189,15 @@ def _with_phases(connector: ConnectorState, reading: Reading, wired: tuple[Phase
 
 
 def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
-    """A car that uses less than offered for 60 s is capped at its draw and a margin, until it climbs to its cap."""
+    """A car that uses less than offered for 60 s is capped at its draw and a margin, until it climbs to its cap. One
+    that charged and stopped by itself is capped at once: so it keeps its minimum, and the rest is not idle."""
     draw_ma = max(reading.current_ma)
     if draw_ma >= NOTHING_MA:
         connector = changed(connector, idle_since_ms=None, cut_short=connector.cut_short and connector.offered_ma == 0)
     elif connector.offered_ma > 0 and connector.idle_since_ms is None and reading.at_ms >= connector.settled_from_ms:
         connector = changed(connector, idle_since_ms=reading.at_ms)
+        if max(connector.readings[0].current_ma) >= NOTHING_MA:  # the one before this
+            return changed(connector, cap_ma=draw_ma + MARGIN_MA, below_since_ms=None)
     if connector.cap_ma is not None and draw_ma > connector.cap_ma - MARGIN_MA // 2:
         return changed(connector, cap_ma=None, below_since_ms=None)
     if reading.at_ms < connector.settled_from_ms or draw_ma + 2 * MARGIN_MA > connector.offered_ma:

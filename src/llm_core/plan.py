@@ -73,7 +73,8 @@ def plan(
     allowances = _allowances(state, tree, rooms, told, now_ms)
     limits = _limits(state, tree, allowances, taken, seen, shared, now_ms)
     over = small_excesses(tree, rooms, told)
-    grants = _share(state, tree, limits, pressure, over, shared, needs, now_ms)
+    done = {entry.key for place, entry in enumerate(seen) if _is_done(entry, needs, place, now_ms)}
+    grants = _share(state, tree, limits, pressure, over, shared, needs, done)
     apart = [entry for entry in wanting if entry.key not in grants]
     if apart:
         over_ma = _overdrawn(tree, allowances, taken, shared, grants)
@@ -171,7 +172,7 @@ def _share(
     over: Mapping[Binding, int],
     shared: list[Seen],
     needs: Mapping[Key, Need],
-    now_ms: int,
+    done: set[Key],
 ) -> dict[Key, Grant]:
     """Awake cars first; finished ones get their minimum from what those leave. Under pressure nobody gets more."""
     demands: dict[Key, Demand] = {}
@@ -180,7 +181,7 @@ def _share(
     uncut: set[Key] = set()
     chains = _chains(tree)
     pressed_at: dict[tuple[str, tuple[Phase, ...]], Pressure] = {}
-    for turn, entry in enumerate(shared):
+    for entry in shared:
         connector, step_ma = entry.connector, state.stations[entry.key[0]].capabilities.step_ma
         place = (entry.station.node, entry.phases)
         if place not in pressed_at:
@@ -195,8 +196,7 @@ def _share(
         demand = demand_of(entry.key, connector, entry.station, step_ma, entry.spread, bound_ma)
         if connector.paused_window == state.window:
             demand = _once_paused(demand, charging=connector.offered_ma > 0)
-        may_be_done = connector.idle_since_ms is not None or entry.key in needs
-        if may_be_done and _is_done(entry, needs, turn, now_ms):
+        if entry.key in done:
             finished[entry.key] = demand.at_most(demand.min_ma)
         else:
             demands[entry.key] = demand
@@ -216,11 +216,12 @@ def _share(
     return waiting | _calm(shared, uncut, demands, grants)
 
 
-def _is_done(entry: Seen, needs: Mapping[Key, Need], turn: int, now_ms: int) -> bool:
-    """Whether the car has what it wants: it was told so, or it takes nothing."""
-    if entry.key in needs and needs[entry.key].satisfied:
+def _is_done(entry: Seen, needs: Mapping[Key, Need], place: int, now_ms: int) -> bool:
+    """Whether the car has what it wants: it was told so, or it takes nothing. Its turn to wake goes by its place among
+    all connectors, so that who comes and goes moves nobody's turn."""
+    if entry.connector.idle_since_ms is not None and is_finished(entry.connector, place, now_ms):
         return True
-    return entry.connector.idle_since_ms is not None and is_finished(entry.connector, turn, now_ms)
+    return entry.key in needs and needs[entry.key].satisfied
 
 
 def _cut_for(grants: Mapping[Key, Grant], cut: Mapping[Key, Binding]) -> dict[Key, Grant]:

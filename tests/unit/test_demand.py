@@ -154,6 +154,23 @@ def test_a_cap_follows_a_car_down() -> None:
     assert drew(capped, (7_000, 0, 0), 70, 130).cap_ma == 8_500
 
 
+def test_a_car_that_charged_and_stops_by_itself_keeps_no_more_than_its_minimum_at_once() -> None:
+    assert drew(offered(), (16_000, 0, 0), 0).cap_ma is None
+    stopped = drew(offered(), (16_000, 0, 0), 0)
+    assert drew(stopped, (0, 0, 0), 10).cap_ma == 1_500
+    assert drew(stopped, (999, 0, 0), 10).cap_ma == 2_499
+    assert drew(drew(stopped, (0, 0, 0), 10), (6_000, 0, 0), 20).cap_ma is None
+
+
+def test_a_car_that_has_not_begun_or_was_stopped_by_us_is_not_capped_before_its_minute() -> None:
+    assert drew(offered(), (0, 0, 0), 0, 10, 59).cap_ma is None
+    assert drew(offered(), (0, 0, 0), 0, 60).cap_ma == 1_500
+    paused = attrs.evolve(drew(offered(), (16_000, 0, 0), 0), offered_ma=0)
+    assert drew(paused, (0, 0, 0), 10, 20).cap_ma is None
+    lowered = attrs.evolve(drew(offered(), (16_000, 0, 0), 0), settled_from_ms=START_MS + 20_000)
+    assert drew(lowered, (0, 0, 0), 10).cap_ma is None
+
+
 # Finished, and waking up
 
 
@@ -201,6 +218,12 @@ def test_finished_cars_wake_in_turn() -> None:
     for second in range(HOUR_S, HOUR_S + 3 * WAKE_S, 30):
         awake = [turn for turn in range(3) if not finished_at(car, second, turn)]
         assert awake == [(second - HOUR_S) // WAKE_S]
+
+
+def test_the_turns_to_wake_fill_the_hour_and_then_begin_anew() -> None:
+    car = idle(offered())
+    for second in range(HOUR_S, 2 * HOUR_S, 30):
+        assert [turn for turn in range(20, 40) if not finished_at(car, second, turn)] == [(second - HOUR_S) // WAKE_S + 20]
 
 
 # Obedience

@@ -45,14 +45,29 @@ def test_with_the_car_goes_what_its_driver_wished_and_not_what_the_cpo_said() ->
 # Cars that sleep
 
 
-def sleeping(idle_ms: int, *, cut_short: bool = True) -> ConnectorState:
-    session = Session(1, "A", 1, None, NOON, 0, 0)
+def sleeping(idle_ms: int, *, cut_short: bool = True, charged_ms: int = 600_000) -> ConnectorState:
+    session = Session(1, "A", 1, None, NOON, 0, 0, charging_ms=charged_ms)
     return ConnectorState(Ledger(None), session=session, idle_since_ms=-idle_ms, cut_short=cut_short)
 
 
 def test_a_car_is_woken_once_an_hour_twelve_times_and_then_left_alone() -> None:
-    woken = [hour for hour in range(1, 48) if not is_finished(sleeping(hour * WAKE_EVERY_MS), 0, 0)]
-    assert woken == list(range(1, MOST_WAKES + 1))
+    assert woken() == list(range(1, MOST_WAKES + 1))
+    assert woken(cut_short=False, charged_ms=0) == list(range(1, MOST_WAKES + 1))
+
+
+def test_a_car_that_charged_and_stopped_by_itself_is_woken_three_times() -> None:
+    assert woken(cut_short=False) == [1, 2, 3]
+
+
+def test_without_a_session_nobody_is_known_to_be_full() -> None:
+    parked = attrs.evolve(sleeping(10 * WAKE_EVERY_MS, cut_short=False), session=None)
+    assert not is_finished(parked, 0, 0)
+
+
+def woken(*, cut_short: bool = True, charged_ms: int = 600_000) -> list[int]:
+    """The hours of two days in which such a car counts as awake."""
+    cars = {hour: sleeping(hour * WAKE_EVERY_MS, cut_short=cut_short, charged_ms=charged_ms) for hour in range(1, 48)}
+    return [hour for hour, car in cars.items() if not is_finished(car, 0, 0)]
 
 
 def test_only_a_car_that_was_stopped_while_it_charged_is_asleep() -> None:

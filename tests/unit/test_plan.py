@@ -180,6 +180,13 @@ def test_a_finished_car_in_its_wake_minutes_is_a_car_like_any_other() -> None:
     assert limits(scene(16_000, finished(), car()), 3_780) == [0, 16_000]
 
 
+def test_the_turn_to_wake_goes_by_the_place_among_all_connectors_whoever_is_there() -> None:
+    """The second of three bays wakes in the second 3 minutes, with or without a car beside it."""
+    for first in (car(), ConnectorState(Ledger(None))):
+        site = scene(16_000, first, finished(), car())
+        assert [limits(site, second)[-2] > 0 for second in (3_600, 3_780, 3_960)] == [False, True, False]
+
+
 # Steady cars
 
 
