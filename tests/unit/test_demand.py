@@ -223,7 +223,9 @@ def test_finished_cars_wake_in_turn() -> None:
 def test_the_turns_to_wake_fill_the_hour_and_then_begin_anew() -> None:
     car = idle(offered())
     for second in range(HOUR_S, 2 * HOUR_S, 30):
-        assert [turn for turn in range(20, 40) if not finished_at(car, second, turn)] == [(second - HOUR_S) // WAKE_S + 20]
+        assert [turn for turn in range(20, 40) if not finished_at(car, second, turn)] == [
+            (second - HOUR_S) // WAKE_S + 20
+        ]
 
 
 # Obedience
