@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ocpp_fuzzing import Target, frames
+from ocpp_fuzzing import SocketTarget, Target, frames
 
 AT_ONCE = 50
 
@@ -43,3 +43,12 @@ junk = st.one_of(st.text(max_size=80), st.binary(max_size=80), st.from_regex(r"\
 def test_2_000_frames_of_anything(target: Target, hostile: list[str | bytes]) -> None:
     target.feed(*hostile)
     check_now_and_then(target)
+
+
+def test_2_000_frames_over_a_real_socket_with_anything_beside_them() -> None:
+    target, source = SocketTarget(), frames(random.Random(2))
+    for _ in range(40):
+        target.feed(*islice(source, AT_ONCE))
+    target.check()
+    assert target.reconnects, "some end the link, and the station is served again"
+    target.close()

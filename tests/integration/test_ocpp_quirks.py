@@ -428,6 +428,52 @@ async def a_call_repeated_under_its_id(y: Yard) -> None:
         assert await cp.frame(text, "same") == await cp.frame(text, "same")
 
 
+async def a_transaction_id_that_is_none_while_it_charges(y: Yard) -> None:
+    async with y.station() as cp:
+        await started(cp)
+        for register, told in (("1500", None), ("1600", 0), ("1700", -1)):
+            await metered(cp, energy(register), transactionId=told)
+        assert y.session is not None
+        assert y.session.energy_wh == 700
+
+
+async def status_before_any_boot(y: Yard) -> None:
+    """And no boot at all: it is taken at its word, and is given a limit."""
+    async with y.station() as cp:
+        for connector in (0, 1):
+            await cp.call("StatusNotification", connectorId=connector, errorCode="NoError", status="Charging")
+        await started(cp)
+        await metered(cp, amps("6"))
+        await y.inbox.until(lambda _: is_given_current(y), 30)
+
+
+async def one_call_at_a_time_and_its_own_first(y: Yard) -> None:
+    """It answers nothing while it waits for an answer itself, and sends its whole start-up at once."""
+    async with y.station() as cp:
+        said = [
+            ("BootNotification", BOOT),
+            ("StatusNotification", {"connectorId": 0, "errorCode": "NoError", "status": "Available"}),
+            ("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Charging"}),
+            ("FirmwareStatusNotification", {"status": "Idle"}),
+            ("DiagnosticsStatusNotification", {"status": "Idle"}),
+        ]
+        answers = await asyncio.gather(*(cp.call(action, **payload) for action, payload in said))
+        assert {answer[0] for answer in answers} == {3}
+        await started(cp)
+        await metered(cp, amps("6"))
+        await y.inbox.until(lambda _: is_given_current(y), 30)
+
+
+def answered(text: str | bytes, unique_id: str) -> Row:
+    """A frame that is a message for all its oddity."""
+
+    async def row(y: Yard) -> None:
+        async with y.station() as cp:
+            assert (await cp.frame(text, unique_id))[0] == 3
+
+    return row
+
+
 ROWS: dict[str, Row] = {
     # transactions
     "stops transaction -16": stops(-16),
@@ -435,6 +481,10 @@ ROWS: dict[str, Row] = {
     "stops transaction -1": stops(-1),
     "stops transaction 2^63-1": stops(2**63 - 1),
     "stops a transaction told as text": stops("999999"),
+    "stops a transaction of thirty digits": stops(10**30),
+    "stops a transaction with decimals": stops(999_999.0),
+    "stops a transaction that is no number": stops("0x0000000000000002"),
+    "no transaction id worth the name while it charges": a_transaction_id_that_is_none_while_it_charges,
     "a stale id in MeterValues": a_stale_transaction_id_in_meter_values,
     "a stop that comes days late": a_stop_that_comes_days_late_ends_no_newer_session,
     "a start repeated with its first timestamp": a_start_repeated_with_its_first_timestamp_after_the_link_was_lost,
@@ -470,6 +520,15 @@ ROWS: dict[str, Row] = {
     "the unit Hz": says(entry(amps("9.5", unit="Hz")), (9.5, 9.5, 9.5)),
     "a context of its own": says(entry(amps("9.5", context="Sample.Clock.Odd")), (9.5, 9.5, 9.5)),
     "kWh": says(entry(energy("3.5", unit="kWh")), None, 3_500),
+    "a timestamp with seven decimals and a blank": says(
+        lambda: [{"timestamp": stamp().replace("T", " ").replace("Z", ".1234567Z"), "sampledValue": [amps("9")]}],
+        (9, 9, 9),
+    ),
+    "an exponent": says(entry(amps("9.5E0")), (9.5, 9.5, 9.5)),
+    "signed values of 4 kB beside the plain ones": says(
+        entry(energy("5" * 4_000, format="SignedData"), amps("9.5")), (9.5, 9.5, 9.5)
+    ),
+    "values that are no numbers": says(entry(amps("NaN"), amps(""), amps("-"), amps("9 A"), amps(None), amps([]))),
     "the default measurand": says(entry({"value": "2500"}), None, 2_500),
     "Transaction.Begin among periodic values": says(
         entry(energy("900", context="Transaction.Begin"), energy("1700")), None, 1_700
@@ -489,6 +548,25 @@ ROWS: dict[str, Row] = {
     "a register that restarts and one that goes back": a_register_that_restarts_and_one_that_goes_back,
     "a little above its limit": a_reading_a_little_above_its_limit_is_no_disobedience,
     # how they take limits
+    "status before any boot": status_before_any_boot,
+    "its whole start-up at once": one_call_at_a_time_and_its_own_first,
+    "values that are numbers and truths": answers(
+        "GetConfiguration",
+        keys(**{LEVEL: 0, "MeterValueSampleInterval": 10, "LocalPreAuthorize": False}),
+        lambda y: (
+            not y.inbox.state.stations["CP"].capabilities.stacks
+            and y.inbox.state.stations["CP"].configuration["LocalPreAuthorize"] == "false"
+        ),
+    ),
+    "a configuration of one object": answers(
+        "GetConfiguration", {"configurationKey": {"key": LEVEL, "value": "8"}}, is_given_current
+    ),
+    "fewer keys at a time than it is asked for": answers(
+        "GetConfiguration",
+        lambda asked: [4, "", "OccurrenceConstraintViolation", "", {}] if asked.get("key") else keys(**{LEVEL: "8"}),
+        is_given_current,
+    ),
+    "small letters in its answers": answers("SetChargingProfile", {"status": "accepted"}, is_given_current),
     "no readonly in GetConfiguration": answers("GetConfiguration", keys(**{LEVEL: "8"}), is_given_current),
     "Current,Power as units": answers("GetConfiguration", keys(**{UNIT: "Current,Power"}), is_given_current),
     "W as the unit": answers(
@@ -551,6 +629,19 @@ ROWS: dict[str, Row] = {
     "an id of 65 characters": is_refused("/" + "x" * 65, b" 404 "),
     "an id that is no text": is_refused("/%ff%fe", b" 404 "),
     "ocpp2.0.1 alone": is_refused("/CP", b" 400 ", "Sec-WebSocket-Protocol: ocpp2.0.1"),
+    "websocket in another case, and more than one Connection": comes_as(
+        "/CP", "CP", "Connection: keep-alive, upgrade", "Origin: null", "Sec-WebSocket-Extensions: permessage-deflate"
+    ),
+    # odd frames that say what they mean
+    "JSON in many lines": answered('[\r\n 2 ,\n\t"lines",\n "Heartbeat" ,\n {\n }\n]\r\n', "lines"),
+    "a byte at the end that ends a text in C": answered('[2,"nul","Heartbeat",{}]\x00', "nul"),
+    "a mark of byte order": answered('\ufeff[2,"bom","Heartbeat",{}]', "bom"),
+    "text in a frame of bytes": answered(b'[2,"binary","Heartbeat",{}]', "binary"),
+    "a payload of null": answered('[2,"null","Heartbeat",null]', "null"),
+    "a payload of nothing": answered('[2,"short","Heartbeat"]', "short"),
+    "an empty list as payload": answered('[2,"php","Heartbeat",[]]', "php"),
+    "more fields than a call has": answered('[2,"more","Heartbeat",{},{"signature":"x"}]', "more"),
+    "an id of 40 characters": answered(f'[2,"{"i" * 40}","Heartbeat",{{}}]', "i" * 40),
     # malformed frames
     "no JSON": frame("hello"),
     "half a frame": frame('[2,"half","Heartbeat",{', "half"),

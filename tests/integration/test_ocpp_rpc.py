@@ -55,7 +55,7 @@ class Served:
     async def answer_to(self, call: str, unique_id: str) -> list[Any]:
         """Send `call`, skip what is not for `unique_id`, return its answer."""
         await self.station.send(call)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 message: list[Any] = json.loads(await self.station.recv())
                 if message[0] in (3, 4) and message[1] == unique_id:

@@ -175,9 +175,11 @@ def test_a_huge_backlog_in_one_message_is_cut_to_its_newest_part() -> None:
 
 @pytest.mark.parametrize(
     ("told", "transaction_id"),
-    [(-1, -1), (0, 0), (2**63 - 1, 2**63 - 1), ("17", 17), (17.0, 17), (None, None), ("x", None), (10**60, None)],
+    [(-1, None), (0, None), (2**63 - 1, 2**63 - 1), ("17", 17), (17.0, 17), (None, None), ("x", None), (10**60, None)],
 )
-def test_readings_keep_the_transaction_they_name(told: object, transaction_id: int | None) -> None:
+def test_readings_keep_the_transaction_they_name_where_that_can_be_one(
+    told: object, transaction_id: int | None
+) -> None:
     payload = {
         "connectorId": 0,
         "transactionId": told,
@@ -284,6 +286,12 @@ def test_a_stop_is_read_whatever_its_transaction_id(told: object) -> None:
     assert event == StopRequested("CP", int(str(told)), 2_000, AT, "EVDisconnected", "A1")
 
 
+@pytest.mark.parametrize("told", ["+-5", "0x02", 10**30, [17], {}, True, float("1e300")])
+def test_a_stop_whose_transaction_cannot_be_read_is_of_none_of_ours(told: object) -> None:
+    event = messages.parse_stop("CP", {"transactionId": told, "meterStop": 2_000}, NOW)
+    assert event == StopRequested("CP", messages.NO_TRANSACTION, 2_000, None, "Local", None)
+
+
 def test_a_stop_may_lack_all_but_its_transaction() -> None:
     assert messages.parse_stop("CP", {"transactionId": 5}, NOW) == StopRequested("CP", 5, None, None, "Local", None)
 
@@ -295,7 +303,6 @@ def test_a_stop_may_lack_all_but_its_transaction() -> None:
         (messages.parse_start, {"connectorId": 1, "idTag": "A"}, "OccurenceConstraintViolation"),
         (messages.parse_start, {"connectorId": [1], "idTag": "A", "meterStart": 1}, "TypeConstraintViolation"),
         (messages.parse_stop, {"meterStop": 1}, "OccurenceConstraintViolation"),
-        (messages.parse_stop, {"transactionId": "+-5"}, "TypeConstraintViolation"),
         (messages.parse_status, {"status": "Available"}, "OccurenceConstraintViolation"),
         (meter_events, {"meterValue": []}, "OccurenceConstraintViolation"),
     ],

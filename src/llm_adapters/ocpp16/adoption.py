@@ -73,12 +73,23 @@ def read_configuration(answer: Payload) -> Configuration:
     listed = answer.get("configurationKey")
     entries = listed if isinstance(listed, list) else [listed]
     told = {
-        text(entry.get("key")): str(entry.get("value") or "")
+        text(entry.get("key")): _value(entry.get("value"))
         for entry in entries
         if isinstance(entry, dict) and text(entry.get("key"))
     }
     shown = {key: "…" if value and _SECRET.search(key) else value for key, value in told.items()}
     return Configuration({key.lower(): value for key, value in shown.items()}, shown)
+
+
+def _value(value: object) -> str:
+    """A value as OCPP writes it, whatever JSON made of it: text."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)
 
 
 def dialect_of(configuration: Configuration, known: Dialect) -> Dialect:

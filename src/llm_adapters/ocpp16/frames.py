@@ -191,7 +191,13 @@ def _parse(frame: str | bytes, max_bytes: int) -> Any:
     # Fewer brackets than levels cannot nest too deep: the usual frame pays for two counts and no more.
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(text):
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    value = _DECODER.decode(text)
+    try:
+        value = _DECODER.decode(text)
+    except ValueError:
+        bare = text.strip(_AROUND)
+        if bare == text:
+            raise
+        value = _DECODER.decode(bare)
     if _SURROGATE.search(text):
         # Half a surrogate pair is legal JSON and no text: it would break the database and the page later.
         json.dumps(value, ensure_ascii=False).encode()
@@ -240,6 +246,7 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+_AROUND = "\ufeff\x00 \t\r\n"  # a mark of byte order, and the end of a text in C, are no part of it
 _HEAD_CHARS = MAX_ID_CHARS + 32
 _ANSWER = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*[34][ \t\r\n]*[,\]]")
 _HEAD = re.compile(rf'[ \t\r\n]*\[[ \t\r\n]*\d{{1,2}}[ \t\r\n]*,[ \t\r\n]*"(?P<id>[ !#-\[\]-~]{{1,{MAX_ID_CHARS}}})"')

@@ -35,6 +35,7 @@ LONGEST_REASON = 80
 SHORTEST_STAMP = len("20200101T000000")  # a date alone is no instant
 FIRST_BELIEVABLE = datetime(2020, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(minutes=5)
+NO_TRANSACTION = -1
 _LARGEST_ID = 2**63
 _INTEGER = re.compile(r"\s*[+-]?\d{1,20}\s*")
 _DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,6})?", re.ASCII)  # as nearly every station writes it
@@ -88,11 +89,18 @@ def parse_start(station_id: str, payload: Payload, now: datetime) -> StartReques
 
 
 def parse_stop(station_id: str, payload: Payload, now: datetime) -> StopRequested:
-    """A StopTransaction.req; `Refuse` without a transaction id. A reading that is missing is None."""
+    """A StopTransaction.req; `Refuse` without a transaction id. A reading that is missing is None.
+
+    An id that cannot be read is none of ours: refused, it would come again and again, and hold up all that waits
+    behind it in the station.
+    """
     id_tag = text(payload.get("idTag"))
+    transaction_id = whole_number(payload.get("transactionId"))
+    if transaction_id is None and payload.get("transactionId") is None:
+        raise Refuse(ErrorCode.OCCURENCE_CONSTRAINT_VIOLATION, "transactionId is missing")
     return StopRequested(
         station_id,
-        required_number(payload, "transactionId"),
+        NO_TRANSACTION if transaction_id is None else transaction_id,
         whole_number(payload.get("meterStop")),
         at=believed(parse_stamp(payload.get("timestamp")), now),
         reason=text(payload.get("reason")) or "Local",

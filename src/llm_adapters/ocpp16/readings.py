@@ -61,6 +61,8 @@ def meter_events(station_id: str, payload: Payload, now: datetime, phases: int =
     """A MeterValues.req as facts; `Refuse` without a connector."""
     connector = required_number(payload, "connectorId")
     transaction_id = whole_number(payload.get("transactionId"))
+    if transaction_id is not None and transaction_id <= 0:  # what some send that do not know it
+        transaction_id = None
     return [
         MeterValuesReceived(
             station_id,
