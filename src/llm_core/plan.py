@@ -43,7 +43,7 @@ CAPPED_BY = {
     CapSource.DRIVER: GrantReason.EXTERNAL_LIMIT,
     CapSource.TEST: GrantReason.HOLDING,  # it rises again when the test is over
 }
-KEPT_REASONS = (GrantReason.SHARED_LIMIT, GrantReason.EXTERNAL_LIMIT)
+KEPT_REASONS = (GrantReason.SHARED_LIMIT, GrantReason.EXTERNAL_LIMIT, GrantReason.HOLDING)
 
 Tree = tuple[LimitNode, ...]
 
@@ -79,7 +79,7 @@ def plan(
     if apart:
         over_ma = _overdrawn(tree, allowances, taken, shared, grants)
         grants |= {entry.key: _apart(state, entry, over_ma, tree) for entry in apart}
-    explained = {entry.key: _explained(state, rooms, entry, grants[entry.key]) for entry in wanting}
+    explained = {entry.key: _explained(state, rooms, allowances, entry, grants[entry.key]) for entry in wanting}
     return Plan(explained, allowances)
 
 
@@ -353,7 +353,13 @@ def _chain(tree: Tree, start: str) -> set[str]:
     return chain
 
 
-def _explained(state: State, rooms: Mapping[str, Room], entry: Seen, grant: Grant) -> Grant:
+def _explained(
+    state: State,
+    rooms: Mapping[str, Room],
+    allowances: Mapping[tuple[str, Phase], Allowance],
+    entry: Seen,
+    grant: Grant,
+) -> Grant:
     """The reason in live operation: the car itself, the lost meter, or a rise that is still to come."""
     if grant.reason is GrantReason.OWN_MAXIMUM:
         reason = _own_reason(state, entry, grant)
@@ -363,22 +369,29 @@ def _explained(state: State, rooms: Mapping[str, Room], entry: Seen, grant: Gran
         return grant
     if binding.node not in rooms:  # removed since the grant whose reason this still is
         return attrs.evolve(grant, limited_by=None)
-    meter = state.meters.get(binding.node)
-    known = meter.phases.get(binding.phase) if meter is not None else None
-    is_dynamic = state.site.supply.mode is Mode.DYNAMIC
-    if is_dynamic and binding.node == SITE and (known is None or known.lost or known.current_ma is None):
+    if binding.node == SITE and _is_blind(state, binding.phase):
         return attrs.evolve(grant, reason=GrantReason.METER_LOST)
     if binding.phase in rooms[binding.node].external:
         return attrs.evolve(grant, reason=GrantReason.EXTERNAL_LIMIT)
-    if grant.reason is GrantReason.EXTERNAL_LIMIT:  # a reason of before, when it was one
+    if grant.reason in (GrantReason.EXTERNAL_LIMIT, GrantReason.HOLDING):  # a reason of before, when it was one
         grant = attrs.evolve(grant, reason=GrantReason.SHARED_LIMIT)
-    if rooms[binding.node].raise_ma[binding.phase] < 0 and grant.limit_ma > 0:
+    to_come = rooms[binding.node].raise_ma[binding.phase] < 0 or allowances[binding.node, binding.phase].is_rising
+    if to_come and grant.limit_ma > 0:
         return attrs.evolve(grant, reason=GrantReason.HOLDING)
     return grant
 
 
+def _is_blind(state: State, phase: Phase) -> bool:
+    """Whether the safe limit of the site holds on this phase because nobody shows what the building draws."""
+    if state.site.supply.mode is Mode.STATIC or state.site.assumed(SITE) is not None:
+        return False
+    meter = state.meters.get(SITE)
+    known = meter.phases.get(phase) if meter is not None else None
+    return known is None or known.lost or known.current_ma is None
+
+
 def _own_reason(state: State, entry: Seen, grant: Grant) -> GrantReason:
-    """Whose maximum it is: the car's, one that others set, or the station's own."""
+    """Whose maximum it is: the car's, one that others set, the station's own, or for the moment what it was told."""
     connector = entry.connector
     source, most_ma = narrowest(connector.caps_ma), allowed_ma(connector)
     if connector.cap_ma is not None and connector.cap_ma <= most_ma:
@@ -386,4 +399,4 @@ def _own_reason(state: State, entry: Seen, grant: Grant) -> GrantReason:
     step_ma = state.stations[entry.key[0]].capabilities.step_ma
     if source is not None and most_ma < entry.station.max_ma and most_ma - grant.limit_ma < step_ma:
         return CAPPED_BY[source]
-    return GrantReason.OWN_MAXIMUM
+    return GrantReason.OWN_MAXIMUM if entry.station.max_ma - grant.limit_ma < step_ma else GrantReason.HOLDING

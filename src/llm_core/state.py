@@ -149,6 +149,11 @@ class Allowance:
     rising_since_ms: int | None = None
     rising_to_ma: int = 0
 
+    @property
+    def is_rising(self) -> bool:
+        """Whether more is free, as long as it stays so."""
+        return self.rising_since_ms is not None and self.rising_to_ma > self.limit_ma
+
 
 @attrs.frozen
 class LimitChange:

@@ -488,6 +488,7 @@ def test_the_binding_limit_of_a_grant_is_found_at_one_look(house: House, admin: 
         "phase": connector["limited_by"]["phase"],
         "limit_a": 10,
         "room_a": 10,
+        "allowed_a": 10,
         "worst_a": 10,
         "free_a": 0,
         "building_a": None,

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from llm_core import (
+    MANUAL,
     PHASES,
     SITE,
     Allowance,
@@ -382,7 +383,17 @@ def test_a_car_that_is_held_at_its_share_keeps_the_reason_of_that_share() -> Non
     told = Grant("A/1", 10_000, SHARED, Binding("default", L2))
     assert grants(scene(40_000, car(10_000, grant=told)), raise_ma=5_000) == [told]
     holding = attrs.evolve(told, reason=GrantReason.HOLDING)
-    assert grants(scene(40_000, car(10_000, grant=holding)), raise_ma=5_000) == [Grant("A/1", 10_000, OWN)]
+    assert grants(scene(40_000, car(10_000, grant=holding)), raise_ma=5_000) == [told]
+
+
+def test_a_car_that_is_held_at_what_it_was_told_has_not_its_own_maximum() -> None:
+    """It had what the car took, and takes more now, while nobody may get more."""
+    alone = Grant("A/1", 10_000, GrantReason.VEHICLE)
+    held = scene(40_000, car(10_000, grant=alone))
+    assert grants(held, raise_ma=5_000) == [attrs.evolve(alone, reason=GrantReason.HOLDING)]
+    assert grants(scene(40_000, car(16_000, grant=alone)), raise_ma=5_000) == [Grant("A/1", 16_000, OWN)]
+    odd = scene(40_000, car(16_000), stations=(Station("A", max_ma=16_099),))
+    assert grants(odd, raise_ma=5_000) == [Grant("A/1", 16_000, OWN)]
 
 
 def dynamic(known: MeterPhase | None, connector: ConnectorState) -> State:
@@ -405,6 +416,23 @@ def test_a_rise_that_the_meter_does_not_allow_yet_is_to_come() -> None:
     assert lacking == [Grant("A/1", 10_000, GrantReason.HOLDING, AT_L1)]
     paused = attrs.evolve(state, connectors={("A", 1): car(grant=Grant("A/1", 0, WAITING, AT_L1))})
     assert grants(paused, raise_ma=-1_000)[0].reason is WAITING
+
+
+def test_a_rise_that_waits_whether_the_current_stays_free_is_to_come() -> None:
+    state = dynamic(MeterPhase(5_000, seen_ms=0), car(7_000))
+    for allowance, reason in (
+        (Allowance(7_000), GrantReason.HOLDING),
+        (Allowance(7_000, at(95), 16_000), GrantReason.HOLDING),
+        (Allowance(15_900), SHARED),
+    ):
+        held = attrs.evolve(state, allowances=dict.fromkeys(((SITE, phase) for phase in PHASES), allowance))
+        assert grants(held, keep_ma=16_000, raise_ma=16_000)[0] == Grant("A/1", allowance.limit_ma, reason, AT_L1)
+
+
+def test_where_the_building_is_assumed_no_meter_is_lost() -> None:
+    state = dynamic(None, car())
+    assumed = (MeterSetup(SITE, MANUAL, load_ma=PerPhase.same(5_000)),)
+    assert grants(attrs.evolve(state, site=attrs.evolve(state.site, meters=assumed)))[0].reason is SHARED
 
 
 # Budgets

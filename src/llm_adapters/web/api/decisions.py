@@ -87,6 +87,7 @@ def _numbers(binding: Binding | None, state: State) -> Json:
         "phase": phase,
         "limit_a": amps_of(node.limit_ma[phase]),
         "room_a": amps_of(node.room_ma[phase]),
+        "allowed_a": amps_of(state.allowances[node.node, phase].limit_ma),
         "worst_a": amps_of(node.worst_ma[phase]),
         "free_a": amps_of(node.free_ma[phase]),
         "building_a": _building(node, state, phase),
