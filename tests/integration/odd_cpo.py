@@ -74,6 +74,10 @@ class OddCpo:
         if self.after_answer is not None:
             await self.after_answer(link)
 
+    async def say(self, unique_id: str, payload: dict[str, Any]) -> None:
+        """An answer that was kept back."""
+        await self.links[-1].send(json.dumps([3, unique_id, payload]))
+
     def all(self, action: str) -> list[dict[str, Any]]:
         return [payload for _, heard, payload in self.heard if heard == action]
 

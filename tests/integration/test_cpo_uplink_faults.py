@@ -12,6 +12,7 @@ import contextlib
 import json
 import random
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, timedelta
@@ -305,7 +306,8 @@ def test_after_any_schedule_of_faults_the_cpo_has_everything_once_in_order(seed:
     assert once == station.starts
     if remembers:
         assert len(cpo.starts) == len(once)
-    assert len(cpo.starts) - len(once) <= doubtful
+    times = Counter(json.dumps(start) for start in cpo.starts)
+    assert sum(count > 1 for count in times.values()) <= doubtful
     numbers = {start["timestamp"]: number for (_, at, _, _), number in cpo.ids.items() for start in [{"timestamp": at}]}
     expected = [
         {**stop, "transactionId": numbers[start["timestamp"]]}

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 from ocpp.routing import on
@@ -303,7 +303,7 @@ class RealCpo:
         self.slow_s = 0.0
         self.headers: list[str | None] = []
         self.next_transaction = 900_001
-        self.url = ""
+        self.url, self.port = "", 0
 
     def note(self, station_id: str, action: str, payload: dict[str, Any]) -> None:
         self.heard.append((station_id, action, payload))
@@ -327,14 +327,18 @@ class RealCpo:
         assert request is not None
         self.headers.append(request.headers.get("Authorization"))
         ocpp_id = request.path.rsplit("/", 1)[-1]
-        point = self.points[ocpp_id] = CpoPoint(ocpp_id, connection, self)
+        point = self.points[ocpp_id] = self._new_point(ocpp_id, connection)
         with contextlib.suppress(ConnectionClosed):
             await point.start()
 
+    def _new_point(self, ocpp_id: str, connection: ServerConnection) -> CpoPoint:
+        return CpoPoint(ocpp_id, connection, self)
+
     @asynccontextmanager
-    async def listening(self, port: int = 0) -> AsyncIterator[RealCpo]:
+    async def listening(self, port: int = 0) -> AsyncIterator[Self]:
         async with serve(self.welcome, "127.0.0.1", port, subprotocols=["ocpp1.6"]) as server:  # type: ignore[list-item]
-            self.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/cpo"
+            self.port = next(iter(server.sockets)).getsockname()[1]
+            self.url = f"ws://127.0.0.1:{self.port}/cpo"
             yield self
 
     @property
@@ -386,12 +390,18 @@ class CpoPoint(ChargePoint):
 
     @on("StartTransaction")
     async def on_start(self, **payload: Any) -> call_result.StartTransaction:
+        return self._start(payload)
+
+    def _start(self, payload: dict[str, Any]) -> call_result.StartTransaction:
         self._note("StartTransaction", payload)
         number, self._cpo.next_transaction = self._cpo.next_transaction, self._cpo.next_transaction + 1
         return call_result.StartTransaction(number, self._info(payload["id_tag"]))
 
     @on("StopTransaction")
     async def on_stop(self, **payload: Any) -> call_result.StopTransaction:
+        return self._stop(payload)
+
+    def _stop(self, payload: dict[str, Any]) -> call_result.StopTransaction:
         self._note("StopTransaction", payload)
         return call_result.StopTransaction()
 

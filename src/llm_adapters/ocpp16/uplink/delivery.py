@@ -4,7 +4,8 @@ Theory of operation
     One message is out at a time, the oldest. It leaves the queue when the CPO has answered it; until then it is sent
     again, always under its one message id, so that a CPO that remembers ids, or the time and register of a start, has
     it once. A start that was sent and never answered may have been counted by one that remembers neither: that is
-    noted, and people see it. An answer that is late is waited for, because only a lost link makes a start doubtful.
+    noted, and people see it. An answer that is late is waited for, because only a lost link makes a start doubtful; so
+    whoever wants to end the link for reasons of ours lets the message settle that is out.
 
     A start is answered with the CPO's number of its transaction, which all that follows needs. A CALLERROR is tried
     again: a few times where it is about the message itself, some more where a start is answered without a number, for
@@ -33,6 +34,7 @@ _log = logging.getLogger("llm.uplink")
 BATCH = 100
 CONFIRM_EVERY = 25  # readings: several leave the queue in one commit
 ANSWER_S = 60.0  # a CPO that is silent for so long is not there
+SETTLE_S = 1.0
 OF_ITSELF = frozenset(
     {
         "FormationViolation",
@@ -92,12 +94,23 @@ class Delivery:
         self._news = asyncio.Event()
         self._trouble = Trouble()
         self._confirmed: list[int] = []
+        self._open = asyncio.Event()
+        self._open.set()
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.idle = False
         """Nothing waits: what comes now goes out at once."""
 
     def wake(self) -> None:
         """There is something new."""
         self._news.set()
+
+    async def settle(self) -> None:
+        """Begin with no more messages, and give the one that is out a second for its answer."""
+        self._open.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self._settled.wait()
 
     async def run(self, send: Send) -> None:
         """Deliver until cancelled, or until the link fails (raises as `send` does)."""
@@ -128,12 +141,16 @@ class Delivery:
                 if transaction_id in refused:
                     continue  # set aside with its start
                 cpo_number = numbers.get(transaction_id, queued.cpo_transaction_id)
+                await self._open.wait()
+                self._settled.clear()
                 outcome = await self._deliver(queued, cpo_number, send)
+                self._settled.set()
                 if outcome is None:
                     refused.add(transaction_id)
                 elif queued.message.kind is UplinkKind.START:
                     numbers[transaction_id] = outcome
         finally:
+            self._settled.set()
             await self._confirm()
         self._tell("")
 
@@ -159,7 +176,7 @@ class Delivery:
             except CallRefused as refusal:
                 of_itself = refusal.code in OF_ITSELF and not refusal.garbled
                 fault, most = str(refusal), TRIES_OF_ITSELF if of_itself else None
-                if kind is UplinkKind.START and not refusal.garbled:
+                if kind is UplinkKind.START and of_itself:  # an InternalError may come after it was written down
                     await self._queue.not_taken(queued.number)
             if await self._is_for_good(queued, fault, most):
                 return None

@@ -349,6 +349,10 @@ class StationUplink:
         self._standing.queued()
         self._changed.set()
 
+    async def settle(self) -> None:
+        """To be called before it is ended: what is out may be answered yet."""
+        await self._delivery.settle()
+
     # -- badges ------------------------------------------------------------------------------------------------------
 
     def ask(self, command: AskCpo) -> None:

@@ -72,13 +72,14 @@ class CpoUplinks:
                     continue
                 await self._changed.wait()
         finally:
-            await _ended([way.task for way in self._ways.values()])
+            await _ended(list(self._ways.values()))
 
     async def _follow(self) -> None:
         doors = await self._doors()
-        for station_id in [name for name, way in self._ways.items() if doors.get(name) != way.door]:
-            way = self._ways.pop(station_id)
-            await _ended([way.task])
+        gone = {name: way for name, way in self._ways.items() if doors.get(name) != way.door}
+        self._ways = {name: way for name, way in self._ways.items() if name not in gone}
+        await _ended(list(gone.values()))
+        for station_id, way in gone.items():
             if station_id not in doors:
                 way.station.caps.lift()
         for station_id, door in doors.items():
@@ -156,7 +157,9 @@ async def _kept_running(station: StationUplink) -> None:
         await asyncio.sleep(PAUSE_S)
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def _ended(ways: list[_Way]) -> None:
+    """End them once what they have sent is answered, if that comes soon."""
+    await asyncio.gather(*(way.station.settle() for way in ways), return_exceptions=True)
+    for way in ways:
+        way.task.cancel()
+    await asyncio.gather(*(way.task for way in ways), return_exceptions=True)
