@@ -38,6 +38,7 @@ from llm_core import CapSource, OfflinePolicy, PerPhase, PutSupply, SiteEdited, 
 
 TRANSACTIONS = 8
 PLACE = ("ST1", 1)
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a busy disk is not what is tried here
 IMPATIENT: tuple[tuple[Any, str, Any], ...] = (
     (station_uplink, "FIRST_PAUSE_S", 0.05),
     (station_uplink, "LONGEST_PAUSE_S", 0.3),
@@ -363,7 +364,7 @@ async def told(first: int, count: int, at_once: int = 10) -> list[Told]:
 
     async def one(seed: int) -> Told:
         async with gate:
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(dir=MEMORY, ignore_cleanup_errors=True) as folder:
                 return await story(seed, Path(folder))
 
     return await asyncio.gather(*(one(seed) for seed in range(first, first + count)))

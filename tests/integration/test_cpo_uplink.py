@@ -140,6 +140,24 @@ def test_the_cpos_limit_ends_as_a_cap_and_never_at_the_station_itself(tmp_path: 
     play(tmp_path, scene)
 
 
+def test_the_cpos_limits_hold_after_a_restart_and_for_connectors_that_spoke_only_then(tmp_path: Path) -> None:
+    async def main() -> None:
+        cpo = RealCpo()
+        async with cpo.listening():
+            site = site_with(cpo.url)
+            async with running(tmp_path, site) as house, station(house):
+                await house.until(lambda s: "ST1" in s.uplink and s.uplink["ST1"].state is UplinkState.ACCEPTED)
+                assert (await cpo.point.call(call.SetChargingProfile(0, profile(8.0)))).status == "Accepted"
+            async with running(tmp_path, site) as house, station(house) as point:
+                await point.call(call.StatusNotification(2, "NoError", "Preparing"))
+                for connector in (1, 2):
+                    await point.call(call.StartTransaction(connector, ANN, 1_000, "2026-03-01T12:00:00Z"))
+                    await house.until(lambda state, n=connector: state.connectors["ST1", n].offered_ma == 8_000)
+                assert max(point.limits()[-2:]) <= 8
+
+    asyncio.run(main())
+
+
 def test_a_remote_start_leaves_its_profile_here_and_a_remote_stop_names_our_transaction(tmp_path: Path) -> None:
     async def scene(cpo: RealCpo, house: House, point: RealStation) -> None:
         order = call.RemoteStartTransaction(ANN, 1, profile(8.0, "TxProfile"))

@@ -250,30 +250,43 @@ def test_profiles_of_a_transaction_outlive_a_restart_with_it_and_so_does_one_tha
 # Whatever comes, against a judge that only counts
 
 
-starts = st.integers(-200_000, 200_000)
-limits = st.integers(0, 400).map(lambda tenths: tenths / 10)
+starts = st.one_of(st.integers(-200_000, 200_000), st.integers(-60, 120))
+lengths = st.one_of(st.integers(1, 90_000), st.integers(1, 90))
+limits = {
+    "A": st.one_of(st.integers(0, 400), st.integers(60, 160)).map(lambda tenths: tenths / 10),
+    "W": st.one_of(st.integers(0, 25_000), st.integers(4_200, 11_000)),
+}
 
 
 @st.composite
-def any_profile(draw: st.DrawFn) -> dict[str, Any]:
+def any_profile(draw: st.DrawFn, base: datetime = NOON) -> dict[str, Any]:
+    """Every purpose, kind and recurrency, any validity and level, both units, and any number of phases or none."""
     purpose = draw(st.sampled_from(["TxDefaultProfile", "TxProfile", "ChargePointMaxProfile"]))
     kind = draw(st.sampled_from(["Relative", "Absolute", "Recurring"]))
-    offsets = sorted({0, *draw(st.lists(st.integers(1, 90_000), max_size=4))})
-    more: dict[str, Any] = {"level": draw(st.integers(0, 8))}
+    offsets = sorted({0, *draw(st.lists(lengths, max_size=4))})
+    unit = draw(st.sampled_from(["A", "W"]))
+    more: dict[str, Any] = {"level": draw(st.integers(0, 8)), "unit": unit}
     if kind != "Relative":
-        more["startSchedule"] = text_of(NOON + timedelta(seconds=draw(starts)))
+        more["startSchedule"] = text_of(base + timedelta(seconds=draw(starts)))
     if kind == "Recurring":
         more["recurrencyKind"] = draw(st.sampled_from(["Daily", "Weekly"]))
     if draw(st.booleans()):
-        more["duration"] = draw(st.integers(1, 90_000))
+        more["duration"] = draw(lengths)
+    if draw(st.integers(0, 3)) == 0:
+        more["minChargingRate"] = draw(limits[unit])
     for edge in ("validFrom", "validTo"):
         if draw(st.integers(0, 3)) == 0:
-            more[edge] = text_of(NOON + timedelta(seconds=draw(starts)))
-    return profile([(offset, draw(limits)) for offset in offsets], purpose, kind, **more)  # type: ignore[no-any-return]
+            more[edge] = text_of(base + timedelta(seconds=draw(starts)))
+    one = profile([(offset, draw(limits[unit])) for offset in offsets], purpose, kind, **more)
+    for period in one["chargingSchedule"]["chargingSchedulePeriod"]:
+        number = draw(st.sampled_from([None, 1, 2, 3]))
+        if number is not None:
+            period["numberPhases"] = number
+    return one  # type: ignore[no-any-return]
 
 
-def judged(one: dict[str, Any], at: datetime, since: datetime) -> Fraction | None:
-    """The limit of one profile by its words alone."""
+def judged(one: dict[str, Any], at: datetime, since: datetime, phases: int = 3) -> Fraction | None:
+    """The limit of one profile in amps, by its words alone."""
 
     def moment(text: str) -> datetime:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -289,7 +302,9 @@ def judged(one: dict[str, Any], at: datetime, since: datetime) -> Fraction | Non
     if elapsed >= schedule.get("duration", 10**9):
         return None
     passed = [period for period in schedule["chargingSchedulePeriod"] if period["startPeriod"] <= elapsed]
-    return Fraction(str(passed[-1]["limit"]))
+    limit = Fraction(str(passed[-1]["limit"]))
+    limit = Fraction(0) if limit < Fraction(str(schedule.get("minChargingRate", 0))) else limit
+    return limit / (230 * passed[-1].get("numberPhases", phases)) if schedule["chargingRateUnit"] == "W" else limit
 
 
 @given(st.lists(any_profile(), max_size=6), st.integers(0, 300_000), st.integers(0, 100_000))
