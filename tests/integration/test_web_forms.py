@@ -9,6 +9,7 @@ from web_scene import PASSWORD, Served, busy
 from llm_core import (
     BadgesEdited,
     Cluster,
+    CpoServer,
     Dashboard,
     OfflinePolicy,
     Order,
@@ -80,6 +81,32 @@ def test_the_operator_is_saved_and_its_passwords_are_never_shown(served: Served)
         assert change(served, client, "/uplink", {**fields, "url": ""}).status_code == 422
     wanted = Uplink(True, fields["url"], OfflinePolicy.LOCAL, stations=(UplinkStation("ST1", "NL-1"),))
     assert served.book.asked == [SiteEdited("administrator", PutUplink(wanted))]
+
+
+def test_the_list_of_servers_and_the_authority_are_edited_on_the_page(served: Served) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+    fields = {"enabled": "", "url": "wss://a.example/ocpp", "offline": "cached", "ca": pem}
+    fields |= {"server_name_0": "Ay", "server_url_0": "wss://a.example/ocpp"}
+    fields |= {"server_name_1": "", "server_url_1": "wss://b.example/ocpp", "server_name_2": "gone", "server_url_2": ""}
+    with signed_in(served, "administrator") as client:
+        change(served, client, "/uplink", fields)
+        wrong = change(served, client, "/uplink", {**fields, "server_url_1": "http://b.example", "ca": "a key"})
+    servers = (CpoServer("Ay", "wss://a.example/ocpp"), CpoServer("wss://b.example/ocpp", "wss://b.example/ocpp"))
+    [edit] = served.book.asked
+    assert isinstance(edit, SiteEdited)
+    assert edit.edit == PutUplink(Uplink(False, fields["url"], OfflinePolicy.CACHED, ca=pem, servers=servers))
+    assert wrong.status_code == 422
+    assert 'id="server_url_1-fault"' in wrong.text
+    assert 'id="ca-fault"' in wrong.text
+
+
+def test_an_id_that_is_given_twice_is_told_at_its_field(served: Served) -> None:
+    fields = {"enabled": "", "url": "wss://a.example/ocpp", "offline": "cached"}
+    with signed_in(served, "administrator") as client:
+        twice = change(served, client, "/uplink", {**fields, "ocpp_id_0": "NL-1", "ocpp_id_1": "NL-1"})
+    assert twice.status_code == 422
+    assert 'id="ocpp_id_0-fault"' in twice.text
+    assert served.book.asked == []
 
 
 def test_an_order_by_hand_goes_to_the_core_and_its_end_is_told(served: Served) -> None:

@@ -162,6 +162,7 @@ CHANGES: dict[str, tuple[frozenset[Role], dict[str, str]]] = {
     "/clusters/c2/meter": (ADMINISTRATORS, METER),
     "/clusters/c2": (ADMINISTRATORS, {"name": "West", "parent": "default", "limit_a": "20"}),
     "/uplink": (ADMINISTRATORS, {"enabled": "", "url": "", "offline": "local", "ocpp_id_0": "NL-1"}),
+    "/uplink/again": (ADMINISTRATORS, {"station": "ST1"}),
     "/strategy": (ADMINISTRATORS, {"strategy": "priority", "rotation_min": "10"}),
     "/limits/new": (ADMINISTRATORS, LIMIT),
     "/limits/1": (ADMINISTRATORS, LIMIT),

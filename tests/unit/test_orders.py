@@ -1,4 +1,4 @@
-"""Orders as values: a search for stations is open until its end, and not at it; reservations are told apart by station."""
+"""Orders as values: a search for stations is open until its end; reservations are told apart by their stations."""
 
 from __future__ import annotations
 

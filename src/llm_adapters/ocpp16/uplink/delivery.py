@@ -172,10 +172,10 @@ class Delivery:
                 if taken is not None:
                     self._trouble = Trouble()
                     return taken
-                fault, most = "the answer to a start without a transaction id", TRIES_WITHOUT_NUMBER
+                fault, most = "it answers a start without a number of the transaction", TRIES_WITHOUT_NUMBER
             except CallRefused as refusal:
                 of_itself = refusal.code in OF_ITSELF and not refusal.garbled
-                fault, most = str(refusal), TRIES_OF_ITSELF if of_itself else None
+                fault, most = f"it answers with an error: {refusal}", TRIES_OF_ITSELF if of_itself else None
                 if kind is UplinkKind.START and of_itself:  # an InternalError may come after it was written down
                     await self._queue.not_taken(queued.number)
             if await self._is_for_good(queued, fault, most):

@@ -8,7 +8,9 @@ password (a password over plain ws is profile 1, and as safe as the network is).
 from __future__ import annotations
 
 import base64
+import errno
 import os
+import socket
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -26,6 +28,14 @@ from llm_adapters.ocpp16.rpc import Link
 OPEN_S = 15.0
 CLOSE_S = 1.0
 _DENIED = {401: "the password is wrong or missing", 403: "this station is not allowed", 404: "this OCPP id is unknown"}
+
+_UNTRUSTED = dict.fromkeys((18, 19, 20, 21), "nobody here knows who issued it") | {  # by OpenSSL's X509_V_ERR numbers
+    9: "it is not valid yet",
+    10: "it has expired",
+    62: "it is made out to another name",
+    64: "it is made out to another name",
+}
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT)
 
 
 @attrs.frozen
@@ -83,7 +93,8 @@ async def dial(door: Door) -> Link:
         why = _DENIED.get(code, "it refuses the connection")
         raise NoLink(f"{why} (HTTP {code})", denied=code in _DENIED) from None
     except ssl.SSLCertVerificationError as error:
-        raise NoLink(f"its certificate is not to be trusted: {error.verify_message}") from None
+        why = _UNTRUSTED.get(error.verify_code, error.verify_message)
+        raise NoLink(f"its certificate is not to be trusted: {why}") from None
     except ssl.SSLError as error:
         raise NoLink(f"no encrypted connection: {error.reason or error}") from None
     except TimeoutError:
@@ -91,7 +102,17 @@ async def dial(door: Door) -> Link:
     except (InvalidHandshake, InvalidURI, ValueError) as error:
         raise NoLink(f"what answers there is no OCPP server: {type(error).__name__}") from None
     except OSError as error:
-        raise NoLink(f"cannot be reached: {error.strerror or error}") from None
+        raise NoLink(f"cannot be reached: {_unreached(error)}") from None
+
+
+def _unreached(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, socket.gaierror):
+        return "nobody knows that name"
+    if isinstance(error, ConnectionError):
+        return "it was cut off"
+    return "there is no way to it" if error.errno in _NO_WAY else error.strerror or str(error)
 
 
 def _headers(door: Door) -> dict[str, str]:

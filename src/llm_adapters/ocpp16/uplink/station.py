@@ -39,6 +39,7 @@ from llm_adapters.ocpp16.uplink.metering import Relay
 from llm_adapters.ocpp16.uplink.shadow import Awaited
 from llm_adapters.ocpp16.uplink.standing import Standing
 from llm_adapters.ocpp16.uplink.upward import Sayings, boot_payload
+from llm_adapters.ocpp16.uplink.wording import in_words
 from llm_core import (
     AskCpo,
     CallOutcome,
@@ -205,7 +206,7 @@ class StationUplink:
             self._session = None
             self._judging.give_up()
         _go_if_cancelled()
-        return f"the connection ended: {why}" if why else "the connection ended"
+        return f"the connection ended: {in_words(why)}" if why else "the connection ended"
 
     async def _talk(self, session: Session, tasks: asyncio.TaskGroup) -> None:
         await self._introduce(session)

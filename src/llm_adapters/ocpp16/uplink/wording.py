@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -16,6 +17,20 @@ ACTIONS = {
     UplinkKind.METER: "MeterValues",
     UplinkKind.STOP: "StopTransaction",
 }
+_ENDS = (  # what a session, or its WebSocket, says at its end
+    (re.compile(r"received (\d+) .*"), r"it hung up (\1)"),
+    (re.compile(r"no close frame received or sent"), "it was cut off"),
+    (re.compile(r"sent 1009 .*"), "it sends messages that are too long (1009)"),
+    (re.compile(r"sent (1002|1007) .*"), r"what it sends cannot be read (\1)"),
+    (re.compile(r"silent, and no answer to a ping"), "it gives no sign of life"),
+    (re.compile(r"the peer does not read"), "it takes nothing of what is sent"),
+)
+
+
+def in_words(why: str) -> str:
+    """Why a link ended, for people who know no WebSockets."""
+    found = ((pattern.fullmatch(why), words) for pattern, words in _ENDS)
+    return next((match.expand(words) for match, words in found if match is not None), why)
 
 
 def payload_of(queued: Queued, cpo_transaction_id: int | None, now: datetime) -> Payload:
