@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import attrs
 import typer
 
 from llm_adapters.files.problems import solve_text
@@ -125,9 +126,12 @@ def server(
         tls=_own_certificates(settings, config),
         https=bool(settings.get("https", False)),
         first_login_code=_first_login_code(first_login_code, settings),
+        starts_anew=True,
     )
     _log(str(settings.get("log", "info")))
-    asyncio.run(_serve(options))
+    again: Options | None = options
+    while again is not None:
+        again = asyncio.run(_serve(again))
 
 
 def _first_login_code(given: str | None, settings: dict[str, Any]) -> str | None:
@@ -151,7 +155,8 @@ def spare_the_loop() -> None:
     gc.set_threshold(GARBAGE_AFTER, 10, 10)
 
 
-async def _serve(options: Options) -> None:
+async def _serve(options: Options) -> Options | None:
+    """Run until told to stop; or to start anew, at the same ports, after a restore or a factory reset."""
     async with serving(options) as running:
         spare_the_loop()
         scheme = "https" if options.https else "http"
@@ -160,7 +165,13 @@ async def _serve(options: Options) -> None:
             f"Pages on {scheme}://{running.http}, stations on ws://{running.ocpp}/ocpp/<station id>{encrypted}\n"
         )
         sys.stdout.flush()
-        await until_stopped()
+        stop, anew = asyncio.create_task(until_stopped()), asyncio.create_task(running.ended.wait())
+        await asyncio.wait([stop, anew], return_when=asyncio.FIRST_COMPLETED)
+        is_over = stop.done()
+        stop.cancel()
+        anew.cancel()
+    encrypted_at = running.ocpp_tls
+    return None if is_over else attrs.evolve(options, http=running.http, ocpp=running.ocpp, ocpp_tls=encrypted_at)
 
 
 async def until_stopped() -> None:

@@ -56,6 +56,7 @@ from llm_app.journalling import Journal
 from llm_app.local_name import local_name
 from llm_app.mailing import Mailer
 from llm_app.metering import Meters
+from llm_app.overhaul import Workshop, carry_out_orders
 from llm_app.recorder import Recorder
 from llm_app.support import write_bundle
 from llm_core import Now, Save, SetUpDone, State, StoreError, recover
@@ -96,6 +97,7 @@ class Options:
     tls: TlsFiles | None = None  # None: certificates of our own
     https: bool = False
     first_login_code: str | None = attrs.field(default=None, repr=False)  # in place of 1234, for this device alone
+    starts_anew: bool = False  # whoever runs the server begins again when `Running.ended` is set
 
 
 @attrs.frozen
@@ -108,6 +110,7 @@ class Running:
     accounts: SqliteAccounts
     ocpp_tls: Address | None = None
     tls: ssl.SSLContext | None = None
+    ended: asyncio.Event = attrs.field(factory=asyncio.Event)  # it is to start anew
 
 
 @attrs.frozen
@@ -164,6 +167,10 @@ async def serving(options: Options) -> AsyncIterator[Running]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(options.data))
         http = stack.enter_context(bound(options.http, "pages"))
+        try:
+            carry_out_orders(options.data, clock.utc())
+        except OSError as error:
+            raise Failure(f"cannot do in {options.data} what was asked for: {error}") from error
         try:
             database = await Database.open(options.data, clock)
         except StoreError as error:
@@ -398,6 +405,7 @@ def _desk(
         back_up=lambda target: asyncio.to_thread(back_up, options.data / FILE_NAME, target),
         write_bundle=lambda target: write_bundle(target, options.data, shelves.database),
         neighbours=neighbours.seen if neighbours is not None else tuple,
+        workshop=Workshop(options.data, running.ended) if options.starts_anew else None,
     )
 
 

@@ -183,3 +183,22 @@ def test_what_a_meter_sees_and_how_long_a_limit_holds_is_read_and_kept(served: S
     assert isinstance(others, PutMeters)
     assert (short.supply.lease_s, usual.supply.lease_s) == (60, None)
     assert not others.meters[0].includes_stations
+
+
+def test_what_cannot_be_taken_back_asks_for_the_name_of_the_site_and_the_password(served: Served) -> None:
+    sure = {"confirm": "Parking Kerkstraat", "password": PASSWORD}
+    with signed_in(served, "administrator") as client:
+        token = served.people.sessions[client.cookies["llm_session"]].csrf
+
+        def restored(fields: dict[str, str], content: bytes) -> str:
+            return client.post("/system/restore", data={"csrf": token, **fields}, files={"file": content}).text
+
+        assert "exactly as it stands" in restored({**sure, "confirm": "parking"}, b"good")
+        assert "Your password is wrong." in restored({**sure, "password": ""}, b"good")
+        assert "Choose the file of a backup." in restored(sure, b"")
+        assert "This is no backup" in restored(sure, b"bad")
+        assert "The backup is being restored." in restored(sure, b"good")
+        refused = change(served, client, "/system/reset", {**sure, "confirm": ""})
+        assert refused.status_code == 422
+        assert 'id="reset" open' in refused.text.replace("  ", " ")
+        assert "Everything is being erased." in change(served, client, "/system/reset", sure).text

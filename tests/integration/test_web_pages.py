@@ -190,6 +190,8 @@ OF_USERS = {
     "/users/token": {"label": "script", "role": "standard", "password": PASSWORD},
     "/users/revoke": {"label": "script", "password": PASSWORD},
     "/system/mail": MAIL,
+    "/system/restore": {},
+    "/system/reset": {"confirm": "Parking Kerkstraat", "password": PASSWORD},
 }
 """Changes that do not go through the core."""
 

@@ -83,6 +83,7 @@ from llm_core import (
     StationScanStopped,
     StationState,
     Status,
+    StoreError,
     Supply,
     System,
     Token,
@@ -330,6 +331,17 @@ async def no_csv(sessions: AsyncIterator[Session], state: State, *, decimal_comm
 async def write_nothing(target: Path) -> None:
     """A backup or a bundle of a controller that has nothing."""
     await asyncio.to_thread(target.write_bytes, b"nothing")
+
+
+class Idle:
+    """A workshop that refuses every backup but `good`, and erases nothing."""
+
+    async def restore(self, backup: Path) -> None:
+        if await asyncio.to_thread(backup.read_bytes) != b"good":
+            raise StoreError("no backup")
+
+    async def reset(self) -> None:
+        return
 
 
 class Nobody:
@@ -641,6 +653,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         back_up=write_nothing,
         write_bundle=write_nothing,
         mail=MemoryMail(),
+        workshop=Idle(),
     )
     app = create_app(desk)
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)

@@ -39,6 +39,18 @@ def back_up(database: Path, target: Path) -> None:
         _remove(partial)
 
 
+def refuse_unfit(backup: Path) -> None:
+    """Raise `StoreError` where this file could not take the place of the database; nothing is changed."""
+    try:
+        with closing(sqlite3.connect(f"file:{_quoted(backup)}?mode=ro", uri=True)) as source:
+            _refuse_other(source, backup)
+        damage = damage_of(backup)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{backup.name} cannot be restored: {error}") from error
+    if damage:
+        raise StoreError(f"{backup.name} is damaged: {damage}")
+
+
 def restore(backup: Path, database: Path, utc: datetime) -> Path | None:
     """The backup in the database's place, after it was checked; the present one is set aside and its name returned.
 

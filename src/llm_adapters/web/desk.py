@@ -54,6 +54,16 @@ class Mail(Protocol):
         """Why a test message could not be sent; None when it was."""
 
 
+class Workshop(Protocol):
+    """What is done while nothing runs: the controller starts anew and does it then."""
+
+    async def restore(self, backup: Path) -> None:
+        """Everything as in this backup. Raises `StoreError` where it is no good."""
+
+    async def reset(self) -> None:
+        """Everything erased. Raises `StoreError`."""
+
+
 @attrs.frozen
 class Desk:
     """The one value that routes get: where facts go, what is known, who may come in, and a few fixed facts.
@@ -90,5 +100,6 @@ class Desk:
     write_bundle: Callable[[Path], Awaitable[None]]
     station_tls_url: str | None = None
     mail: Mail | None = None
+    workshop: Workshop | None = None
     ticks_ms: Callable[[], Collection[int]] = tuple
     neighbours: Callable[[], Sequence[Mapping[str, str]]] = tuple  # who announces itself on the local network

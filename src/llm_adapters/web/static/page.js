@@ -96,3 +96,13 @@ for (const details of document.querySelectorAll("details.user, details.menu-butt
     if (event.key === "Escape") details.open = false;
   });
 }
+
+// A controller that starts anew is asked until it answers again; then on to its sign-in page.
+for (const waiting of document.querySelectorAll("[data-awaits]")) {
+  const ask = async () => {
+    const answer = await fetch("/healthz").catch(() => null);
+    if (answer?.ok) location.href = waiting.dataset.awaits;
+    else setTimeout(ask, 1000);
+  };
+  setTimeout(ask, 4000); // the one that answered is still there for a moment
+}
