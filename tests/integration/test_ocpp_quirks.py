@@ -38,7 +38,10 @@ from llm_core import (
     normalise,
 )
 
-MOST_GROWTH_KB = 50 * 1024
+MOST_GROWTH_KB = 4 * 1024  # nearly every row leaves 0
+GROWTH_KB = {
+    "a frame of 10 MiB": 16 * 1024
+}  # the station that sends it lives here too, and the allocator keeps its room
 BOOT = {"chargePointVendor": "Acme", "chargePointModel": "Post", "firmwareVersion": "1.0"}
 Row = Callable[["Yard"], Awaitable[None]]
 
@@ -685,7 +688,7 @@ def test_it_survives_and_the_station_is_still_served(name: str) -> None:
                 await asyncio.wait(left, timeout=10)
             assert not asyncio.all_tasks() - before
             gc.collect()
-            assert memory_kb() - before_kb < MOST_GROWTH_KB
+            assert memory_kb() - before_kb < GROWTH_KB.get(name, MOST_GROWTH_KB)
 
     asyncio.run(scenario())
 

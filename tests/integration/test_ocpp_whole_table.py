@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
+from inspect import isclass
 from typing import Any
 
 import attrs
@@ -22,20 +24,31 @@ from llm_adapters.ocpp16.calls import schema_fault
 from llm_adapters.ocpp16.signing import NOT_PROVEN
 from llm_adapters.web.api.commands import COMMANDS, Ordered, Wish
 from llm_core import (
+    AskReading,
     BadgePresented,
     CallOutcome,
+    CapabilitiesFound,
+    ClearLimit,
     ConfigurationRead,
+    InviteBoot,
+    KeyHandover,
+    LimitConfirmed,
+    LimitRefused,
     MeterValuesReceived,
     Order,
     OrderGranted,
     Phase,
+    Purpose,
     ReportKind,
+    SetLimit,
     StartRequested,
     Station,
     StationBooted,
+    StationCommand,
     StationReported,
     Status,
     StatusChanged,
+    StopRemotely,
     StopRequested,
 )
 
@@ -145,6 +158,78 @@ def test_what_is_asked_of_a_station_keeps_the_schema_and_is_answered(command: An
             assert command.action in {name for name, _ in station.asked} | {"ChangeConfiguration"}
 
     run(scenario)
+
+
+DONE = SetLimit(0, "CP_1", 1, Purpose.FLOOR, 0, 0, None, None, 3, lowers=False)
+BY_ITSELF: dict[str, tuple[StationCommand, ...]] = {
+    "SetChargingProfile": (
+        DONE,
+        attrs.evolve(DONE, purpose=Purpose.DEFAULT, limit_ma=13_870, then_ma=6_000, lease_ms=120_000),
+        attrs.evolve(
+            DONE, purpose=Purpose.TRANSACTION, limit_ma=9_300, lease_ms=300_000, transaction_id=17, lowers=True
+        ),
+    ),
+    "ClearChargingProfile": (
+        ClearLimit(0, "CP_1", 1),
+        ClearLimit(0, "CP_1", 1, Purpose.DEFAULT),
+        ClearLimit(0, "CP_1", 1, Purpose.TRANSACTION),
+    ),
+    "RemoteStopTransaction": (StopRemotely("CP_1", 17),),
+    "TriggerMessage": (AskReading("CP_1", 1), InviteBoot("CP_1")),
+}
+"""What control sends without being told to, beside what follows a boot."""
+
+
+@pytest.mark.parametrize("action", BY_ITSELF)
+@pytest.mark.parametrize("unit", ["Current", "Power"])
+@pytest.mark.parametrize("level", ["0", "8"])
+def test_what_control_sends_by_itself_keeps_the_schema_and_is_answered(action: str, unit: str, level: str) -> None:
+    """The package's charge point hears only what keeps the schema: it answers all else with an error."""
+
+    async def scenario() -> None:
+        async with bench("CP_1") as b:
+            station = await complete(b)
+            station.keys |= {"ChargingScheduleAllowedChargingRateUnit": unit, "ChargeProfileMaxStackLevel": level}
+            await station.boot()
+            await b.inbox.until(CapabilitiesFound, count=2)
+            heard = [told for told, _ in station.asked].count(action)
+            for seq, command in enumerate((DONE, *BY_ITSELF[action]), start=1):
+                limit = isinstance(command, SetLimit | ClearLimit)
+                b.server.perform(attrs.evolve(command, seq=seq) if limit else command)
+                if limit:
+                    await b.inbox.until(LimitConfirmed, lambda told, seq=seq: told.seq == seq)
+            async with asyncio.timeout(10):
+                while [told for told, _ in station.asked].count(action) < heard + len(BY_ITSELF[action]):
+                    station._came.clear()
+                    await station._came.wait()
+            assert not b.inbox.all(LimitRefused)
+
+    run(scenario)
+
+
+def test_a_new_password_and_the_list_of_badges_keep_the_schema() -> None:
+    async def scenario() -> None:
+        async with bench("CP_1") as b:
+            station = await complete(b)
+            assert await b.server.hand_key("CP_1", bytes(20)) is KeyHandover.TAKEN
+            assert ("AuthorizationKey", {"value": "00" * 20}) in station.asked
+            entries = [
+                {"idTag": "A1", "idTagInfo": {"status": "Accepted", "expiryDate": "2030-01-31T22:59:59Z"}},
+                {"idTag": "B2"},
+            ]
+            payload = {"listVersion": 4, "updateType": "Differential", "localAuthorizationList": entries}
+            assert (await b.server.call("CP_1", "SendLocalList", payload)).status == "Accepted"
+
+    run(scenario)
+
+
+def test_no_message_of_the_standard_is_left_out() -> None:
+    """Of all that the package knows: what stations say, what people order, and what control sends by itself."""
+    known = {name for name, kind in vars(call).items() if isclass(kind) and is_dataclass(kind)}
+    up = {type(said.message).__name__ for said in SAID}
+    down = {command.action for command in COMMANDS} | set(BY_ITSELF) | {"SendLocalList"}
+    assert known == up | down
+    assert up & down == {"DataTransfer"}
 
 
 def test_the_answers_of_a_station_come_back_whole() -> None:
