@@ -207,6 +207,28 @@ def test_only_the_latest_of_several_unsent_limits_goes_out() -> None:
     run(scenario)
 
 
+def test_a_raise_that_a_decrease_has_passed_is_not_sent_after_it() -> None:
+    """A decrease elsewhere hangs, a raise waits behind it; the decrease for the same connector goes first and last."""
+
+    async def scenario() -> None:
+        script = Script(SetChargingProfile=lambda p: {"status": "Accepted"} if p["connectorId"] == 1 else None)
+        async with linked(script) as (inbox, server):
+            server.perform(DECREASE)
+            await asyncio.sleep(0.1)
+            server.perform(RAISE)
+            await asyncio.sleep(0.1)
+            lower = attrs.evolve(RAISE, seq=20, limit_ma=6_000, then_ma=6_000, lowers=True)
+            server.perform(lower)
+            assert isinstance(await outcome(inbox, lower.seq), LimitConfirmed)
+            told = await outcome(inbox, RAISE.seq)
+            assert isinstance(told, LimitRefused)
+            assert told.reason == "superseded"
+            assert [p["connectorId"] for _, action, p in script.asked if action == "SetChargingProfile"] == [2, 1]
+            assert now_limit(script.profiles()[-1]) == 6
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("answer", [{"status": "Rejected"}, {"status": "NotSupported"}, {"error": "InternalError"}])
 def test_a_station_that_says_no_refuses(answer: Payload) -> None:
     async def scenario() -> None:

@@ -40,6 +40,7 @@ from llm_core import (
     Event,
     InviteBoot,
     LimitConfirmed,
+    LimitRecord,
     LimitRefused,
     LimitUnanswered,
     MeterSampled,
@@ -91,6 +92,7 @@ class Disk:
     site: Site | None = None
     ceilings: dict[tuple[str, int], Ceiling] = attrs.field(factory=dict)
     sessions: dict[int, Session] = attrs.field(factory=dict)
+    limits: dict[str, LimitRecord] = attrs.field(factory=dict)
     last_transaction_id: int = 0
     notes: list[Record] = attrs.field(factory=list)
 
@@ -105,6 +107,8 @@ class Disk:
             case Session():
                 self.sessions[record.transaction_id] = record
                 self.last_transaction_id = max(self.last_transaction_id, record.transaction_id)
+            case LimitRecord():
+                self.limits[record.limit.id] = record
             case RefusedStart():
                 self.last_transaction_id = max(self.last_transaction_id, record.transaction_id or 0)
             case _:
@@ -123,6 +127,7 @@ class Disk:
             recent_sessions=tuple(s for s in self.sessions.values() if not s.is_open),
             ceilings={key: ceiling.limit_ma for key, ceiling in self.ceilings.items()},
             left_alone={key: c.left_ma for key, c in self.ceilings.items() if c.left_ma is not None},
+            limits=tuple(self.limits.values()),
             last_transaction_id=self.last_transaction_id,
         )
 

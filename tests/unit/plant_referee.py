@@ -5,7 +5,8 @@ Words
     clock, capped by its hardware. It counts on the phases that its car can use, without a car on all that are wired.
     A station counts with nothing while nobody can know anything of it: before it was first accepted, and from a
     restart or a step of its clock until it next reports a boot.
-    A *place* is a phase of a node; its limit is that of the configuration in force.
+    A *place* is a phase of a node; its limit is that of the configuration in force, or less where the operator says so
+    (in dynamic mode at the site of all that flows, else of the stations).
     An *outside event* moves a place without a command: a limit lowered, a station added or restarted or its clock
     stepped, a car that draws on more phases than before, an outlet that does not obey.
     A *raise* is a limit of more amps than the outlet is entitled to, when it leaves or when the station takes it in.
@@ -102,6 +103,7 @@ class Referee:
         self._history: deque[tuple[float, Snapshot]] = deque(maxlen=8)
         self._overloads: list[Overload] = []
         self._limits: dict[Place, float] = {}
+        self.operator_a: dict[str, float] = {}  # what the operator leaves at a node
         bench.plant.observers.append(self._observe)
         bench.watch_boot = self._reported
         bench.watch_sent = self._left
@@ -114,6 +116,12 @@ class Referee:
         return self.bench.state.site.supply.mode is Mode.DYNAMIC
 
     def limits(self) -> dict[Place, float]:
+        return {
+            (node, phase): min(limit, self.operator_a.get(node, math.inf))
+            for (node, phase), limit in self._configured().items()
+        }
+
+    def _configured(self) -> dict[Place, float]:
         tree = self.bench.state.site.limit_tree()
         return {(n.id, i): ma / 1000 for n in tree for i, ma in enumerate(n.limit_ma)}
 
@@ -172,7 +180,7 @@ class Referee:
         return sent is not None and sent.at <= self._moved_at.get(place, -math.inf)
 
     def limits_changed(self) -> None:
-        """The configuration has changed: what is too much now was not before."""
+        """The configuration or what the operator leaves has changed: what is too much now was not before."""
         limits = self.limits()
         lowered = {place for place, limit in limits.items() if limit < self._limits.get(place, limit)}
         self._move(lowered)
@@ -269,9 +277,10 @@ class Referee:
             return
         sums = self._sums("_left_alone")
         fallback = self.bench.state.site.supply.fallback_ma
+        configured = self._configured()
         for node in self.bench.plant.above[station.config.node]:
             for phase in range(3):
-                limit = self._limits[node, phase]
+                limit = configured[node, phase]
                 if self.dynamic and node == SITE:
                     limit = min(limit, list(fallback)[phase] / 1000)
                 if self._overtaken((node, phase)):

@@ -33,9 +33,13 @@ from llm_adapters.virtual.station import Station as PlantStation
 from llm_core import (
     SITE,
     AccessRule,
+    AppliesTo,
     Capabilities,
     ClockStepped,
     Cluster,
+    ExternalLimit,
+    LimitPut,
+    LimitWithdrawn,
     MeterSetup,
     Mode,
     PerPhase,
@@ -43,6 +47,7 @@ from llm_core import (
     PutClusters,
     PutStation,
     PutSupply,
+    Saved,
     Site,
     SiteEdited,
     SiteError,
@@ -179,6 +184,7 @@ class StepAgainstPlant(RuleBasedStateMachine):
         self.referee = Referee(self.bench)
         self.outlets = list(self.bench.plant.connectors())
         self.badges = 0
+        self.operator_ids: dict[str, str] = {}
         self.bench.run(10)
         for pick in range(min(present, len(self.outlets))):
             self._plug(pick, attrs.evolve(model, phases=3 if pick % 2 else model.phases))
@@ -382,6 +388,30 @@ class StepAgainstPlant(RuleBasedStateMachine):
         self.bench.post(SiteEdited("admin", PutStation(station)))
         self.referee.limits_changed()
         self.bench.settle()
+
+    @rule(
+        node=st.sampled_from((SITE, "side")),
+        amps=st.sampled_from((0, 6, 8, 13, 20)),
+        seconds=st.sampled_from((1, 5, 30)),
+    )
+    def the_operator_limits(self, node: str, amps: int, seconds: int) -> None:
+        """Or takes back what it said of this node before."""
+        before = self.operator_ids.get(node)
+        total = node == SITE and self.referee.dynamic
+        limit = ExternalLimit(
+            node=node,
+            limit_ma=PerPhase.same(amps * 1000),
+            applies_to=AppliesTo.TOTAL if total else AppliesTo.STATIONS,
+        )
+        asked = LimitWithdrawn("operator", before) if before is not None else LimitPut("operator", limit)
+        answer = self.bench.post(asked)
+        if isinstance(answer, Saved):  # else the disk fails, and nothing was promised
+            self.operator_ids.pop(node, None)
+            self.referee.operator_a.pop(node, None)
+            if before is None:
+                self.operator_ids[node], self.referee.operator_a[node] = answer.id, amps
+        self.referee.limits_changed()
+        self.bench.run(seconds)
 
     def _limit_supply(self, amps: int) -> None:
         limit = PerPhase.same(amps * 1000)

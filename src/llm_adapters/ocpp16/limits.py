@@ -3,7 +3,8 @@
 Theory of operation
     Two lanes lead to the station. A decrease goes out at once and as an urgent call; the session gives up whatever
     else is out after one more second. Everything else waits its turn in one line, where a newer command for the same
-    place supersedes an older one that was not sent yet. Each command ends in exactly one fact for the core:
+    place supersedes an older one that was not sent yet, and a decrease also one whose call still waits for its turn:
+    on the wire nothing older follows it. Each command ends in exactly one fact for the core:
     `LimitConfirmed`; `LimitRefused` where the station cannot hold it (it said so, or was never told);
     `LimitUnanswered` where nobody knows.
 
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Protocol, TypeAlias
 
@@ -33,7 +35,7 @@ from llm_adapters.ocpp16.profiles import (
     clear_foreign_profiles,
     set_charging_profile,
 )
-from llm_adapters.ocpp16.rpc import CallRefused, CallTimeout, LinkLost
+from llm_adapters.ocpp16.rpc import CallRefused, CallTimeout, CallWithdrawn, LinkLost
 from llm_core import (
     ClearLimit,
     Clock,
@@ -60,7 +62,15 @@ _NO = ("rejected", "notsupported", "notimplemented", "unknown")
 class Call(Protocol):
     """A call to the station; raises as `Session.call` does."""
 
-    async def __call__(self, action: str, payload: Payload, *, deadline_s: float, urgent: bool = False) -> Payload: ...
+    async def __call__(
+        self,
+        action: str,
+        payload: Payload,
+        *,
+        deadline_s: float,
+        urgent: bool = False,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Payload: ...
 
 
 class Unclear(Exception):
@@ -81,6 +91,7 @@ class LimitWriter:
         self._clock = clock
         self._waiting: list[LimitCommand] = []  # not sent
         self._decreases: asyncio.Queue[SetLimit] = asyncio.Queue()
+        self._newest: dict[tuple[int, Purpose], int] = {}  # for each live place the newest decrease
         self._filled = asyncio.Event()
         self._closed = False
 
@@ -94,6 +105,8 @@ class LimitWriter:
             self._inbox.post(refused(older, "superseded"))
         self._waiting.append(command)
         if isinstance(command, SetLimit) and command.lowers:
+            if command.purpose in _LIVE:
+                self._newest[command.connector, command.purpose] = command.seq
             self._decreases.put_nowait(command)
         else:
             self._filled.set()
@@ -144,6 +157,8 @@ class LimitWriter:
                     outcome = LimitConfirmed(command.station_id, command.connector, command.seq)
                 else:
                     outcome = refused(command, reason)
+        except CallWithdrawn:
+            outcome = refused(command, "superseded")
         except LinkLost:
             self._closed = True  # what still waits is not sent any more
         finally:
@@ -176,7 +191,7 @@ class LimitWriter:
         cleared = False
         while places:
             place = places[0]
-            cleared |= await self._ask("ClearChargingProfile", place) is None
+            cleared |= await self._ask(floor, "ClearChargingProfile", place) is None
             if place in places:  # a second floor, on its way at the same time, may have been here as well
                 places.remove(place)
         if not cleared:
@@ -187,7 +202,7 @@ class LimitWriter:
     async def _clear(self, command: ClearLimit) -> str | None:
         """Have the live limits cleared; where the one place is shared with the floor, the floor is written again."""
         memory = self._memory
-        reason = await self._ask("ClearChargingProfile", clear_charging_profile(command, memory.dialect))
+        reason = await self._ask(command, "ClearChargingProfile", clear_charging_profile(command, memory.dialect))
         if reason not in (None, "unknown"):  # "Unknown": there was nothing to clear
             return reason
         if memory.dialect.stacks:
@@ -203,12 +218,17 @@ class LimitWriter:
 
     async def _offer(self, command: SetLimit, dialect: Dialect, urgent: bool) -> str | None:
         payload = set_charging_profile(command, dialect, self._memory.utc(self._clock))
-        return await self._ask("SetChargingProfile", payload, urgent=urgent)
+        return await self._ask(command, "SetChargingProfile", payload, urgent=urgent)
 
-    async def _ask(self, action: str, payload: Payload, *, urgent: bool = False) -> str | None:
+    def _is_newest(self, command: LimitCommand) -> bool:
+        """Whether no decrease for any of its places has been asked for since; one that has may have passed it."""
+        return all(self._newest.get((command.connector, place), 0) <= command.seq for place in _places(command))
+
+    async def _ask(self, command: LimitCommand, action: str, payload: Payload, *, urgent: bool = False) -> str | None:
         """None where the station accepts, else the word or error it refuses with; `Unclear` where it does neither."""
+        wanted = partial(self._is_newest, command)
         try:
-            answer = await self._call(action, payload, deadline_s=DEADLINE_S, urgent=urgent)
+            answer = await self._call(action, payload, deadline_s=DEADLINE_S, urgent=urgent, wanted=wanted)
         except CallRefused as refusal:
             return text(str(refusal)) or "refused"
         status = text(answer.get("status")).lower()

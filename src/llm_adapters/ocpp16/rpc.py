@@ -100,7 +100,7 @@ class Stats:
 
 
 class CallFailed(Exception):
-    """A call got no result; one of the four below says why."""
+    """A call got no result; one of the five below says why."""
 
 
 class CallRefused(CallFailed):
@@ -120,6 +120,10 @@ class CallTimeout(CallFailed):
 
 class CallAbandoned(CallTimeout):
     """Given up before its deadline, because an urgent call could not wait any longer."""
+
+
+class CallWithdrawn(CallFailed):
+    """It was not wanted any more when its turn came: the peer was not told."""
 
 
 class LinkLost(CallFailed):
@@ -179,22 +183,31 @@ class Session:
         return str(lost)
 
     async def call(
-        self, action: str, payload: Payload, *, deadline_s: float, urgent: bool = False, unique_id: str | None = None
+        self,
+        action: str,
+        payload: Payload,
+        *,
+        deadline_s: float,
+        urgent: bool = False,
+        unique_id: str | None = None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any]:
         """The peer's result for `action`, within `deadline_s` of now, waiting for its turn included.
 
         At most one call is out at a time. An urgent one passes those that wait and gives the one that is out
         one more second; then that one is given up and its late answer dropped. Urgent calls give each other
         up in the same way, so whoever has several at once should send the latest only. `unique_id` is for a
-        call that was made before, on an earlier link, so that the peer can tell.
-        Raises `CallRefused`, `CallTimeout`, `CallAbandoned` or `LinkLost`.
+        call that was made before, on an earlier link, so that the peer can tell. `wanted` is asked when its turn has
+        come: what an urgent call has passed may have become wrong by it.
+        Raises `CallRefused`, `CallTimeout`, `CallAbandoned`, `CallWithdrawn` or `LinkLost`.
         """
         if self._ended is not None:
             raise LinkLost(self._ended.why)
         self._calls += 1
         unique_id = unique_id or f"{self._id_prefix}-{self._calls}"
         outcome: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
-        self._line.join(_Outgoing(unique_id, frames.encode_call(unique_id, action, payload), outcome), urgent)
+        text = frames.encode_call(unique_id, action, payload)
+        self._line.join(_Outgoing(unique_id, text, outcome, wanted), urgent)
         self._hurry()
         try:
             async with asyncio.timeout(deadline_s):
@@ -394,6 +407,7 @@ class _Outgoing:
     unique_id: str
     text: str
     outcome: asyncio.Future[_Outcome]
+    wanted: Callable[[], bool]
     is_hurried: bool = False
 
 
@@ -421,8 +435,11 @@ class _Line:
         while True:
             while waiting := self._urgent or self._ordinary:
                 outgoing = waiting.popleft()
-                if not outgoing.outcome.done():
+                if outgoing.outcome.done():
+                    continue
+                if outgoing.wanted():
                     return outgoing
+                outgoing.outcome.set_result(CallWithdrawn("not wanted any more"))
             self._joined.clear()
             await self._joined.wait()
 
