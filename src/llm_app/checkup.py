@@ -22,6 +22,7 @@ from llm_adapters.modbus.meter import ModbusMeter
 from llm_adapters.sqlite.database import FILE_NAME
 from llm_adapters.sqlite.recovery import damage_of
 from llm_adapters.sqlite.serialise import UnreadableError, from_json
+from llm_app import plugins
 from llm_app.clock import SystemClock
 from llm_app.metering import tried
 from llm_app.wiring import LOCK_NAME, Address
@@ -48,6 +49,7 @@ def check_up(data: Path, http: Address, ocpp: Address) -> tuple[Finding, ...]:
     findings = [_folder(data)]
     if findings[0].good:
         findings += _stored(data, running=running)
+    findings += _packages(data)
     findings += (_port(http, "pages", running=running), _port(ocpp, "stations", running=running))
     return tuple(findings)
 
@@ -57,6 +59,13 @@ def told(findings: tuple[Finding, ...], *, as_json: bool) -> str:
         lines = [{"what": f.what, "good": f.good, "text": f.text} for f in findings]
         return json.dumps({"good": all(f.good for f in findings), "checks": lines}, indent=2, ensure_ascii=False)
     return "\n".join(finding.line() for finding in findings)
+
+
+def _packages(data: Path) -> Iterator[Finding]:
+    """What other makers bring, and models of one's own, where any of it is broken."""
+    faults = (*plugins.findings(), *Catalogue(data).faults)
+    if faults:
+        yield Finding("adapters of packages", False, "; ".join(faults))
 
 
 def _is_owned(data: Path) -> bool:

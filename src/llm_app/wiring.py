@@ -57,6 +57,8 @@ from llm_app.local_name import local_name
 from llm_app.mailing import Mailer
 from llm_app.metering import Meters
 from llm_app.overhaul import Workshop, carry_out_orders
+from llm_app.plugins import Copied, Plugins, Shared, SharedCalls
+from llm_app.plugins import load as load_plugins
 from llm_app.recorder import Recorder
 from llm_app.support import write_bundle
 from llm_core import Now, Save, SetUpDone, State, StoreError, recover
@@ -206,15 +208,19 @@ async def _running(
     tls = await _tls(options)
     state = await _recovered(clock, shelves.store, shelves.accounts)
     journal = Journal(options.data, version("local-load-manager"))
-    controller = Controller(state, clock, shelves.store, journal)
+    copied = Copied(shelves.store)
+    controller = Controller(state, clock, copied, journal)
+    plugins = load_plugins(controller, clock, options.data)
     stations = StationServer(controller, clock, keys=shelves.keys, models=shelves.models)
     stations.vendors.register_installed()
     controller.watch(stations.look)
-    controller.command_with(stations.perform)
-    uplinks = _above(controller, shelves, clock, stations)
+    controller.command_with(Shared(stations.perform, plugins.stations, controller).perform)
+    uplinks = _above(controller, shelves, clock, stations, plugins)
     recorder = Recorder(shelves.history, clock)
     controller.watch(recorder.look)
     catalogue = Catalogue(options.data)
+    for fault in catalogue.faults:
+        log.error("a meter cannot be used: %s", fault)
     meters = Meters(controller, clock, catalogue)
     changes = Changes(controller, shelves.accounts, catalogue)
     watchdog = Watchdog(controller)
@@ -223,6 +229,7 @@ async def _running(
         crowd = page_crowd()
         neighbours = _neighbours(options, running)
         desk = _desk(options, running, shelves, stations, clock, meters, neighbours)
+        desk = attrs.evolve(desk, stations=SharedCalls(stations, plugins.stations))
         web = web_server(create_app(desk), crowd, tls if options.https else None, GRACE_S)
         pages = asyncio.create_task(web.serve(sockets=[crowd.door(http)]), name="pages")
         others = [
@@ -233,6 +240,8 @@ async def _running(
             asyncio.create_task(shelves.mailer(controller, clock).run(), name="mail"),
             asyncio.create_task(_announced(neighbours), name="local name"),
             asyncio.create_task(_watch_factory(controller, shelves.accounts), name="factory"),
+            *plugins.tasks(),
+            *copied.tasks(plugins.stores),
         ]
         watchdog.start()
         try:
@@ -249,10 +258,12 @@ async def _running(
                 journal.close()
 
 
-def _above(controller: Controller, shelves: Shelves, clock: SystemClock, stations: StationServer) -> CpoUplinks:
+def _above(
+    controller: Controller, shelves: Shelves, clock: SystemClock, stations: StationServer, plugins: Plugins
+) -> CpoUplinks:
     """The way up to a CPO, told of what stations say and of all that changes."""
     uplinks = CpoUplinks(shelves.cpo, controller, clock, stations)
-    controller.tell_cpo_with(uplinks.perform)
+    controller.tell_cpo_with(Shared(uplinks.perform, plugins.uplinks, controller).perform)
     controller.watch(uplinks.look)
     stations.upstream = uplinks
     return uplinks

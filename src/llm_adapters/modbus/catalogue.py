@@ -76,7 +76,7 @@ class Catalogue(Collection[str]):
     def _plug_in(self, plugin: EntryPoint) -> None:
         try:
             found = plugin.load()
-        except Exception as error:  # whatever somebody else's code does when it is imported
+        except (Exception, SystemExit) as error:  # whatever somebody else's code does when it is imported
             self._faults.append(f"entry point {plugin.name}: {error!r}")
             return
         if callable(found):
