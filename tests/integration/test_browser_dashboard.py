@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 from browsing import CUT_OFF, DESK, NEEDS_CHROMIUM, PHONE, REFUSED, Open
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 from web_routes import every_page
 from web_scene import NOON, PASSWORD, Served, busy, empty, hostile, long_names, serving, twenty
 
@@ -187,6 +187,21 @@ def test_twenty_stations_fit_a_desk_screen(served: Served, open_page: Open) -> N
     assert page.evaluate("document.documentElement.scrollWidth") <= DESK["width"]
     bottom = page.evaluate("document.querySelector('#rows tbody tr:last-child').getBoundingClientRect().bottom")
     assert bottom <= DESK["height"]
+
+
+def test_the_first_page_weighs_less_than_100_kilobytes(served: Served, open_page: Open) -> None:
+    """All that a browser with an empty cache fetches for the overview of twenty stations, charts and headers too."""
+    served.book.state = twenty()
+    page = open_page(served, "/support").page
+    page.route("**/*", lambda route: route.continue_())  # which keeps the browser from using what it has
+    finished: list[Request] = []
+    page.on("requestfinished", lambda request: finished.append(request))
+    page.goto(f"{served.url}/", wait_until="domcontentloaded")
+    expect(page.locator(".chart canvas")).to_have_count(3)
+    sizes = {request.url.removeprefix(served.url): request.sizes() for request in finished}
+    assert {"/", "/static/page.css", "/history/columns?step=quarter"} <= set(sizes)
+    weight = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes.values())
+    assert 50_000 < weight < 100_000
 
 
 def test_every_control_has_a_name(served: Served, open_page: Open) -> None:
