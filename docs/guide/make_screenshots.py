@@ -33,7 +33,7 @@ def calm() -> State:
     state = busy(alarms=False)
     phases = {phase: MeterPhase(ma, 86_400_000) for phase, ma in zip(Phase, (50_100, 41_300, 33_900), strict=True)}
     meter = MeterState(phases=phases, voltage_mv=(231_000, 230_000, 232_000), power_w=28_900)
-    return attrs.evolve(state, meters={"site": meter})
+    return attrs.evolve(state, meters={"site": meter}, limits={})
 
 
 def shrunk(path: Path) -> None:
@@ -75,6 +75,10 @@ def main() -> None:
             take(page, served, "/", README / "dashboard-1280.png")
             for name in ("clusters", "strategy", "badges", "sessions", "history", "support", "stations", "settings"):
                 take(page, served, f"/{name}", GUIDE / f"{name}.png")
+            take(page, served, "/decisions", GUIDE / "decisions.png")
+            take(page, served, "/stations/ST1", GUIDE / "station.png", whole=True)
+            served.book.state = busy(alarms=False)
+            take(page, served, "/limits", GUIDE / "limits.png")
             served.book.state = twenty()
             take(page, served, "/", GUIDE / "twenty.png")
             served.book.state = busy()
@@ -84,6 +88,7 @@ def main() -> None:
             take(page, served, "/", README / "dashboard-1280-dark.png")
         with window(browser, served, PHONE) as page:
             take(page, served, "/", README / "dashboard-390.png")
+            take(page, served, "/stations", GUIDE / "stations-390.png")
             for step in ("supply", "meter", "stations"):
                 take(page, served, f"/setup/{step}", GUIDE / f"setup-{step}.png", whole=step != "stations")
             take(page, served, "/stations/EV-NEW-01?next=/setup/stations", GUIDE / "adopt.png", whole=True)
