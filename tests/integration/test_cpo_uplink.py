@@ -196,6 +196,33 @@ def test_what_the_cpo_sets_it_reads_again_and_what_is_ours_never_reaches_the_sta
         changed = [payload["key"] for action, payload in point.asked if action == "ChangeConfiguration"]
         assert set(changed) & (set(set_here) - {"MeterValueSampleInterval", "MeterValuesSampledData"}) == set()
         assert point.keys["MeterValueSampleInterval"] == "10"  # ours
+        assert "Sorrow" not in point.keys["MeterValuesSampledData"]
+
+    play(tmp_path, scene)
+
+
+def test_what_the_cpo_wants_read_the_station_reads_beside_what_we_do_or_the_cpo_is_told(tmp_path: Path) -> None:
+    async def scene(cpo: RealCpo, _house: House, point: RealStation) -> None:
+        await point.was_asked("ChangeConfiguration", key="MeterValuesSampledData")
+        ours = point.keys["MeterValuesSampledData"]
+        change = call.ChangeConfiguration("MeterValuesSampledData", "Energy.Active.Import.Register,SoC,Voltage.L1")
+        assert (await cpo.point.call(change)).status == "Accepted"
+        assert point.keys["MeterValuesSampledData"] == f"{ours},SoC"
+        begun = await started(point)
+        samples = [
+            {"value": "1500"},
+            {"value": "61", "measurand": "SoC", "unit": "Percent"},
+            {"value": "10", "measurand": "Current.Import", "phase": "L1", "unit": "A"},
+        ]
+        values = [{"timestamp": "2026-03-01T12:01:00Z", "sampledValue": samples}]
+        await point.call(call.MeterValues(1, values, begun.transaction_id))
+        (told,) = (await cpo.hears("MeterValues"))["meter_value"]
+        assert [sample["value"] for sample in told["sampled_value"]] == ["1500", "61"]
+        point.refused_keys.add("MeterValuesSampledData")
+        change = call.ChangeConfiguration("MeterValuesSampledData", "RPM")
+        assert (await cpo.point.call(change)).status == "Rejected"
+        kept = await cpo.point.call(call.GetConfiguration(["MeterValuesSampledData"]))
+        assert kept.configuration_key[0]["value"] == "Energy.Active.Import.Register,SoC,Voltage.L1"
 
     play(tmp_path, scene)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import ssl
 from functools import cache
 from pathlib import Path
@@ -92,5 +93,37 @@ def test_certificates_that_are_none_are_told_in_words(tmp_path: Path) -> None:
         async with running(tmp_path, site) as house, station(house):
             await put(house, ca="-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----")
             await house.until(lambda known: "ST1" in known.uplink and "cannot be used" in known.uplink["ST1"].error)
+
+    asyncio.run(main())
+
+
+def test_a_certificate_that_is_made_out_to_another_name_gets_no_password_and_is_told_in_words(tmp_path: Path) -> None:
+    """The operator's own authority is trusted; the names in its certificates count all the same."""
+
+    async def main() -> None:
+        made, cpo = certificates(), RealCpo()
+        copied = shutil.copytree(made.root.parent, tmp_path / "authority")
+        elsewhere = Authority(copied).server(["cpo.example"])
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(elsewhere.certificate, elsewhere.key)
+        subprotocols: Any = ["ocpp1.6"]
+        async with serve(cpo.welcome, "127.0.0.1", 0, ssl=context, subprotocols=subprotocols) as server:
+            url = f"wss://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/cpo"
+            secrets = {"ST1": "0123456789abcdef"}
+            async with running(tmp_path, site_with(url), passwords=secrets) as house, station(house):
+                await says(house, "not to be trusted: nobody here knows who issued it")
+                await put(house, ca=made.ca)
+                await says(house, "not to be trusted: it is made out to another name")
+                assert cpo.headers == []
+
+    asyncio.run(main())
+
+
+def test_no_name_and_no_listener_are_told_in_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, site_with("ws://127.0.0.1:9/cpo")) as house, station(house):
+            await says(house, "cannot be reached: nobody listens there")
+            await put(house, url="ws://cpo.invalid/ocpp")
+            await says(house, "cannot be reached: nobody knows that name")
 
     asyncio.run(main())

@@ -151,6 +151,7 @@ class RealStation(ChargePoint):
             "ReserveNow": "Occupied",
             "ChangeAvailability": "Scheduled",
         }  # what it answers, if not Accepted
+        self.refused_keys: set[str] = set()
         self.keys = {"ChargingScheduleAllowedChargingRateUnit": "Current,Power", "LocalPreAuthorize": "false"}
 
     async def send(self, message: str) -> None:
@@ -201,6 +202,8 @@ class RealStation(ChargePoint):
     @on("ChangeConfiguration")
     async def on_change(self, key: str, value: str) -> call_result.ChangeConfiguration:
         self.note("ChangeConfiguration", {"key": key, "value": value})
+        if key in self.refused_keys:
+            return call_result.ChangeConfiguration("Rejected")
         self.keys[key] = value
         return call_result.ChangeConfiguration("Accepted")
 

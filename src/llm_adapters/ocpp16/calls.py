@@ -102,6 +102,15 @@ def schema_fault(action: str, payload: Payload) -> str | None:
     return None
 
 
+def known_fields(action: str, payload: Mapping[str, Json]) -> Payload:
+    """The fields of a call that OCPP 1.6 knows: what somebody added for others is left out, and no reason to refuse."""
+    try:
+        properties = get_validator(MessageType.Call, action, "1.6", parse_float=Decimal).schema.get("properties", {})
+    except (OSError, ValueError):
+        return dict(payload)
+    return {name: value for name, value in payload.items() if name in properties}
+
+
 class LongTags:
     """Tags longer than old firmware keeps: what comes back cut short is read as the one that was sent."""
 

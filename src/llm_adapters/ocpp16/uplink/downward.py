@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+from llm_adapters.ocpp16.calls import known_fields
 from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.messages import parse_stamp, text, whole_number
 from llm_adapters.ocpp16.rpc import Refuse
@@ -124,7 +125,7 @@ class Downward:
         raise Refuse(ErrorCode.NOT_IMPLEMENTED, "this action is not known here")
 
     async def _forwarded(self, action: str, payload: Payload) -> Payload:
-        outcome = await self._upper.forward(action, payload)
+        outcome = await self._upper.forward(action, known_fields(action, payload))
         order = _ORDERS.get(action)
         if order is not None:
             done = outcome.failure is None and outcome.status in _DONE
@@ -185,7 +186,8 @@ class Downward:
         _, is_ours = self._upper.own_entries((name,))
         if is_ours(name):
             return {"status": await self._upper.change_key(name, value)}
-        return _answer("ChangeConfiguration", await self._upper.forward("ChangeConfiguration", payload))
+        told = {"key": name, "value": value}
+        return _answer("ChangeConfiguration", await self._upper.forward("ChangeConfiguration", told))
 
     async def _clear_cache(self, payload: Payload) -> Payload:
         self._upper.forget_verdicts()
@@ -198,7 +200,7 @@ class Downward:
             return {"status": "Accepted"}
         if message == "SignChargePointCertificate":
             return {"status": "NotImplemented"}
-        return _answer(action, await self._upper.forward(action, payload))
+        return _answer(action, await self._upper.forward(action, known_fields(action, payload)))
 
 
 def _granted(payload: Payload) -> OrderGranted:
@@ -224,8 +226,6 @@ def _answer(action: str, outcome: CallOutcome) -> Payload:
             raise Refuse(ErrorCode.INTERNAL_ERROR, "the station does not answer")
         case CallFailure.MALFORMED:
             raise Refuse(ErrorCode.FORMATION_VIOLATION, outcome.detail)
-        case CallFailure.NOT_SUPPORTED:
-            raise Refuse(ErrorCode.NOT_SUPPORTED, outcome.detail)
         case _:
             name, _, said = outcome.detail.partition(": ")
             raise Refuse(ErrorCode(name) if name in list(ErrorCode) else ErrorCode.GENERIC_ERROR, said)

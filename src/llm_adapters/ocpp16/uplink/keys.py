@@ -25,8 +25,6 @@ NUMBERS = {
 LISTS = {
     "MeterValuesSampledData": "Energy.Active.Import.Register",
     "MeterValuesAlignedData": "Energy.Active.Import.Register",
-    "StopTxnSampledData": "",
-    "StopTxnAlignedData": "",
 }
 FIXED = {
     "ChargeProfileMaxStackLevel": str(HIGHEST_LEVEL),
@@ -45,7 +43,8 @@ class VirtualKeys:
     """The keys of one station as its CPO knows them. `stored` is what `stored()` gave to the start-up before."""
 
     def __init__(self, stored: str = "") -> None:
-        self._values = {**NUMBERS, **LISTS, **(json.loads(stored) if stored else {})}
+        kept = json.loads(stored) if stored else {}
+        self._values = {name: kept.get(name, usual) for name, usual in {**NUMBERS, **LISTS}.items()}
         self._names = {name.lower(): name for name in (*self._values, *FIXED, PASSWORD_KEY, "SecurityProfile")}
 
     def stored(self) -> str:
@@ -60,18 +59,19 @@ class VirtualKeys:
     def is_ours(self, name: str) -> bool:
         return name.lower() in self._names or _leads_elsewhere(name)
 
-    def change(self, name: str, value: str) -> str:
-        """The status to answer for a key of ours; the password and the security profile are not changed here."""
+    def fits(self, name: str, value: str) -> bool:
+        """Whether a key of ours may have this value; the password and the security profile are not changed here."""
         known = self._names.get(name.lower(), name)
         if known in NUMBERS:
-            fits = value.isascii() and value.isdigit() and int(value[:10]) <= MOST_S
-        elif known in LISTS:
-            fits = all(MEASURANDS.fullmatch(part.strip()) for part in value.split(",") if part.strip())
-        else:
-            fits = False
-        if fits:
-            self._values[known] = value.strip()
-        return "Accepted" if fits else "Rejected"
+            return value.isascii() and value.isdigit() and int(value[:10]) <= MOST_S
+        return known in LISTS and all(MEASURANDS.fullmatch(part.strip()) for part in value.split(",") if part.strip())
+
+    def change(self, name: str, value: str) -> str:
+        """The status to answer."""
+        if not self.fits(name, value):
+            return "Rejected"
+        self._values[self._names.get(name.lower(), name)] = value.strip()
+        return "Accepted"
 
     def entries(self, asked: Iterable[str], security_profile: int, beat_s: int) -> Iterator[Payload]:
         """The keys that were asked for (none: all) as GetConfiguration tells them; a password is never told.

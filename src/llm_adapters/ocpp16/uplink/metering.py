@@ -1,19 +1,26 @@
 """Which readings a CPO gets: as often and as much as it asked for, in the station's own words.
 
 The station reads for us every few seconds. A whole sample goes up or none; of it only the measurands that the CPO
-named. What marks a beginning, an end or a trigger, and what is signed, goes up whenever it comes.
+named, and what the station did not read until then it is asked to read as well. What marks a beginning, an end or a
+trigger, and what is signed, goes up whenever it comes.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from llm_adapters.ocpp16.adoption import read_configuration
 from llm_adapters.ocpp16.messages import text, whole_number
-from llm_adapters.ocpp16.uplink.keys import VirtualKeys
+from llm_adapters.ocpp16.uplink.keys import LISTS, VirtualKeys
+from llm_core import CallOutcome
 
 Payload: TypeAlias = dict[str, Any]
 
+SAMPLED = "MeterValuesSampledData"
+_PHASE = re.compile(r"\.(L[123]|N|L[123]-(N|L[123]))$")
 USUAL = "Energy.Active.Import.Register"  # of a value that names no measurand (OCPP 1.6 §7.43)
 _SPECIAL = ("Transaction.Begin", "Transaction.End", "Trigger", "Interruption.Begin", "Interruption.End")
 
@@ -64,6 +71,26 @@ class Relay:
                 due |= self._keys.measurands("MeterValuesAlignedData")
             self._aligned[connector] = slot
         return due
+
+
+async def can_read(name: str, value: str, forward: Callable[[str, Payload], Awaitable[CallOutcome]]) -> bool:
+    """Whether the station reads what a CPO names under this key, now or from now on; one that is away may.
+
+    What it reads for us it goes on reading: what is missing is added.
+    """
+    if name.lower() not in (known.lower() for known in LISTS):
+        return True
+    outcome = await forward("GetConfiguration", {"key": [SAMPLED]})
+    if outcome.failure is not None:
+        return True
+    configuration = read_configuration(dict(outcome.payload))
+    read = [part.strip() for part in configuration.text(SAMPLED).split(",") if part.strip()]
+    wanted = [part.strip() for part in value.split(",") if part.strip()]
+    missing = [part for part in wanted if not {part, _PHASE.sub("", part)} & set(read)]
+    if not read or not missing:
+        return True
+    outcome = await forward("ChangeConfiguration", {"key": SAMPLED, "value": ",".join([*read, *missing])})
+    return outcome.failure is None and outcome.status in ("Accepted", "RebootRequired")
 
 
 def _kept(value: Payload, measurands: frozenset[str] | None) -> Payload | None:

@@ -35,7 +35,7 @@ from llm_adapters.ocpp16.uplink.dialing import Dial, Door, NoLink
 from llm_adapters.ocpp16.uplink.downward import FORWARD_S, Downward
 from llm_adapters.ocpp16.uplink.judging import VERDICT_S, Judging
 from llm_adapters.ocpp16.uplink.keys import VirtualKeys, merged
-from llm_adapters.ocpp16.uplink.metering import Relay
+from llm_adapters.ocpp16.uplink.metering import Relay, can_read
 from llm_adapters.ocpp16.uplink.shadow import Awaited
 from llm_adapters.ocpp16.uplink.standing import Standing
 from llm_adapters.ocpp16.uplink.upward import Sayings, boot_payload
@@ -407,6 +407,8 @@ class StationUplink:
         return merged(asked, own, answer, self._keys)
 
     async def change_key(self, name: str, value: str) -> str:
+        if not self._keys.fits(name, value) or not await can_read(name, value, self.forward):
+            return "Rejected"
         status = self._keys.change(name, value)
         if status == "Accepted":
             self._beat.set()
