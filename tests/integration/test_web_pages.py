@@ -101,6 +101,7 @@ PAGES = {
     "/stations/ST1": ADMINISTRATORS,
     "/stations/ST1/test/live": ADMINISTRATORS,
     "/stations/ST1/notes/live": ADMINISTRATORS,
+    "/stations/ST1/more": ADMINISTRATORS,
     "/bay/ST1": EVERYBODY,
     "/bay/ST1/live": EVERYBODY,
     "/badges/edit?id=A1B2C3": BADGE_MANAGERS,

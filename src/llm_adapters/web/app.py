@@ -37,6 +37,7 @@ from llm_adapters.web.settings import settings_routes
 from llm_adapters.web.setup import setup_routes
 from llm_adapters.web.sign_in import sign_in_routes
 from llm_adapters.web.statement import statement_routes
+from llm_adapters.web.station_more import more_routes
 from llm_adapters.web.station_notes import note_routes
 from llm_adapters.web.station_security import security_routes
 from llm_adapters.web.stations import station_routes
@@ -79,6 +80,7 @@ def create_app(desk: Desk) -> Starlette:
             *order_routes(desk),
             *commissioning_routes(desk),
             *security_routes(desk),
+            *more_routes(desk),
             *note_routes(desk),
             *download_routes(desk),
             *station_routes(desk),

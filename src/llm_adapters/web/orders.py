@@ -62,7 +62,7 @@ def order_routes(desk: Desk) -> list[Route]:
         if order is None:
             raise HTTPException(400)
         outcome = await carry_out(desk, principal.name, station_id, _COMMANDS[order], _wish(order, fields))
-        return RedirectResponse(f"{station_path(station_id)}?told={quote(_told(outcome))}#orders", 303)
+        return RedirectResponse(f"{station_path(station_id)}?told={quote(told_of(outcome))}#orders", 303)
 
     return [guarded(desk, "/stations/{station_id:path}/order", Permission.ADMINISTER, give, ["POST"])]
 
@@ -80,7 +80,8 @@ def _wish(order: Order, fields: dict[str, str]) -> Wish:
     return Wish(connector=connector, badge_id=fields.get("badge_id") or None)
 
 
-def _told(outcome: object) -> str:
+def told_of(outcome: object) -> str:
+    """How an order ended, as a key of `TOLD`."""
     match outcome:
         case CallOutcome(failure=CallFailure() as failure):
             return failure

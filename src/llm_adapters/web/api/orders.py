@@ -116,7 +116,7 @@ def failure_refusal(station_id: str, outcome: CallOutcome, failure: CallFailure)
             assert_never(failure)
 
 
-def _shown(payload: Mapping[str, Json]) -> dict[str, Json]:
+def shown_payload(payload: Mapping[str, Json]) -> dict[str, Json]:
     """The answer of a station; secrets among its configuration keys are never read back."""
     keys = payload.get("configurationKey")
     if not isinstance(keys, list):
@@ -137,7 +137,7 @@ def _operation(command: Command) -> Operation:
         match await carry_out(call.desk, call.principal.name, station_id, command, wish):
             case CallOutcome(failure=None) as outcome:
                 told = {"station_id": station_id, "command": command.order, "done": is_done(outcome)}
-                return JsonResponse({**told, "status": outcome.status, "payload": _shown(outcome.payload)})
+                return JsonResponse({**told, "status": outcome.status, "payload": shown_payload(outcome.payload)})
             case CallOutcome(failure=failure) as outcome if failure is not None:
                 raise failure_refusal(station_id, outcome, failure)
             case OrderRefused() as refused:
