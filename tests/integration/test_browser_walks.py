@@ -314,6 +314,23 @@ def test_a_cluster_is_given_another_limit(window: Watched, demo: Demo) -> None:
     expect(page.locator("li.depth-1")).to_contain_text("limit 25 A")
 
 
+def test_a_limit_from_outside_shows_on_the_overview_until_it_is_lifted(window: Watched, demo: Demo) -> None:
+    page = go(window, demo, "/limits")
+    page.fill("#limit_kw", "4.2")
+    page.fill("#reason", "letter of 3 March")
+    page.locator("#add").get_by_role("button", name="Add").click()
+    expect(page.locator("main")).to_contain_text("letter of 3 March")
+    page = go(window, demo, "/")
+    expect(page.locator("#now .banner")).to_contain_text("letter of 3 March", timeout=SOON_MS)
+    page = go(window, demo, "/limits")
+    page.get_by_role("link", name="Change or lift").first.click()
+    page.get_by_text("Lift this limit…").click()
+    page.get_by_role("button", name="Lift", exact=True).click()
+    page = go(window, demo, "/")
+    expect(page.locator("#now .facts")).to_be_visible()
+    expect(page.locator("#now .banner")).to_have_count(0, timeout=SOON_MS)
+
+
 def test_sessions_are_exported(window: Watched, demo: Demo) -> None:
     page = go(window, demo, "/sessions")
     with page.expect_download() as download:
