@@ -30,12 +30,17 @@ from llm_core import (
     ConnectorState,
     PerPhase,
     Purpose,
+    PutStation,
+    Saved,
     Session,
     Site,
+    SiteEdited,
     State,
     Station,
+    StationNote,
     Supply,
     normalise,
+    station_notes,
 )
 
 MOST_GROWTH_KB = 4 * 1024  # nearly every row leaves 0
@@ -86,7 +91,9 @@ class Yard:
 async def yard(access: AccessRule = AccessRule.BADGE) -> AsyncIterator[Yard]:
     clock = SystemClock()
     site = Site(
-        supply=Supply(static_max_ma=PerPhase.same(40_000)), stations=(Station("CP"), Station("OTHER")), access=access
+        supply=Supply(static_max_ma=PerPhase.same(40_000)),
+        stations=(Station("CP"), Station("OTHER"), Station("THIRD")),
+        access=access,
     )
     badges = {normalise(known.badge_id): known for known in BADGES}
     inbox = CoreInbox(State(site=site, factory=False, badges=badges), clock)
@@ -138,6 +145,17 @@ def stops(transaction_id: Any) -> Row:
             assert y.session.transaction_id == running
 
     return row
+
+
+async def the_transaction_of_its_neighbour(y: Yard) -> None:
+    async with y.station("/THIRD") as other, y.station() as cp:
+        theirs = await started(other)
+        assert (await metered(cp, energy("9000000"), transactionId=theirs))[2] == {}
+        stop = {"transactionId": theirs, "meterStop": 9_000_000, "timestamp": stamp()}
+        assert (await cp.call("StopTransaction", **stop))[0] == 3
+        session = y.inbox.state.connectors["THIRD", 1].session
+        assert session is not None
+        assert (session.transaction_id, session.energy_wh) == (theirs, 0)
 
 
 async def a_stale_transaction_id_in_meter_values(y: Yard) -> None:
@@ -333,6 +351,19 @@ def one_period_only(payload: dict[str, Any]) -> dict[str, Any]:
     return {"status": "Accepted" if len(periods) == 1 else "Rejected"}
 
 
+def six_amps_at_least(payload: dict[str, Any]) -> dict[str, Any]:
+    periods = payload["csChargingProfiles"]["chargingSchedule"]["chargingSchedulePeriod"]
+    return {"status": "Accepted" if all(period["limit"] >= 6 for period in periods) else "Rejected"}
+
+
+async def no_limit_below_six_amps_once_that_is_set(y: Yard) -> None:
+    """What it gives by itself is set to 6 A, as the guide to commissioning says."""
+    able = Station("CP", fallback_ma=6_000, start_alone_ma=6_000)
+    assert await y.inbox.ask(SiteEdited("ann", PutStation(able))) == Saved()
+    await answers("SetChargingProfile", six_amps_at_least, is_given_current)(y)
+    assert not station_notes(y.inbox.state, "CP")
+
+
 def no_default_profile_above_the_lowest(payload: dict[str, Any]) -> dict[str, Any]:
     return {"status": "Accepted" if payload["csChargingProfiles"]["stackLevel"] == 0 else "Rejected"}
 
@@ -487,6 +518,7 @@ ROWS: dict[str, Row] = {
     "stops a transaction of thirty digits": stops(10**30),
     "stops a transaction with decimals": stops(999_999.0),
     "stops a transaction that is no number": stops("0x0000000000000002"),
+    "stops the transaction of its neighbour": the_transaction_of_its_neighbour,
     "no transaction id worth the name while it charges": a_transaction_id_that_is_none_while_it_charges,
     "a stale id in MeterValues": a_stale_transaction_id_in_meter_values,
     "a stop that comes days late": a_stop_that_comes_days_late_ends_no_newer_session,
@@ -581,6 +613,12 @@ ROWS: dict[str, Row] = {
     "A refused and the unit not told": answers("SetChargingProfile", only(chargingRateUnit="W"), is_given_current),
     "Relative refused": answers("SetChargingProfile", only(chargingProfileKind="Absolute"), is_given_current),
     "whole amps only": answers("SetChargingProfile", whole_amps_only, is_given_current),
+    "no limit below 6 A": answers(
+        "SetChargingProfile",
+        six_amps_at_least,
+        lambda y: StationNote.REJECTS_LIMITS in station_notes(y.inbox.state, "CP"),
+    ),
+    "no limit below 6 A, and it is set so": no_limit_below_six_amps_once_that_is_set,
     "one period only": answers(
         "SetChargingProfile", one_period_only, lambda y: not y.inbox.state.stations["CP"].capabilities.decays
     ),
