@@ -343,3 +343,21 @@ def test_all_stations_may_be_reset_at_once(tmp_path: Path) -> None:
             await house.until(lambda known: all(one.reset_ms is not None for one in known.stations.values()))
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("asked", "after_s"), [("5", 5.0), ("0", 10.0**9)])
+def test_it_is_pinged_as_often_as_it_asks_from_the_next_link_on(tmp_path: Path, asked: str, after_s: float) -> None:
+    async def scene(cpo: OddCpo, house: House, point: RealStation) -> None:
+        await stands(house, UplinkState.ACCEPTED)
+        change = {"key": "WebSocketPingInterval", "value": asked}
+        assert await cpo.tell("1", "ChangeConfiguration", change) == {"status": "Accepted"}
+        boots = len(cpo.all("BootNotification"))
+        await cpo.links[-1].close()
+        await cpo.until(lambda: len(cpo.links) == 2 and len(cpo.all("BootNotification")) > boots)
+        session = house.uplinks._ways["ST1"].station._session
+        assert session is not None
+        assert session._bounds.ping_after_s == after_s
+        await charged(point)
+        await cpo.hears("StopTransaction")
+
+    play(tmp_path, OddCpo(), scene)

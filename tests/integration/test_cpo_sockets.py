@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from ocpp.v16 import call
 from odd_cpo import USUAL, OddCpo
 from uplink_bench import ANN, running, site_with, station
 
-from llm_core import OfflinePolicy, UplinkState
+from llm_core import OfflinePolicy, UplinkKind, UplinkMessage, UplinkState
 
 SEEDS = 24
 
@@ -73,3 +74,39 @@ async def _late(cpo: OddCpo, unique_id: str) -> None:
 
 def _accepted(state: UplinkState) -> bool:
     return state is UplinkState.ACCEPTED
+
+
+def test_a_long_queue_on_its_way_holds_up_nobody_who_waits_at_a_station(tmp_path: Path) -> None:
+    """Counted, not timed: how many of the queue go before a badge. `benchmarks/uplink.py queue` tells the times."""
+
+    async def main() -> None:
+        cpo = OddCpo()
+
+        async def slow(_link: object) -> None:
+            await asyncio.sleep(0.002)
+
+        async with cpo.listening(), running(tmp_path, site_with(cpo.url)) as house, station(house) as point:
+            await house.until(lambda known: "ST1" in known.uplink and _accepted(known.uplink["ST1"].state))
+            cpo.after_answer = slow
+            await house.book.put(_transactions(300))
+            house.uplinks._ways["ST1"].station.queued()
+            await cpo.hears("StopTransaction", 5)
+            before = list[int]()
+            for n in range(20):
+                arrived = len(cpo.heard)
+                await point.call(call.Authorize(f"04{n:06}"))
+                place = next(i for i, (_, action, said) in enumerate(cpo.heard) if said.get("idTag") == f"04{n:06}")
+                before.append(place - arrived)
+            assert max(before) <= 3
+            assert (await house.book.lengths("ST1")).waiting > 0, "the queue was gone: nothing was tried"
+
+    asyncio.run(main())
+
+
+def _transactions(count: int) -> list[UplinkMessage]:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    return [
+        UplinkMessage("ST1", kind, number, 1, ANN, 1_000 + number, at + timedelta(seconds=number))
+        for number in range(1, count + 1)
+        for kind in (UplinkKind.START, UplinkKind.STOP)
+    ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import tempfile
 from collections import Counter
@@ -31,7 +32,7 @@ from llm_app import controller
 from llm_core import OfflinePolicy
 
 HOUR = 3_600.0
-SEEDS = range(3)
+SEEDS = range(int(os.environ.get("UPLINK_SEEDS", "3")))
 
 
 def stamp() -> str:

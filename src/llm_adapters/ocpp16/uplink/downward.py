@@ -15,9 +15,9 @@ from llm_adapters.ocpp16.calls import known_fields
 from llm_adapters.ocpp16.frames import ErrorCode
 from llm_adapters.ocpp16.messages import parse_stamp, text, whole_number
 from llm_adapters.ocpp16.rpc import Refuse
+from llm_adapters.ocpp16.uplink.caps import Caps
 from llm_adapters.ocpp16.uplink.keys import PASSWORD_KEY
 from llm_adapters.ocpp16.uplink.schedules import Unfit
-from llm_adapters.ocpp16.uplink.shadow import Awaited
 from llm_adapters.ocpp16.uplink.wording import cpo_number
 from llm_core import CallFailure, CallOutcome, Order, OrderEnded, OrderGranted
 
@@ -65,19 +65,12 @@ class Upper(Protocol):
     @property
     def station_id(self) -> str: ...
 
+    @property
+    def caps(self) -> Caps: ...
+
     async def forward(self, action: str, payload: Payload) -> CallOutcome: ...
 
     def post(self, event: OrderEnded) -> None: ...
-
-    async def set_profile(self, payload: Payload) -> str: ...
-
-    async def clear_profile(self, payload: Payload) -> str: ...
-
-    def composite(self, payload: Payload) -> Payload: ...
-
-    def expect(self, profile: object, connector: int | None) -> Awaited: ...
-
-    def dismiss(self, awaited: Awaited) -> None: ...
 
     async def own_transaction(self, cpo_transaction_id: int) -> int | None: ...
 
@@ -137,24 +130,24 @@ class Downward:
     # Limits
 
     async def _set_profile(self, payload: Payload) -> Payload:
-        return {"status": await self._upper.set_profile(payload)}
+        return {"status": await self._upper.caps.put(payload)}
 
     async def _clear_profile(self, payload: Payload) -> Payload:
-        return {"status": await self._upper.clear_profile(payload)}
+        return {"status": await self._upper.caps.clear(payload)}
 
     async def _composite(self, payload: Payload) -> Payload:
-        return self._upper.composite(payload)
+        return self._upper.caps.composite(payload)
 
     async def _remote_start(self, payload: Payload) -> Payload:
         profile, connector = payload.get("chargingProfile"), whole_number(payload.get("connectorId"))
-        awaited = None if profile is None else self._upper.expect(profile, connector)
+        awaited = None if profile is None else self._upper.caps.expect(profile, connector)
         told = {name: value for name, value in payload.items() if name != "chargingProfile"}
         answer: Payload = {}
         try:
             answer = await self._forwarded("RemoteStartTransaction", told)
         finally:
             if awaited is not None and answer.get("status") != "Accepted":
-                self._upper.dismiss(awaited)
+                self._upper.caps.dismiss(awaited)
         return answer
 
     async def _remote_stop(self, payload: Payload) -> Payload:

@@ -16,9 +16,10 @@ from llm_adapters.ocpp16.uplink.schedules import HIGHEST_LEVEL, MOST_PERIODS, MO
 Payload: TypeAlias = dict[str, Any]
 
 PASSWORD_KEY = "AuthorizationKey"
+PING_KEY = "WebSocketPingInterval"
 NUMBERS = {
     "HeartbeatInterval": "0",  # 0: as the CPO's boot answer says
-    "WebSocketPingInterval": "20",
+    PING_KEY: "20",
     "MeterValueSampleInterval": "60",
     "ClockAlignedDataInterval": "0",
 }

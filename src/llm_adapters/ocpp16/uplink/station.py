@@ -34,9 +34,8 @@ from llm_adapters.ocpp16.uplink.delivery import Delivery
 from llm_adapters.ocpp16.uplink.dialing import Dial, Door, NoLink
 from llm_adapters.ocpp16.uplink.downward import FORWARD_S, Downward
 from llm_adapters.ocpp16.uplink.judging import VERDICT_S, Judging
-from llm_adapters.ocpp16.uplink.keys import VirtualKeys, merged
+from llm_adapters.ocpp16.uplink.keys import NUMBERS, PING_KEY, VirtualKeys, merged
 from llm_adapters.ocpp16.uplink.metering import Relay, can_read
-from llm_adapters.ocpp16.uplink.shadow import Awaited
 from llm_adapters.ocpp16.uplink.standing import Standing
 from llm_adapters.ocpp16.uplink.upward import Sayings, boot_payload
 from llm_adapters.ocpp16.uplink.wording import in_words
@@ -65,6 +64,7 @@ STABLE_S = 60.0  # a link that lasted so long was good: the next pause is the fi
 GONE_S = 60.0  # so long a station may be away until its CPO is told by a closed link
 USUAL_INTERVAL_S, SHORTEST_INTERVAL_S = 300, 1
 MOST_WRITES = 1_000
+NEVER_S = 10.0**9
 BOUNDS = Bounds(waiting_calls=16, remembered_answers=64)
 BOOT, KEYS = "boot", "keys"
 
@@ -99,7 +99,7 @@ class StationUplink:
         self._sayings = Sayings(station_id, clock)
         self._keys = VirtualKeys()
         self._relay = Relay(self._keys)
-        self.caps = Caps(station_id, book, inbox, clock)
+        self._caps = Caps(station_id, book, inbox, clock)
         self._judging = Judging(station_id, inbox)
         self._standing = Standing(station_id, book, inbox)
         self._delivery = Delivery(station_id, book, clock, jitter, self._standing.trouble, self._judging.answered)
@@ -119,6 +119,11 @@ class StationUplink:
         return self._station_id
 
     @property
+    def caps(self) -> Caps:
+        """What its CPO lets its connectors have."""
+        return self._caps
+
+    @property
     def accepted(self) -> bool:
         return self._standing.state is UplinkState.ACCEPTED and self._session is not None
 
@@ -129,7 +134,7 @@ class StationUplink:
             await self._remember()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._connect())
-                tasks.create_task(self.caps.run())
+                tasks.create_task(self._caps.run())
                 tasks.create_task(self._standing.run())
         finally:
             self._judging.give_up()
@@ -152,7 +157,7 @@ class StationUplink:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             self._keys = VirtualKeys(notes.get(KEYS, ""))
             self._relay = Relay(self._keys)
-        self.caps.restore(notes.get(caps.NOTE, ""))
+        self._caps.restore(notes.get(caps.NOTE, ""))
 
     async def _connect(self) -> None:
         failures = 0
@@ -187,7 +192,7 @@ class StationUplink:
 
     async def _serve(self, link: Link) -> str:
         """One link from its boot to its end; returns why it ended, in words."""
-        session = self._session = Session(link, self._handle, BOUNDS)
+        session = self._session = Session(link, self._handle, self._bounds)
         self._welcome.clear()
         why = ""
         try:
@@ -207,6 +212,14 @@ class StationUplink:
             self._judging.give_up()
         _go_if_cancelled()
         return f"the connection ended: {in_words(why)}" if why else "the connection ended"
+
+    @property
+    def _bounds(self) -> Bounds:
+        """With the pings that the CPO asked for, from the next link on; 0 is none."""
+        asked_s = self._keys.number(PING_KEY)
+        if asked_s == int(NUMBERS[PING_KEY]):
+            return BOUNDS
+        return attrs.evolve(BOUNDS, ping_after_s=float(asked_s or NEVER_S))
 
     async def _talk(self, session: Session, tasks: asyncio.TaskGroup) -> None:
         await self._introduce(session)
@@ -379,21 +392,6 @@ class StationUplink:
     def post(self, event: OrderEnded) -> None:
         self._inbox.post(event)
 
-    async def set_profile(self, payload: Payload) -> str:
-        return await self.caps.put(payload)
-
-    async def clear_profile(self, payload: Payload) -> str:
-        return await self.caps.clear(payload)
-
-    def expect(self, profile: object, connector: int | None) -> Awaited:
-        return self.caps.expect(profile, connector)
-
-    def dismiss(self, awaited: Awaited) -> None:
-        self.caps.dismiss(awaited)
-
-    def composite(self, payload: Payload) -> Payload:
-        return self.caps.composite(payload)
-
     async def own_transaction(self, cpo_transaction_id: int) -> int | None:
         try:
             return await self._book.own_transaction(self._station_id, cpo_transaction_id)
@@ -459,7 +457,7 @@ class StationUplink:
 
     def look(self, before: State, after: State) -> None:
         """Something has changed: transactions, or the link to the station."""
-        self.caps.look(before, after)
+        self._caps.look(before, after)
         if before.stations is not after.stations:
             known, was = after.stations.get(self._station_id), before.stations.get(self._station_id)
             if (known is not None and known.online) is not (was is not None and was.online):
