@@ -19,11 +19,12 @@ from starlette.datastructures import QueryParams
 import llm_core
 from llm_adapters.web import station_notes as notes_module
 from llm_adapters.web import words as words_module
+from llm_adapters.web.alarm_links import alarm_link
 from llm_adapters.web.bars import node_bars
 from llm_adapters.web.languages import LANGUAGES, choose_language
 from llm_adapters.web.orders import TOLD
 from llm_adapters.web.rows import Listing, cut
-from llm_adapters.web.words import ALARMS, KINDS, REASONS, STATUSES, Words, alarm_link
+from llm_adapters.web.words import ALARMS, KINDS, REASONS, STATUSES, Words
 from llm_core import (
     AccessRule,
     Alarm,
@@ -244,6 +245,11 @@ def test_an_alarm_leads_to_where_it_can_be_mended() -> None:
     assert link(AlarmCode.METER_SILENT, "site") == "/settings#meter"
     assert link(AlarmCode.STATION_OFFLINE, "ST1") == "/stations/ST1"
     assert link(AlarmCode.STRANGER_DRAWS, "NEW/1") == "/stations"
+    assert link(AlarmCode.METER_FROZEN, "default") == "/clusters/default/meter"
+    assert link(AlarmCode.CPO_REFUSES, "ST1") == "/uplink"
+    assert link(AlarmCode.LIMIT_SENDER_SILENT, "site") == "/limits"
+    assert link(AlarmCode.CLOCK_WRONG, "") == "/system"
+    assert link(AlarmCode.CLOCK_WRONG, "ST1") == "/stations/ST1"
     assert link(AlarmCode.STORAGE_FAILING, "") == "/"
 
 

@@ -19,13 +19,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from llm_adapters.web.alarm_links import alarm_link
 from llm_adapters.web.auth import Principal, identify
 from llm_adapters.web.bars import node_bars
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import shown_per_phase
 from llm_adapters.web.pages import page, render, to_sign_in, words_for
 from llm_adapters.web.rows import PAGE_SIZES, Listing, cut, matching, table
-from llm_adapters.web.words import Words, alarm_link
+from llm_adapters.web.words import Words
 from llm_core import Dashboard, Permission, Presence, Role, may, overview
 
 MOST_STREAMS = 200

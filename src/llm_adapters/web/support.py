@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from llm_adapters.web.alarm_links import alarm_link
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.pages import guarded, page, words_for
-from llm_adapters.web.words import alarm_link
 from llm_core import Permission
 
 

@@ -475,17 +475,6 @@ def next_turn(local: datetime, rotation_min: int) -> datetime:
     return local.replace(second=0, microsecond=0) + timedelta(minutes=left)
 
 
-def alarm_link(alarm: Alarm, site: Site) -> str:
-    """The page where something can be done about an alarm; the overview when there is none."""
-    if alarm.code in METER_ALARMS:
-        return "/settings#meter"
-    if site.station(alarm.subject) is not None:
-        return station_path(alarm.subject)
-    if alarm.code is AlarmCode.STRANGER_DRAWS:
-        return "/stations"
-    return "/"
-
-
 def station_path(station_id: str) -> str:
     """The page of a station, whatever characters its id has."""
     return f"/stations/{quote(station_id, safe='')}"

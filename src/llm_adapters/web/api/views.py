@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from llm_adapters.web.alarm_links import alarm_link
 from llm_adapters.web.api.exact import Json, amps_of, amps_per_phase
 from llm_adapters.web.api.shapes import STATION
-from llm_adapters.web.words import Words, alarm_link
+from llm_adapters.web.words import Words
 from llm_core import (
     SITE,
     Alarm,
