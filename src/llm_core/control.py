@@ -149,7 +149,7 @@ def _entered(
             raised_ms = now_ms
         if isinstance(command, SetLimit) and _exceeds(after, command):
             ceiling_ma = max(command.limit_ma, after.ceiling_ma)
-            left_ma = max(command.left_ma, after.ceiling_left_ma)
+            left_ma = max(_left_ma(command), after.ceiling_left_ma)
             connectors[key] = changed(after, ceiling_ma=ceiling_ma, ceiling_left_ma=left_ma)
             saves.append(Save(Ceiling(*key, ceiling_ma, left_ma)))
     state = changed(state, connectors=connectors, allowances=planned.allowances, raised_ms=raised_ms)
@@ -160,7 +160,12 @@ def _entered(
 
 def _exceeds(connector: ConnectorState, command: SetLimit) -> bool:
     """Whether the disk has not been promised that the connector may hold, or be left with, so much."""
-    return command.limit_ma > connector.ceiling_ma or command.left_ma > connector.ceiling_left_ma
+    return command.limit_ma > connector.ceiling_ma or _left_ma(command) > connector.ceiling_left_ma
+
+
+def _left_ma(command: SetLimit) -> int:
+    """What it gives when nothing more is heard."""
+    return command.limit_ma if command.lease_ms is None else command.then_ma
 
 
 def _change(key: Key, before: ConnectorState, after: ConnectorState, at: datetime) -> LimitChange:

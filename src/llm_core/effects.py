@@ -48,11 +48,6 @@ class SetLimit:
     phases: int
     lowers: bool
 
-    @property
-    def left_ma(self) -> int:
-        """What this gives when nothing more is heard."""
-        return self.limit_ma if self.lease_ms is None else self.then_ma
-
 
 @attrs.frozen
 class ClearLimit:
