@@ -36,8 +36,11 @@ from llm_core import (
     Cluster,
     ConnectorView,
     Dashboard,
+    ExternalLimit,
     Finding,
     GrantReason,
+    LimitRecord,
+    LimitState,
     Mode,
     NodeView,
     OfflinePolicy,
@@ -170,6 +173,26 @@ def test_a_silent_meter_is_told_with_the_time_since_when() -> None:
     state = State(site=SITE, alarms={(silent.code, silent.subject): silent})
     assert "silent since 13:58;" in why(connector(GrantReason.METER_LOST), state=state)
     assert "silent;" in why(connector(GrantReason.METER_LOST))
+
+
+def test_a_limit_from_outside_is_told_as_it_was_set_and_not_as_what_is_left_of_it() -> None:
+    def state(*limits: ExternalLimit, holds: bool = True) -> State:
+        kept = {limit.id: LimitState(LimitRecord(limit, "anna", NOON), 0, holds=holds) for limit in limits}
+        return State(site=SITE, limits=kept)
+
+    building = ExternalLimit("1", limit_w=11_000, ends_at=NOON + timedelta(hours=2))
+    cluster, tighter = (
+        ExternalLimit("2", "default", PerPhase.same(20_000)),
+        ExternalLimit("3", "default", limit_w=4_200),
+    )
+    waits = connector(GrantReason.EXTERNAL_LIMIT, limit_ma=0, limited_by=Binding("default", Phase.L2))
+    told = why(attrs.evolve(waits, limited_by=Binding("site", Phase.L1)), state=state(building, cluster))
+    assert told == "Limited from outside: the building to 11 kW until 16:00."
+    assert why(waits, state=state(building, cluster)) == "Limited from outside: Cluster #1 to 20 A."
+    assert why(waits, state=state(cluster, tighter)) == "Limited from outside: Cluster #1 to 4.2 kW."
+    alone = attrs.evolve(waits, limited_by=None)
+    assert why(alone, state=state(cluster)) == "Limited from outside: Cluster #1 to 20 A."
+    assert why(alone, state=state(cluster, holds=False)) == "Grid operator: 0 A."
 
 
 def test_an_offline_station_is_told_since_when_and_what_is_kept_for_it() -> None:

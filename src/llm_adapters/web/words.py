@@ -392,10 +392,9 @@ class Words:
         if reason is GrantReason.METER_LOST and silent_since is not None:
             text = N_("Building meter silent since %(since)s; safe limit until it answers.")
             return self(text, since=self.since(silent_since, utc))
-        ends = [held.record.limit.ends_at for held in state.limits.values() if held.holds]
-        if reason is GrantReason.EXTERNAL_LIMIT and ends and None not in ends:
-            end = self.since(max(end for end in ends if end is not None), utc)
-            return self(N_("Grid operator: %(limit)s A until %(end)s."), end=end, **values)
+        limit = _binding_limit(state, connector) if reason is GrantReason.EXTERNAL_LIMIT else None
+        if limit is not None:
+            return self.outside(site, limit, utc)
         if reason is GrantReason.WAITING and connector.turn is not None:
             n, total = connector.turn
             text = N_("Waiting, number %(n)s of %(total)s; next turn %(turn)s.")
@@ -460,6 +459,16 @@ class Words:
         if site.station(alarm.subject) is not None:
             return self.station(site, alarm.subject)
         return self.node(site, alarm.subject)
+
+
+def _binding_limit(state: State, connector: ConnectorView) -> ExternalLimit | None:
+    """The limit from outside that binds this connector: the smallest that holds at its place; None: nobody knows."""
+    binding, phases = connector.limited_by, state.site.supply.site_phases
+    holding = [known.record.limit for known in state.limits.values() if known.holds]
+    if binding is not None:
+        there = [limit for limit in holding if limit.node == binding.node]
+        return min(there, key=lambda limit: limit.on(phases)[binding.phase], default=None)
+    return holding[0] if len(holding) == 1 else None
 
 
 @lru_cache(maxsize=20_000)
