@@ -165,8 +165,11 @@ def test_many_alarms_leave_room_for_the_rest_and_all_stand_under_support(served:
 
 
 def test_twenty_stations_fit_a_desk_screen(served: Served, open_page: Open) -> None:
-    served.book.state = twenty()
+    """Also while many things need attention, and somebody outside limits the site."""
+    alarms = {(code, "ST7"): Alarm(code, "ST7", NOON) for code in AlarmCode}
+    served.book.state = attrs.evolve(twenty(), alarms=alarms, limits=busy().limits)
     page = open_page(served, "/?size=20").page
+    expect(page.locator("#now .banner")).to_have_count(1)
     expect(page.locator("#rows tbody tr")).to_have_count(20)
     assert page.evaluate("document.documentElement.scrollWidth") <= DESK["width"]
     bottom = page.evaluate("document.querySelector('#rows tbody tr:last-child').getBoundingClientRect().bottom")

@@ -24,6 +24,7 @@ from memory_uplink import MemoryUplink
 
 from integration.made_up_history import WaveHistory, silent_meter
 from llm_adapters.files.badges_csv import parse_badges
+from llm_adapters.modbus import Catalogue
 from llm_adapters.web.app import create_app
 from llm_adapters.web.desk import Desk
 from llm_core import (
@@ -646,7 +647,7 @@ def serving(state: State, *, factory: bool = False, port: int = 0) -> Iterator[S
         stations=Nobody(),
         healthy=lambda: None,
         uplink=MemoryUplink(),
-        meter_models=("eastron_sdm630", "shelly_pro_3em"),
+        meter_models=Catalogue(),
         write_sessions=no_csv,
         parse_badges=parse_badges,
         set_clock=lambda _: False,

@@ -34,8 +34,8 @@ MOST_VARIANTS = 500
 RECHECK_S = 10
 OLD_MS = 10_000
 """Values that the control loop has not renewed for so long are called old."""
-MOST_ALARMS = 5
-"""As many as leave room for what follows on a phone; all of them stand under Support."""
+MOST_ALARMS = (5, 2)
+"""As many as leave room for what follows, usually and with many rows; all of them stand under Support."""
 MOST_AIRY = 12
 """More rows than this are set closely, so that twenty stations fit one screen of 1280 × 800."""
 
@@ -85,7 +85,8 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
     part = cut(list(matching(rows, variant.listing.query)), variant.listing)
     adopted = [station for station in seen.stations if station.presence is not Presence.PENDING]
     names = variant.names
-    newest = sorted(seen.alarms, key=lambda alarm: alarm.since, reverse=True)
+    dense = len(part.items) > MOST_AIRY
+    newest, most = sorted(seen.alarms, key=lambda alarm: alarm.since, reverse=True), MOST_ALARMS[dense]
     age_ms = now_ms - state.ticked_ms if state.ticked_ms is not None else 0
     return {
         "seen": seen,
@@ -104,13 +105,13 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
                 variant.words.since(alarm.since, utc),
                 alarm_link(alarm, state.site),
             )
-            for alarm in newest[:MOST_ALARMS]
+            for alarm in newest[:most]
         ],
-        "alarms_left": len(newest[MOST_ALARMS:]),
+        "alarms_left": len(newest[most:]),
         "nodes": [(variant.words.node_title(state.site, node.node), node) for node in node_bars(state)],
         "listing": variant.listing,
         "rows": part,
-        "dense": len(part.items) > MOST_AIRY,
+        "dense": dense,
         "outside": [
             (variant.words.outside(state.site, held.record.limit, utc), held.record.limit.reason if names else "")
             for held in state.limits.values()
