@@ -63,12 +63,14 @@ class Served:
 
 
 @asynccontextmanager
-async def served(handle: Handler, bounds: Bounds | None = None) -> AsyncIterator[Callable[[], Awaitable[Served]]]:
+async def served(
+    handle: Handler, bounds: Bounds | None = None, at_once: frozenset[str] = frozenset()
+) -> AsyncIterator[Callable[[], Awaitable[Served]]]:
     """A server on loopback; each call of what it yields connects one more station."""
     arrived: asyncio.Queue[tuple[ServerConnection, Session, asyncio.Task[str]]] = asyncio.Queue()
 
     async def on_connection(connection: ServerConnection) -> None:
-        session = Session(connection, handle, bounds)
+        session = Session(connection, handle, bounds, at_once=at_once)
         running = asyncio.create_task(session.run())
         arrived.put_nowait((connection, session, running))
         await running
@@ -286,6 +288,42 @@ def test_answers_are_read_while_a_handler_works() -> None:
             assert await calling == {"status": "Accepted"}
             gate.set()
             assert json.loads(await link.station.recv()) == [3, "1", {}]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_answered_at_once_still_waits_for_what_came_before_it() -> None:
+    async def scenario() -> None:
+        gate, handled = asyncio.Event(), []
+
+        async def handle(action: str, _payload: dict[str, Any]) -> dict[str, Any]:
+            if action == "Slow":
+                await gate.wait()
+            handled.append(action)
+            return {}
+
+        async with served(handle, at_once=frozenset({"Quick"})) as connect_station:
+            link = await connect_station()
+            for number in range(300):  # more than are answered in one go
+                assert (await link.answer_to(f'[2,"q{number}","Quick",{{}}]', f"q{number}"))[0] == 3
+            await link.station.send('[2,"slow","Slow",{}]')
+            await link.station.send('[2,"quick","Quick",{}]')
+            await link.station.send('[2,"quick","Quick",{}]')
+            gate.set()
+            assert (await link.answer_to('[2,"last","Quick",{}]', "last"))[0] == 3
+            assert handled[300:] == ["Slow", "Quick", "Quick"], "and what is repeated acts once"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("frame", ['[2,"x","Quick",{"a":1', '[2,"x","Quick",7]', '[2,"x","Quick" ,[1]]'])
+def test_what_only_begins_like_a_call_that_is_answered_at_once_is_refused(frame: str) -> None:
+    async def scenario() -> None:
+        async with served(polite, at_once=frozenset({"Quick"})) as connect_station:
+            link = await connect_station()
+            assert (await link.answer_to(frame, "x"))[2] == "FormationViolation"
+            assert (await link.answer_to('[2,"y","Quick",{}]', "y"))[2] == "NotImplemented"
+            assert (await link.answer_to('[2,"1","Heartbeat",{}]', "1"))[0] == 3
 
     asyncio.run(scenario())
 

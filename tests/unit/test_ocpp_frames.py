@@ -344,3 +344,31 @@ def test_a_header_of_someone_else_or_no_header_gives_no_key(header: str | None) 
 
 def test_a_header_without_padding_or_in_another_case_is_read() -> None:
     assert basic_auth_key(basic("CP", b"a:b\x00").replace("Basic", "basic").rstrip("="), "CP") == b"a:b\x00"
+
+
+@pytest.mark.parametrize(
+    ("frame", "action"),
+    [
+        ('[2,"1","MeterValues",{}]', "MeterValues"),
+        ('[2, "1", "MeterValues", {}]', "MeterValues"),
+        ('[2,"1","MeterValues', None),
+        ('[3,"1","MeterValues",{}]', None),
+        ('[2,"a\\"b","MeterValues",{}]', None),
+        ('[2,"1",["MeterValues"],{}]', None),
+        (' [2,"1","MeterValues",{}]', None),
+        (b'[2,"1","MeterValues",{}]', None),
+    ],
+)
+def test_the_action_of_a_call_is_told_from_its_beginning_where_it_is_written_as_usual(
+    frame: str | bytes, action: str | None
+) -> None:
+    assert frames.action_of(frame) == action
+
+
+@given(st.text(max_size=12), st.text(max_size=12), JSON)
+def test_an_action_that_is_told_from_the_beginning_is_the_one_that_is_decoded(
+    unique_id: str, action: str, payload: object
+) -> None:
+    text = json.dumps([2, unique_id, action, payload])
+    told, decoded = frames.action_of(text), frames.decode(text)
+    assert told is None or not isinstance(decoded, Call) or told == decoded.action

@@ -69,6 +69,7 @@ _log = logging.getLogger("llm.ocpp")
 BOOT_WITHIN_S = 10.0
 CALL_S = 10.0
 CLOCK_STEP_MS = 1_000
+AT_ONCE = frozenset({"MeterValues"})  # taken, and answered, without waiting for anybody
 _Act: TypeAlias = Callable[[Payload], Awaitable[Payload]]
 
 
@@ -97,7 +98,7 @@ class Conversation:
         self._clock = clock
         self._vendors = vendors or VendorHooks()
         self._upstream = upstream or Nobody()
-        self._session = Session(link, self._handle, bounds)
+        self._session = Session(link, self._handle, bounds, at_once=AT_ONCE)
         self._turn = asyncio.Lock()
         self._readings = Thinning(self._read)
         self._writer = LimitWriter(memory, self._session.call, self._turn, inbox, clock)

@@ -117,6 +117,12 @@ def is_answer(frame: str | bytes) -> bool:
     return _ANSWER.match(head if isinstance(head, str) else head.decode("latin-1")) is not None
 
 
+def action_of(frame: str | bytes) -> str | None:
+    """The action of a call that is written as usual, told from its first bytes only; None where it is not."""
+    found = _CALL.match(frame) if isinstance(frame, str) else None
+    return found[1] if found is not None else None
+
+
 def encode_call(unique_id: str, action: str, payload: Payload) -> str:
     """A CALL as compact ASCII JSON; `ValueError` or `TypeError` where the payload is not JSON."""
     return _ENCODER.encode([2, unique_id, action, payload])
@@ -249,6 +255,7 @@ def _no_number(name: str) -> NoReturn:
 _AROUND = "\ufeff\x00 \t\r\n"  # a mark of byte order, and the end of a text in C, are no part of it
 _HEAD_CHARS = MAX_ID_CHARS + 32
 _ANSWER = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*[34][ \t\r\n]*[,\]]")
+_CALL = re.compile(rf'\[2, ?"[^"\\]{{0,{MAX_ID_CHARS}}}", ?"(\w{{1,{MAX_ACTION_CHARS}}})"')
 _HEAD = re.compile(rf'[ \t\r\n]*\[[ \t\r\n]*\d{{1,2}}[ \t\r\n]*,[ \t\r\n]*"(?P<id>[ !#-\[\]-~]{{1,{MAX_ID_CHARS}}})"')
 _NO_BRACKET = re.compile(r"[^\[\]{}]+")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

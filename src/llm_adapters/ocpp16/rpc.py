@@ -4,8 +4,9 @@ Theory of operation
     Five tasks live as long as the link does:
 
     - the *reader* takes frames off the link. An answer goes to the call that waits for it, at once; anything
-      else goes to the inbox. It never sends and never runs a handler, so an answer is read while a handler
-      works, and a handler may itself call over the same session.
+      else goes to the inbox. It runs no handler that could wait, so an answer is read while a handler works, and
+      a handler may itself call over the same session. Only what is answered `at_once` it answers itself, as long
+      as nothing waits before it: readings come so often that handing each over costs as much as taking it.
     - the *worker* takes the inbox in order: decode, handle, answer. It is the only one that decodes what is
       no answer, so a backlog is held as raw text and bounded in bytes.
     - the *caller* sends our calls one at a time, the urgent ones first, each kind in the order it came, and
@@ -146,13 +147,25 @@ class Session:
     session and close the link. Every task of the session has finished when `run()` returns.
     """
 
-    def __init__(self, link: Link, handle: Handler, bounds: Bounds | None = None, *, id_prefix: str = "") -> None:
-        """`id_prefix` begins the ids of our calls; by default it is random, so that no two sessions share ids."""
+    def __init__(
+        self,
+        link: Link,
+        handle: Handler,
+        bounds: Bounds | None = None,
+        *,
+        id_prefix: str = "",
+        at_once: frozenset[str] = frozenset(),
+    ) -> None:
+        """`id_prefix` begins the ids of our calls; by default it is random, so that no two sessions share ids.
+
+        `at_once` are the actions for which `handle` never waits for anything.
+        """
         self._bounds = bounds or Bounds()
         self.last_heard = asyncio.get_running_loop().time()
         """When the peer last gave a sign of life, in loop time."""
         self._link = link
         self._handle = handle
+        self._at_once = at_once
         self._id_prefix = id_prefix or secrets.token_hex(4)
         self._inbox = _Inbox(self._bounds)
         self._line = _Line()
@@ -235,7 +248,7 @@ class Session:
                 raise self._end(str(closed)) from None
             self.last_heard = asyncio.get_running_loop().time()
             self._received += 1
-            if frames.is_answer(frame):
+            if frames.is_answer(frame) or (self._inbox.is_idle and frames.action_of(frame) in self._at_once):
                 await self._serve(frame)
                 if self._received % _ANSWERS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # recv() does not yield while frames are buffered
@@ -456,6 +469,12 @@ class _Inbox:
         self._chars = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._waits = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and the worker waits for something."""
+        return self._waits and not self._frames
 
     async def put(self, frame: str | bytes) -> None:
         while self._frames and not self._has_room(frame):
@@ -468,7 +487,9 @@ class _Inbox:
     async def get(self) -> str | bytes:
         while not self._frames:
             self._filled.clear()
+            self._waits = True
             await self._filled.wait()
+        self._waits = False
         frame = self._frames.popleft()
         self._chars -= len(frame)
         self._emptied.set()
