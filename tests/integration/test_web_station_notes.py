@@ -70,6 +70,7 @@ def page(served: Served, state: State, language: str = "en") -> str:
         whole = client.get("/stations/ST1").raise_for_status().text
         part = client.get("/stations/ST1/notes/live").raise_for_status().text
     assert part.strip() in whole
+    assert "<lid>" not in whole, "what a station says is text"
     return unescape(part)
 
 
