@@ -81,13 +81,14 @@ def started(state: State, event: StartRequested, now: Now) -> Result:
     transaction_id = state.next_transaction_id
     state = attrs.evolve(state, next_transaction_id=transaction_id + 1)
     session = books.session_of(event, transaction_id, now)
-    saves = (Save(session), Save(_start_message(event, transaction_id)))
+    told = state.site.uplink.station(event.station_id) is not None
+    saves = (Save(session), *((Save(_start_message(event, transaction_id)),) if told else ()))
     ask = CpoAsk(event.station_id, event.id_tag, now.monotonic_ms, (event.request,), session)
     if not _is_there(state, event.station_id):
         state, effects = _decided(state, ask, None, now)
     else:
         state, effects = _asked(state, ask)
-    return state, (*saves, *effects, TellCpo(event.station_id))
+    return state, (*saves, *effects, *((TellCpo(event.station_id),) if told else ()))
 
 
 def stopped(state: State, event: StopRequested, now: Now) -> Result:

@@ -318,6 +318,15 @@ def test_a_reservation_opens_for_its_badge_and_is_used_up_and_one_for_a_group_is
     assert len(after.reservations) == 1
 
 
+def test_a_start_at_a_station_without_a_place_at_the_operator_is_told_to_nobody() -> None:
+    """Else the operator would hear of it once the station has a place, and never of its stop."""
+    state, effects = run(scene(OfflinePolicy.LOCAL), attrs.evolve(start(), station_id="B"))
+    assert only(effects, Reply) == [Reply(1, Started(1, Verdict.ACCEPTED))]
+    assert saved(effects, UplinkMessage) == []
+    assert only(effects, TellCpo) == []
+    assert state.connectors["B", 1].session is not None
+
+
 def test_a_start_from_a_connector_that_cannot_be_is_refused() -> None:
     _, effects = run(scene(), attrs.evolve(start(), connector=0))
     assert only(effects, Reply) == [Reply(1, Started(1, Verdict.INVALID))]
