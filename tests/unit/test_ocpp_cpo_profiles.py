@@ -340,3 +340,56 @@ def test_no_cap_changes_between_the_instants_that_are_named(said: list[Any], age
         at = NOON + timedelta(seconds=period["startPeriod"])
         allowed = shadow.cap_ma(1, present, at, 3)
         assert period["limit"] * 1_000 <= min(local_ma, local_ma if allowed is None else allowed) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("criteria", "left"),
+    [
+        ({}, set()),
+        ({"id": 2}, {1, 3, 4}),
+        ({"id": 2, "stackLevel": 7}, {1, 3, 4}),  # an id names one, whatever else is said (OCPP 1.6 §6.17)
+        ({"id": 99}, {1, 2, 3, 4}),
+        ({"connectorId": 1}, {3, 4}),
+        ({"connectorId": 0}, {1, 2}),
+        ({"chargingProfilePurpose": "TxDefaultProfile"}, {2, 4}),
+        ({"stackLevel": 3}, {1, 3, 4}),
+        ({"connectorId": 0, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}, {1, 2, 4}),
+    ],
+)
+def test_profiles_are_cleared_by_what_is_named_and_no_others(criteria: dict[str, Any], left: set[int]) -> None:
+    shadow, present = Shadow(), running()
+    for number, connector, purpose, level in (
+        (1, 1, "TxDefaultProfile", 0),
+        (2, 1, "TxProfile", 3),
+        (3, 0, "TxDefaultProfile", 0),
+        (4, 0, "ChargePointMaxProfile", 0),
+    ):
+        put = {"connectorId": connector, "csChargingProfiles": profile(purpose=purpose, number=number, level=level)}
+        assert shadow.put(put, present, 2) == "Accepted"
+    assert shadow.clear(criteria) == ("Unknown" if left == {1, 2, 3, 4} else "Accepted")
+    assert {said["chargingProfileId"] for _, said, _ in json.loads(shadow.stored())} == left
+
+
+@pytest.mark.parametrize(
+    ("asked", "limits"),
+    [
+        ({"connectorId": 1, "duration": 60}, [(0, 10.0), (30, 6.0)]),
+        ({"connectorId": 2, "duration": 60}, [(0, 16.0)]),
+        ({"connectorId": 0, "duration": 60}, [(0, 26.0), (30, 22.0)]),  # all of them together
+        ({"connectorId": 1, "duration": 20}, [(0, 10.0)]),
+        ({"connectorId": 1, "duration": 60, "chargingRateUnit": "W"}, [(0, 6_900.0), (30, 4_140.0)]),
+        ({"connectorId": 1, "duration": 0}, [(0, 10.0)]),
+        ({"connectorId": 3, "duration": 60}, None),
+        ({"connectorId": 1}, None),
+        ({"connectorId": 1, "duration": 60, "chargingRateUnit": "VA"}, None),
+    ],
+)
+def test_a_composite_schedule_is_the_lower_of_both_period_by_period(asked: dict[str, Any], limits: Any) -> None:
+    shadow, present = held(profile(((0, 10), (30, 6)))), running()
+    answer = shadow.composite(asked, lambda _: 16_000, present, 2, NOON, 3)
+    if limits is None:
+        assert answer == {"status": "Rejected"}
+        return
+    periods = answer["chargingSchedule"]["chargingSchedulePeriod"]
+    assert [(period["startPeriod"], period["limit"]) for period in periods] == limits
+    assert {period["numberPhases"] for period in periods} == {3}
