@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import random
 import sys
 import tempfile
@@ -37,20 +38,21 @@ from llm_adapters.ocpp16.uplink import station as station_uplink
 from llm_core import CapSource, OfflinePolicy, PerPhase, PutSupply, SiteEdited, State
 
 TRANSACTIONS = 8
+NAP_S, VERDICT_S = 0.02, 0.5
 PLACE = ("ST1", 1)
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a busy disk is not what is tried here
 IMPATIENT: tuple[tuple[Any, str, Any], ...] = (
     (station_uplink, "FIRST_PAUSE_S", 0.05),
     (station_uplink, "LONGEST_PAUSE_S", 0.3),
-    (station_uplink, "CALL_S", 1.0),
-    (station_uplink, "BOUNDS", Bounds(waiting_calls=16, remembered_answers=64, ping_after_s=0.5, pong_within_s=0.5)),
+    (station_uplink, "CALL_S", 1.5),
+    (station_uplink, "BOUNDS", Bounds(waiting_calls=16, remembered_answers=64, ping_after_s=0.5, pong_within_s=1.5)),
     (delivery, "FIRST_PAUSE_S", 0.02),
     (delivery, "LONGEST_PAUSE_S", 0.2),
-    (delivery, "ANSWER_S", 1.0),
+    (delivery, "ANSWER_S", 1.5),
     (delivery, "TRIES_WITHOUT_NUMBER", 1_000),  # here it is the network that spoils an answer, and not the CPO
-    (dialing, "OPEN_S", 1.0),
+    (dialing, "OPEN_S", 1.5),
     (dialing, "CLOSE_S", 0.1),
-    (judging, "VERDICT_S", 0.5),
+    (judging, "VERDICT_S", VERDICT_S),
 )
 """What is seconds and minutes in the field. It says nothing new there: the same steps, in less time."""
 
@@ -94,10 +96,34 @@ class CountingPoint(CpoPoint):
         return call_result.StopTransaction()
 
 
+class Fair:
+    """Time without what others took from this process: on a busy machine nobody can be as early as by the clock.
+
+    It stands still while a nap of 20 ms, and a word with another thread, take longer than that.
+    """
+
+    def __init__(self) -> None:
+        self._lost_s = 0.0
+        self._due = math.inf
+
+    def time(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return now - self._lost_s - max(0.0, now - self._due)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._due = loop.time() + NAP_S
+            await asyncio.sleep(NAP_S)
+            await asyncio.to_thread(int)
+            self._lost_s += max(0.0, loop.time() - self._due)
+
+
 class Lateness:
     """How long a lower limit takes from its decision to the station, and from the CPO's cap to the station."""
 
-    def __init__(self) -> None:
+    def __init__(self, fair: Fair) -> None:
+        self._fair = fair
         self.worst_s = 0.0
         self.worst_of_cpo_s = 0.0
         self.measured = 0
@@ -112,7 +138,7 @@ class Lateness:
         if now.session is None:
             self._decided = self._capped = None
             return
-        at = asyncio.get_running_loop().time()
+        at = self._fair.time()
         if now.offered_ma < was.offered_ma < self._has_ma + 1:
             self._decided = self._decided or (at, now.offered_ma)
         elif now.offered_ma > was.offered_ma:
@@ -123,7 +149,7 @@ class Lateness:
 
     def has(self, limit_a: float) -> None:
         """The station was told this limit."""
-        self._has_ma, at = round(limit_a * 1_000), asyncio.get_running_loop().time()
+        self._has_ma, at = round(limit_a * 1_000), self._fair.time()
         if self._decided is not None and self._has_ma <= self._decided[1]:
             self.worst_s, self.measured = max(self.worst_s, at - self._decided[0]), self.measured + 1
             self._decided = None
@@ -134,7 +160,7 @@ class Lateness:
 
     def forget(self) -> None:
         """The controller is gone; what is overdue stays."""
-        at = asyncio.get_running_loop().time()
+        at = self._fair.time()
         for since in (self._decided, self._capped):
             if since is not None:
                 self.worst_s = max(self.worst_s, at - since[0])
@@ -144,7 +170,8 @@ class Lateness:
 class Charging:
     """The station: charges, and tells each thing until it is answered, over as many controllers as it takes."""
 
-    def __init__(self, seed: object, lateness: Lateness) -> None:
+    def __init__(self, seed: object, lateness: Lateness, fair: Fair) -> None:
+        self._fair = fair
         self.dice = random.Random(f"station {seed}")
         self.lateness = lateness
         self.point: RealStation | None = None
@@ -179,13 +206,13 @@ class Charging:
             await self.linked.wait()
             point = self.point
             assert point is not None
-            began = asyncio.get_running_loop().time()
+            began = self._fair.time()
             asking = asyncio.create_task(point.call(message, suppress=False))
             gone = asyncio.create_task(point.connection.wait_closed())
             await asyncio.wait((asking, gone), return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
             if asking.done() and asking.exception() is None:
-                self.slowest_s = max(self.slowest_s, asyncio.get_running_loop().time() - began)
+                self.slowest_s = max(self.slowest_s, self._fair.time() - began)
                 return asking.result()
             asking.cancel()
             await asyncio.gather(asking, gone, return_exceptions=True)
@@ -247,12 +274,13 @@ class Told:
 
 async def story(seed: int, folder: Path) -> Told:
     """One station's hour in some seconds; `faults` is empty where all is as it has to be."""
-    dice, lateness, lag = random.Random(f"story {seed}"), Lateness(), Lag()
-    cpo, charging = CountingCpo(), Charging(seed, lateness)
+    dice, fair, cpo = random.Random(f"story {seed}"), Fair(), CountingCpo()
+    lateness = Lateness(fair)
+    charging = Charging(seed, lateness, fair)
     async with cpo.listening() as listening, FaultProxy(listening.port, seed).listening() as proxy:
         site = site_with(proxy.url, offline=OfflinePolicy.LOCAL)
         living = asyncio.create_task(charging.live())
-        beside = [asyncio.create_task(work) for work in (_weather(proxy, dice), _wishes(cpo, dice), lag.run())]
+        beside = [asyncio.create_task(work) for work in (_weather(proxy, dice), _wishes(cpo, dice), fair.run())]
         while not living.done():
             async with running(folder, site) as house, charging.at(house):
                 limits = asyncio.create_task(_supply(house, random.Random(dice.random())))
@@ -265,10 +293,10 @@ async def story(seed: int, folder: Path) -> Told:
         proxy.cut_all()
         async with running(folder, site) as house, charging.at(house):
             with contextlib.suppress(TimeoutError):
-                await house.until(lambda known: "ST1" in known.uplink and _is_through(house, cpo, charging), 30)
+                await house.until(lambda known: "ST1" in known.uplink and _is_through(house, cpo, charging), 90)
             status = house.state.uplink["ST1"]
         beside[2].cancel()
-    faults = tuple(_faults(cpo, charging, lateness, lag.worst_s))
+    faults = tuple(_faults(cpo, charging, lateness))
     faults += () if (status.queued, status.refused) == (0, 0) else (f"left over: {status}",)
     times = Counter(json.dumps(start, sort_keys=True) for start in cpo.all("StartTransaction"))
     repeated = sum(count > 1 for count in times.values())
@@ -282,7 +310,7 @@ def _is_through(house: House, cpo: CountingCpo, charging: Charging) -> bool:
     return house.state.uplink["ST1"].queued == 0 and len(cpo.stops) >= len(charging.stops)
 
 
-def _faults(cpo: CountingCpo, charging: Charging, lateness: Lateness, lag_s: float) -> list[str]:
+def _faults(cpo: CountingCpo, charging: Charging, lateness: Lateness) -> list[str]:
     starts = [json.loads(key) for key in cpo.starts]
     numbers = list(cpo.starts.values())
     stops = [{**stop, "transaction_id": number} for stop, number in zip(charging.stops, numbers, strict=False)]
@@ -299,26 +327,12 @@ def _faults(cpo: CountingCpo, charging: Charging, lateness: Lateness, lag_s: flo
         found.append(f"readings of transactions that are none: {metered - set(numbers)}")
     if charging.thrown_out:
         found.append("the station was thrown out")
-    if charging.slowest_s > 0.5 + 1.5 + lag_s:
+    if charging.slowest_s > VERDICT_S + 1:
         found.append(f"the station waited {charging.slowest_s:.2f} s for an answer")
     for worst_s in (lateness.worst_s, lateness.worst_of_cpo_s):
-        if worst_s > 1 + lag_s:
+        if worst_s > 1:
             found.append(f"a limit was late by {worst_s:.2f} s")
     return found
-
-
-class Lag:
-    """How long this process was kept from its work by others: no limit can be earlier than that."""
-
-    def __init__(self) -> None:
-        self.worst_s = 0.0
-
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            await asyncio.sleep(0.02)
-            self.worst_s = max(self.worst_s, loop.time() - began - 0.02)
 
 
 async def _weather(proxy: FaultProxy, dice: random.Random) -> None:
