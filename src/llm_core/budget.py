@@ -109,8 +109,6 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
     if known.online and connector.mean_ma is not None:
         worst = worst.larger(connector.mean_ma)
     let_go = _let_go(connector, lo) if measured else ZERO
-    if let_go is not ZERO:
-        worst = worst.larger(let_go + on_phases(connector.ledger.limits_ma(now_ms, falls_back), phases))
     unclear = known.capabilities.in_watts and connector.phases is None
     spread = len(station.phase_rotation) if unclear else 1
     return Seen(key, station, connector, known.online, held_ma, phases, spread, worst, lo, hi, let_go)
@@ -137,7 +135,7 @@ def _let_go(connector: ConnectorState, lo: PerPhase) -> PerPhase:
     """What its last reading says that it draws beyond the least that it was told since.
 
     Once it has followed, the meter shows so much less, and whatever takes the place unseen looks like no rise of the
-    building. So until the next reading is in, that place counts beside all that it may be given again.
+    building. So whoever raises it before the next reading is in must count that place as the building's.
     """
     if lo is ZERO or connector.readings[-1].at_ms >= connector.settled_from_ms:
         return ZERO

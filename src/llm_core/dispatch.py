@@ -28,10 +28,11 @@ from llm_core.curtailment import caps_in_force
 from llm_core.demand import least_of, wants
 from llm_core.effects import ClearLimit, Purpose, SetLimit
 from llm_core.external import NodeCap
+from llm_core.hiding import Hiding
 from llm_core.ledger import LIVE, Held, Ledger
 from llm_core.plan import Tree
 from llm_core.problem import Grant
-from llm_core.quantities import PHASES, PerPhase, Phase
+from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Station, on_phases
 from llm_core.state import ConnectorState, Key, State
 
@@ -353,7 +354,16 @@ class _Books:
 
     @cached_property
     def _worst(self) -> dict[str, list[int]]:
-        return sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in self._seen))
+        sums = sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in self._seen))
+        for entry in self._seen:
+            for node in self._chain(entry) if entry.let_go_ma is not ZERO else ():
+                counted = self._hiding.counted(entry, node)
+                sums[node] = [a + b - c for a, b, c in zip(sums[node], counted, entry.worst_ma, strict=True)]
+        return sums
+
+    @cached_property
+    def _hiding(self) -> Hiding:
+        return Hiding(self._state, self._seen, self._now_ms)
 
     @cached_property
     def _parents(self) -> dict[str, str | None]:
@@ -381,12 +391,19 @@ class _Books:
         """The largest limit of this connector at which every worst case still fits; 0 where they do not fit now."""
         if not self.fits(entry, entry.phases):
             return 0
-        own = list(entry.worst_ma - entry.let_go_ma)
         return min(
             self._raise_ma[node][PHASES[i]] - self._worst[node][i] + own[i]
-            for node in self._chain(entry)
+            for node, own in self._replaced(entry)
             for i in _indices(entry)
         )
+
+    def _replaced(self, entry: Seen) -> Iterator[tuple[str, list[int]]]:
+        """At each node above it, the part of the sum that a new limit takes the place of."""
+        for node in self._chain(entry):
+            if entry.let_go_ma is ZERO:
+                yield node, list(entry.worst_ma)
+            else:
+                yield node, self._hiding.replaced(entry, node)
 
     def fits(self, entry: Seen, phases: tuple[Phase, ...]) -> bool:
         """Whether all worst cases as they are counted fit at every node above this connector, on these phases."""
@@ -396,8 +413,7 @@ class _Books:
         )
 
     def enter(self, entry: Seen, limit_ma: int) -> None:
-        own = list(entry.worst_ma - entry.let_go_ma)
-        for node in self._chain(entry):
+        for node, own in self._replaced(entry):
             for i in _indices(entry):
                 self._worst[node][i] += max(limit_ma - own[i], 0)
 

@@ -289,6 +289,9 @@ def test_the_place_of_a_car_that_was_paused_may_be_taken_until_its_reading_tells
     for state in (paused, told):
         assert said(read(state, NOW_MS, 30, 30, 30), A=16) == ["A transaction 10 up"]
     assert said(attrs.evolve(paused, site=site(40)), A=16) == ["A transaction 16 up"]
+    fallen = read(read(paused, NOW_MS - 1, 30, 30, 30, fingerprint=1), NOW_MS, 24, 24, 24, fingerprint=2)
+    seen_to_go = attrs.evolve(fallen, meters=interval(fallen, fallen.meters, survey(fallen, NOW_MS), NOW_MS))
+    assert said(seen_to_go, A=16) == ["A transaction 16 up"]
 
 
 def test_without_a_meter_raises_go_up_to_what_is_safe() -> None:
