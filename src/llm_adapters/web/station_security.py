@@ -20,7 +20,7 @@ from llm_adapters.web.words import N_, Words, station_path
 from llm_core import KeyHandover, Permission, PutStation, SiteEdited, StoreError
 
 PROFILES = (
-    (0, N_("0: none, as on a network of your own")),
+    (0, N_("0: none, on your own network")),
     (1, N_("1: a password")),
     (2, N_("2: a password, encrypted")),
     (3, N_("3: certificates, encrypted")),
