@@ -1,29 +1,25 @@
-"""The command line: reads arguments, calls the wiring, prints. Exit codes: 0 done, 1 failed, 2 wrong usage or input."""
+"""The command line: reads arguments, calls the wiring, prints. Exit codes: 0 done, 1 failed, 2 wrong usage or input.
+
+Each command reads in what it needs when it is run: `--help` need not wait for the whole product.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import logging
 import os
-import signal
 import sys
-import tomllib
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import attrs
 import typer
 
-from llm_adapters.files.problems import solve_text
 from llm_app.certificate_commands import certificate_app
-from llm_app.data_commands import Data, add_to
-from llm_app.doors import TlsFiles
+from llm_app.data_cli import Data, add_to
 from llm_app.faults import Failure, WrongInput
 from llm_app.meter_cli import meter_app
-from llm_app.wiring import Address, Options, serving
-from llm_core import ProblemError
+
+if TYPE_CHECKING:
+    from llm_app.wiring import Address
 
 app = typer.Typer(
     name="llm-app",
@@ -74,13 +70,16 @@ def run(arguments: list[str]) -> int:
         return 1
     except Exception as error:
         if hasattr(error, "format_message"):  # what typer says of wrong usage
-            return _say(error.format_message(), 2)
+            return _say(error.format_message().replace("Value error, ", ""), 2)
         raise
     return code if isinstance(code, int) else 0
 
 
 def _say(text: str, code: int) -> int:
-    sys.stderr.write("".join(f"llm-app: {line}\n" for line in text.splitlines() or [""]))
+    if text.startswith("Usage: "):  # nothing was asked for: the help, as it is
+        sys.stderr.write(f"{text}\n")
+    else:
+        sys.stderr.write("".join(f"llm-app: {line}\n" for line in text.splitlines() or [""]))
     return code
 
 
@@ -90,6 +89,8 @@ def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     if show_version:
+        from importlib.metadata import version
+
         sys.stdout.write(version("local-load-manager") + "\n")
         raise typer.Exit
     if context.invoked_subcommand is None:
@@ -111,6 +112,9 @@ def server(
     ] = None,
 ) -> None:
     """Run the controller until it is told to stop."""
+    from llm_app.running import own_certificates, serve
+    from llm_app.wiring import Options
+
     settings = _settings(config)
     on_command_line = {"http": http, "ocpp": ocpp, "ocpp_tls": ocpp_tls, "first_login_code": first_login_code}
     for name, given in on_command_line.items():
@@ -123,15 +127,13 @@ def server(
         ocpp=_address(ocpp or str(settings.get("ocpp", "0.0.0.0:9000")), "--ocpp"),
         allowed_hosts=frozenset(str(name) for name in settings.get("allowed_hosts", [])),
         ocpp_tls=_address(str(encrypted), "--ocpp-tls") if encrypted is not None else None,
-        tls=_own_certificates(settings, config),
+        tls=own_certificates(settings, config),
         https=bool(settings.get("https", False)),
         first_login_code=_first_login_code(first_login_code, settings),
         starts_anew=True,
     )
     _log(str(settings.get("log", "info")))
-    again: Options | None = options
-    while again is not None:
-        again = asyncio.run(_serve(again))
+    serve(options)
 
 
 def _first_login_code(given: str | None, settings: dict[str, Any]) -> str | None:
@@ -139,47 +141,6 @@ def _first_login_code(given: str | None, settings: dict[str, Any]) -> str | None
     if code is not None and len(code) < SHORTEST_CODE:
         raise WrongInput(f"the first login code needs at least {SHORTEST_CODE} characters")
     return code
-
-
-GARBAGE_AFTER = 50_000  # objects; Python's own 700 make it look through everything every few seconds
-
-
-def spare_the_loop() -> None:
-    """Keep the collector of cyclic garbage from stalling the control loop.
-
-    With 1 000 stations a full pass takes a third of a second. What is there once the server has started stays, so it
-    is never looked at again; what comes later is values without cycles, freed without the collector.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_AFTER, 10, 10)
-
-
-async def _serve(options: Options) -> Options | None:
-    """Run until told to stop; or to start anew, at the same ports, after a restore or a factory reset."""
-    async with serving(options) as running:
-        spare_the_loop()
-        scheme = "https" if options.https else "http"
-        encrypted = f" and wss://{running.ocpp_tls}/ocpp/<station id>" if running.ocpp_tls is not None else ""
-        sys.stdout.write(
-            f"Pages on {scheme}://{running.http}, stations on ws://{running.ocpp}/ocpp/<station id>{encrypted}\n"
-        )
-        sys.stdout.flush()
-        stop, anew = asyncio.create_task(until_stopped()), asyncio.create_task(running.ended.wait())
-        await asyncio.wait([stop, anew], return_when=asyncio.FIRST_COMPLETED)
-        is_over = stop.done()
-        stop.cancel()
-        anew.cancel()
-    encrypted_at = running.ocpp_tls
-    return None if is_over else attrs.evolve(options, http=running.http, ocpp=running.ocpp, ocpp_tls=encrypted_at)
-
-
-async def until_stopped() -> None:
-    """Return at the first SIGTERM or SIGINT."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
 
 
 @app.command()
@@ -192,8 +153,11 @@ def demo(
     meter: Annotated[str, typer.Option(help="What the virtual meter is.")] = "eastron_sdm630",
 ) -> None:
     """Run the complete product with a virtual building, meter, stations and cars, in real time, until Ctrl-C."""
+    import asyncio
+
     from llm_adapters.virtual.registers import LAYOUTS
-    from llm_app.demo import run_demo  # pays for the plant only where it is used
+    from llm_app.demo import run_demo
+    from llm_app.running import until_stopped
 
     if meter not in LAYOUTS:
         raise WrongInput(f"--meter: must be one of {', '.join(sorted(LAYOUTS))}")
@@ -203,6 +167,8 @@ def demo(
 
 
 def _settings(path: Path | None) -> dict[str, Any]:
+    import tomllib
+
     if path is None:
         return {}
     try:
@@ -222,18 +188,9 @@ def _settings(path: Path | None) -> dict[str, Any]:
     return settings
 
 
-def _own_certificates(settings: dict[str, Any], config: Path | None) -> TlsFiles | None:
-    """The installer's files, beside the TOML file where they are not named from the root; both or none."""
-    names = ("tls_cert", "tls_key", "tls_client_ca")
-    if config is None or not any(name in settings for name in names):
-        return None
-    if not ("tls_cert" in settings and "tls_key" in settings):
-        raise WrongInput(f"{config}: tls_cert and tls_key belong together")
-    client_ca = config.parent / str(settings["tls_client_ca"]) if "tls_client_ca" in settings else None
-    return TlsFiles(config.parent / str(settings["tls_cert"]), config.parent / str(settings["tls_key"]), client_ca)
-
-
 def _address(text: str, option: str) -> Address:
+    from llm_app.wiring import Address
+
     try:
         return Address.parse(text)
     except ValueError as error:
@@ -257,6 +214,9 @@ def allocate(
     problem: Annotated[str, typer.Argument(help="A file with a problem or an array of them; - is stdin.")],
 ) -> None:
     """Solve an allocation problem and print the grants with their reasons, as JSON."""
+    from llm_adapters.files.problems import solve_text
+    from llm_core import ProblemError
+
     try:
         text = sys.stdin.read() if problem == "-" else Path(problem).read_text(encoding="utf-8")
     except OSError as error:

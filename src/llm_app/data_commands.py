@@ -1,4 +1,4 @@
-"""The commands that work on a data directory, beside a running server or without one.
+"""What the commands on a data directory do (`data_cli` declares them), beside a running server or without one.
 
 What a server holds in memory is changed through its control socket; where none runs, the command takes the lock. Users
 and tokens live in the database alone, so those commands write there whoever else is at work.
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
@@ -36,7 +36,6 @@ from llm_app.wiring import locked
 from llm_core import Now, PasswordRule, Role, State, StoreError, User, broken_rules, recover
 
 T = TypeVar("T")
-Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
 BY = "command line"
 RULES = {
     PasswordRule.CAPITAL: "a capital letter",
@@ -47,28 +46,6 @@ RULES = {
 }
 LONGEST_NAME = 64
 MOST_BYTES = 10 * 1024**2
-
-sessions_app = typer.Typer(help="Charging sessions.", no_args_is_help=True)
-user_app = typer.Typer(help="Users.", no_args_is_help=True)
-config_app = typer.Typer(help="The configuration as a file.", no_args_is_help=True)
-badges_app = typer.Typer(help="Badges.", no_args_is_help=True)
-token_app = typer.Typer(help="API tokens.", no_args_is_help=True)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Make these commands part of `llm-app`."""
-    for name, part in (
-        ("sessions", sessions_app),
-        ("user", user_app),
-        ("token", token_app),
-        ("config", config_app),
-        ("badges", badges_app),
-    ):
-        app.add_typer(part, name=name)
-    app.command("backup")(back_up_data)
-    app.command("restore")(restore_data)
-    app.command("factory-reset")(reset_to_factory)
-    app.command("support-bundle")(support_bundle)
 
 
 @asynccontextmanager
@@ -124,6 +101,10 @@ def _tell(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def _tell_json(value: object) -> None:
+    _tell(json.dumps(value, indent=2, ensure_ascii=False))
+
+
 # Users and tokens
 
 
@@ -140,12 +121,7 @@ def _new_password(from_stdin: bool) -> str:
     return password
 
 
-PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
-
-
-@user_app.command("reset-password")
-def reset_password(name: str, data: Data, password_stdin: PasswordStdin = False) -> None:
-    """Set a user's password; ends the factory state. Who has a shell on the controller is trusted."""
+def reset_password(name: str, data: Path, password_stdin: bool) -> None:
     password = _new_password(password_stdin)
 
     async def work(accounts: SqliteAccounts) -> None:
@@ -156,49 +132,39 @@ def reset_password(name: str, data: Data, password_stdin: PasswordStdin = False)
     _with_accounts(data, work)
 
 
-@user_app.command("add")
-def add_user(
-    name: str,
-    data: Data,
-    role: Annotated[Role, typer.Option(help="What the user may do.")],
-    password_stdin: PasswordStdin = False,
-) -> None:
-    """Add a user with a temporary password, to be changed at the first login."""
+def add_user(name: str, data: Path, role: str, password_stdin: bool) -> None:
     if not name.strip() or name != name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise WrongInput(f"a name has 1 to {LONGEST_NAME} characters that can be shown, without blanks around")
     password = _new_password(password_stdin)
-    user = User(name, role, temporary=True)
+    user = User(name, Role(role), temporary=True)
     if not _with_accounts(data, lambda accounts: accounts.add_user(user, password, by=BY)):
         raise WrongInput(f"there is already a user “{name}”")
 
 
-@user_app.command("list")
-def list_users(data: Data) -> None:
-    """One line per user: name, role, and whether the password is temporary."""
-    for user in _with_accounts(data, lambda accounts: accounts.users()):
+def list_users(data: Path, as_json: bool) -> None:
+    users = _with_accounts(data, lambda accounts: accounts.users())
+    if as_json:
+        _tell_json([{"name": user.name, "role": user.role.value, "temporary": user.temporary} for user in users])
+        return
+    for user in users:
         _tell("\t".join([user.name, user.role.value, *(["temporary"] if user.temporary else [])]))
 
 
-@token_app.command("create")
-def create_token(
-    data: Data,
-    role: Annotated[Role, typer.Option(help="What the token may do.")],
-    label: Annotated[str, typer.Option(help="What it is for; revoke it by this name.")] = BY,
-) -> None:
-    """Create an API token and print it, alone: it is shown once."""
-    _tell(_with_accounts(data, lambda accounts: accounts.create_token(role, label, by=BY)))
+def create_token(data: Path, role: str, label: str) -> None:
+    _tell(_with_accounts(data, lambda accounts: accounts.create_token(Role(role), label, by=BY)))
 
 
-@token_app.command("list")
-def list_tokens(data: Data) -> None:
-    """One line per token: label, role, and when it was made; never the token itself."""
-    for token in _with_accounts(data, lambda accounts: accounts.tokens()):
+def list_tokens(data: Path, as_json: bool) -> None:
+    tokens = _with_accounts(data, lambda accounts: accounts.tokens())
+    if as_json:
+        made = [(token.label, token.role.value, f"{token.created_at:%Y-%m-%dT%H:%M:%SZ}") for token in tokens]
+        _tell_json([{"label": label, "role": role, "created_at": at} for label, role, at in made])
+        return
+    for token in tokens:
         _tell(f"{token.label}\t{token.role.value}\t{token.created_at:%Y-%m-%d}")
 
 
-@token_app.command("revoke")
-def revoke_token(label: str, data: Data) -> None:
-    """Make every token of this label useless."""
+def revoke_token(label: str, data: Path) -> None:
     if not _with_accounts(data, lambda accounts: accounts.revoke_token(label, by=BY)):
         raise WrongInput(f"there is no token “{label}”")
 
@@ -206,10 +172,7 @@ def revoke_token(label: str, data: Data) -> None:
 # Configuration and badges
 
 
-@config_app.command("export")
-def export_configuration(data: Data) -> None:
-    """Print the whole configuration as JSON; it holds no secret."""
-
+def export_configuration(data: Path) -> None:
     async def work(database: Database) -> str:
         state = await _stored_state(database)
         users = await SqliteAccounts(database).users()
@@ -219,9 +182,7 @@ def export_configuration(data: Data) -> None:
     _tell(_with_database(data, work))
 
 
-@config_app.command("import")
-def import_configuration(file: Path, data: Data) -> None:
-    """Take over a configuration, whole or not at all; a running server takes it over at once."""
+def import_configuration(file: Path, data: Path) -> None:
     text = read_file(file)
     if len(text) > MOST_BYTES:
         raise WrongInput(f"{file} is larger than {MOST_BYTES // 1024**2} MiB")
@@ -232,19 +193,11 @@ def import_configuration(file: Path, data: Data) -> None:
         sys.stderr.write(f"llm-app: {left_out}\n")
 
 
-@config_app.command("check")
 def check_configuration(file: Path) -> None:
-    """Say what is wrong with a configuration, all of it; nothing is changed."""
     read_configuration_text(read_file(file), meter_models=Catalogue())
 
 
-@badges_app.command("import")
-def import_badges(
-    file: Path,
-    data: Data,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-) -> None:
-    """Add or renew badges from a CSV file, all or none."""
+def import_badges(file: Path, data: Path, dry_run: bool) -> None:
     content = read_file(file)
     refuse_oversized(content)
     _tell(
@@ -261,15 +214,7 @@ def import_badges(
 # Sessions
 
 
-@sessions_app.command("export")
-def export_sessions(
-    data: Data,
-    first: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD, in the site's time zone.")],
-    last: Annotated[str, typer.Option("--to", help="The last day, inclusive; at most one year.")],
-    decimal: Annotated[str, typer.Option(help="point or comma; comma puts ; between fields.")] = "point",
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
-) -> None:
-    """Print the sessions that started in a period as CSV, open ones included."""
+def export_sessions(data: Path, first: str, last: str, decimal: str, as_json: bool) -> None:
     start, end = _day(first, "--from"), _day(last, "--to")
     if end < start:
         raise WrongInput("--to lies before --from")
@@ -277,7 +222,7 @@ def export_sessions(
         raise WrongInput("the period is longer than one year")
     if decimal not in ("point", "comma"):
         raise WrongInput("--decimal must be point or comma")
-    asyncio.run(_export(data, start, end, decimal_comma=decimal == "comma", as_json=json_output))
+    asyncio.run(_export(data, start, end, decimal_comma=decimal == "comma", as_json=as_json))
 
 
 def _year_after(first: date) -> date:
@@ -323,11 +268,7 @@ def _day(text: str, option: str) -> date:
 # The whole of it
 
 
-def back_up_data(
-    data: Data,
-    output: Annotated[Path | None, typer.Option(help="The file to write. [default: llm-backup-TIME.db]")] = None,
-) -> None:
-    """Write a complete, checked copy of all that lasts into one file, while the server runs or not."""
+def back_up_data(data: Path, output: Path | None) -> None:
     database = data / FILE_NAME
     if not database.exists():
         raise Failure(f"there is no database in {data}")
@@ -339,8 +280,9 @@ def back_up_data(
     _tell(str(target))
 
 
-def restore_data(file: Path, data: Data) -> None:
-    """Put a backup in place of the present data, which is kept aside. The server must not run meanwhile."""
+def restore_data(file: Path, data: Path) -> None:
+    if not file.is_file():
+        raise WrongInput(f"there is no file {file}")
     with locked(data):
         try:
             aside = restore(file, data / FILE_NAME, SystemClock().utc())
@@ -349,10 +291,7 @@ def restore_data(file: Path, data: Data) -> None:
     _tell(f"restored; what was there before is {aside}" if aside is not None else "restored")
 
 
-def reset_to_factory(
-    data: Data, yes: Annotated[bool, typer.Option("--yes", help="Really erase everything.")] = False
-) -> None:
-    """Erase users, badges, sessions, configuration and history. The server must not run meanwhile."""
+def reset_to_factory(data: Path, yes: bool) -> None:
     if not yes:
         raise WrongInput("this erases everything that is stored; say --yes if that is meant")
     with locked(data):
@@ -363,11 +302,7 @@ def reset_to_factory(
     _tell("erased: the controller is as it was delivered")
 
 
-def support_bundle(
-    data: Data,
-    output: Annotated[Path | None, typer.Option(help="The file to write. [default: llm-support-TIME.zip]")] = None,
-) -> None:
-    """Collect what helps to find a fault, without secrets, badges or names of drivers; print the file's path."""
+def support_bundle(data: Path, output: Path | None) -> None:
     target = output if output is not None else Path(f"llm-support-{SystemClock().utc():%Y%m%dT%H%M%SZ}.zip")
     if not (data / FILE_NAME).exists():
         raise Failure(f"there is no database in {data}")

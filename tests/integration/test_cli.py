@@ -6,6 +6,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,36 @@ def test_users_and_tokens_without_a_server(tmp_path: Path) -> None:
         assert token.strip().encode() not in file.read_bytes()
         assert PASSWORD.encode() not in file.read_bytes()
         assert not stat.S_IMODE(file.stat().st_mode) & 0o077, f"{file} can be read by others"
+
+
+def test_help_need_not_wait_for_the_whole_product() -> None:
+    """Each command reads in what it needs; the help needs none of it."""
+    heavy = ["llm_core", "llm_adapters", "llm_app.wiring", "attr", "asyncio", "starlette", "websockets", "pymodbus"]
+    looked = subprocess.run(
+        [sys.executable, "-c", f"import sys, llm_app.cli; print([name for name in {heavy} if name in sys.modules])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert looked.stdout.strip() == "[]"
+
+
+def test_without_a_command_the_help_is_shown_as_it_is() -> None:
+    answer = llm_app()
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("Usage: ")
+    assert "llm-app: " not in answer.stderr
+
+
+def test_users_and_tokens_are_listed_for_scripts_too(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path))
+    llm_app("user", "reset-password", "admin", "--password-stdin", *data, text=PASSWORD)
+    llm_app("token", "create", "--role", "standard", "--label", "ann", *data)
+    users = json.loads(llm_app("user", "list", "--json", *data).stdout)
+    assert users == [{"name": "admin", "role": "administrator", "temporary": False}]
+    (token,) = json.loads(llm_app("token", "list", "--json", *data).stdout)
+    assert (token["label"], token["role"], token["created_at"][-1]) == ("ann", "standard", "Z")
+
+
+def test_a_backup_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
+    refused("restore", str(tmp_path / "nowhere.db"), "--data", str(tmp_path), code=2, says="there is no file")
