@@ -281,8 +281,6 @@ def back_up_data(data: Path, output: Path | None) -> None:
 
 
 def restore_data(file: Path, data: Path) -> None:
-    if not file.is_file():
-        raise WrongInput(f"there is no file {file}")
     with locked(data):
         try:
             aside = restore(file, data / FILE_NAME, SystemClock().utc())

@@ -187,7 +187,3 @@ def test_users_and_tokens_are_listed_for_scripts_too(tmp_path: Path) -> None:
     assert users == [{"name": "admin", "role": "administrator", "temporary": False}]
     (token,) = json.loads(llm_app("token", "list", "--json", *data).stdout)
     assert (token["label"], token["role"], token["created_at"][-1]) == ("ann", "standard", "Z")
-
-
-def test_a_backup_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
-    refused("restore", str(tmp_path / "nowhere.db"), "--data", str(tmp_path), code=2, says="there is no file")
