@@ -343,7 +343,8 @@ def rooms(
     for node in tree:
         cap = caps.get(node.id)
         drawn = highs[node.id]
-        if _is_surprised(node.limit_ma if cap is None else node.limit_ma.smaller(cap.total_ma), meters.get(node.id)):
+        most = node.limit_ma if cap is None else node.limit_ma.smaller(cap.total_ma)
+        if node.id in meters and _is_surprised(most, meters[node.id]):
             drawn = sum_per_node(tree, ((e.station.node, _if_it_obeys(e, now_ms)) for e in seen))[node.id]
         strange = strangers if node.id == SITE else ZERO
         result[node.id] = room = _room(site, node, ZERO, meters, drawn, strange, now_ms)
@@ -393,25 +394,22 @@ def _capped(room: Room, left: Room, stations: PerPhase) -> Room:
     return Room(raise_ma, keep_ma, external)
 
 
-def _is_surprised(limit: PerPhase, meter: MeterState | None) -> bool:
+def _is_surprised(limit: PerPhase, meter: MeterState) -> bool:
     """Whether the meter shows more than the limit, beyond its noise, on any phase."""
-    if meter is None:
-        return False
     shown = ((phase, known.current_ma) for phase, known in meter.phases.items())
     return any(ma is not None and ma > limit[phase] + SURPRISE_MA for phase, ma in shown)
 
 
 def _metered(limit: PerPhase, meter: MeterState, drawn: list[int], safe: PerPhase, now_ms: int) -> Room:
-    raise_ma, keep_ma = [0, 0, 0], [0, 0, 0]
+    raise_ma, keep_ma = list(limit.smaller(safe)), list(limit.smaller(safe))
     silent_ms = silence_ms(meter.period_ms)
     for index, phase in enumerate(PHASES):
         known = meter.phases.get(phase)
-        if known is None or known.current_ma is None or known.seen_ms is None or known.lost:
-            raise_ma[index] = keep_ma[index] = min(limit[phase], safe[phase])
+        if known is None or known.current_ma is None or known.lost:
             continue
         low_ma = max(known.current_ma - drawn[index], 0)
         keep_ma[index] = limit[phase] - low_ma
-        silent = now_ms - known.seen_ms > silent_ms
+        silent = known.seen_ms is None or now_ms - known.seen_ms > silent_ms
         raise_ma[index] = NO_RAISE_MA if silent else limit[phase] - known.high_ma
     return Room(PerPhase(*raise_ma), PerPhase(*keep_ma))
 

@@ -98,7 +98,7 @@ def _is_quiet(state: State, entry: Seen, grant: Grant | None, now_ms: int) -> bo
     if held.limit_ma is None or held.limit_ma > grant.limit_ma:
         return False
     rise_ma = grant.limit_ma - held.limit_ma
-    if rise_ma and _is_worth_it(connector, rise_ma, held.limit_ma, now_ms):
+    if rise_ma and _is_worth_it(connector, rise_ma, now_ms):
         return False
     fresh = held.sent_ms >= state.leases_from_ms and not _is_aged(held, now_ms)
     return fresh and _is_for(held, connector) and held.spread <= entry.spread
@@ -123,10 +123,9 @@ def _firm(
 
 def _lowered(entry: Seen, grant: Grant, books: _Books, now_ms: int) -> int:
     """The limit that lowers what was told last; above what the connector surely has it may be a raise, and must fit."""
-    assured_ma = _assured(entry, now_ms)
-    if grant.limit_ma <= assured_ma or (books.may_raise and grant.limit_ma <= books.room_for(entry)):
+    if books.may_raise and books.fits(entry, entry.phases):  # with all that it may hold
         return grant.limit_ma
-    return _at_least(books.in_steps(entry, assured_ma), books.least(entry))
+    return min(grant.limit_ma, _at_least(books.in_steps(entry, _assured(entry, now_ms)), books.least(entry)))
 
 
 def told(connector: ConnectorState, now_ms: int, decays_: bool) -> int:
@@ -287,7 +286,7 @@ def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) 
     """The raise as far as it fits now: whole, or in part when nothing is under way that would make more room."""
     assured_ma = _assured(entry, now_ms)
     rise_ma = grant.limit_ma - assured_ma
-    if rise_ma <= 0 or not _is_worth_it(entry.connector, rise_ma, assured_ma, now_ms):
+    if rise_ma <= 0 or not _is_worth_it(entry.connector, rise_ma, now_ms):
         return None
     limit_ma, room_ma = grant.limit_ma, books.room_for(entry)
     if limit_ma > room_ma:
@@ -301,9 +300,9 @@ def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) 
     return command
 
 
-def _is_worth_it(connector: ConnectorState, rise_ma: int, from_ma: int, now_ms: int) -> bool:
+def _is_worth_it(connector: ConnectorState, rise_ma: int, now_ms: int) -> bool:
     """Whether a raise is large enough, or has waited long enough, to be worth a write to the station's flash."""
-    if from_ma == 0 or rise_ma >= RAISE_BY_MA or connector.changed_ms is None:
+    if rise_ma >= RAISE_BY_MA or connector.changed_ms is None:
         return True
     return now_ms - connector.changed_ms >= RAISE_AFTER_MS
 
@@ -394,7 +393,7 @@ class _Books:
         return min(
             self._raise_ma[node][PHASES[i]] - self._worst[node][i] + own[i]
             for node, own in self._replaced(entry)
-            for i in _indices(entry)
+            for i in _indices(entry.phases)
         )
 
     def _replaced(self, entry: Seen) -> Iterator[tuple[str, list[int]]]:
@@ -407,14 +406,15 @@ class _Books:
 
     def fits(self, entry: Seen, phases: tuple[Phase, ...]) -> bool:
         """Whether all worst cases as they are counted fit at every node above this connector, on these phases."""
-        indices = [PHASES.index(phase) for phase in phases]
         return all(
-            self._worst[node][i] <= self._raise_ma[node][PHASES[i]] for node in self._chain(entry) for i in indices
+            self._worst[node][i] <= self._raise_ma[node][PHASES[i]]
+            for node in self._chain(entry)
+            for i in _indices(phases)
         )
 
     def enter(self, entry: Seen, limit_ma: int) -> None:
         for node, own in self._replaced(entry):
-            for i in _indices(entry):
+            for i in _indices(entry.phases):
                 self._worst[node][i] += max(limit_ma - own[i], 0)
 
     def command(self, state: State, entry: Seen, limit_ma: int, *, lowers: bool) -> SetLimit:
@@ -446,21 +446,17 @@ class _Books:
     def room_alone(self, entry: Seen) -> int:
         """The largest last period of this connector that fits beside those of all others."""
         own = list(_alone(entry))
-        wired = list(on_phases(1, entry.station.phase_rotation))
         return min(
             self._alone_limit[node][i] - self._alone[node][i] + own[i]
             for node in self._chain(entry)
-            for i in range(3)
-            if wired[i]
+            for i in _indices(entry.station.phase_rotation)
         )
 
     def _promise(self, entry: Seen, then_ma: int) -> None:
         own = list(_alone(entry))
-        wired = list(on_phases(1, entry.station.phase_rotation))
         for node in self._chain(entry):
-            for i in range(3):
-                if wired[i]:
-                    self._alone[node][i] += max(then_ma - own[i], 0)
+            for i in _indices(entry.station.phase_rotation):
+                self._alone[node][i] += max(then_ma - own[i], 0)
 
 
 def _alone(entry: Seen) -> PerPhase:
@@ -489,8 +485,8 @@ def _is_coming_down(entry: Seen, now_ms: int) -> bool:
     return under_way and entry.held_ma > entry.connector.offered_ma
 
 
-def _indices(entry: Seen) -> list[int]:
-    return [i for i, counted in enumerate(on_phases(1, entry.phases)) if counted]
+def _indices(phases: tuple[Phase, ...]) -> list[int]:
+    return [PHASES.index(phase) for phase in phases]
 
 
 def _at_least(limit_ma: int, minimum_ma: int) -> int:

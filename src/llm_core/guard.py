@@ -307,9 +307,10 @@ def _believed(state: State, node_id: str, phase: Phase) -> MeterPhase | None:
 def _is_quiet(state: State, node_id: str, phase: Phase, now_ms: int) -> bool:
     """Whether a meter that is still trusted has been silent too long to prove that there is room."""
     known = _believed(state, node_id, phase)
-    if known is None or known.seen_ms is None:
+    if known is None:
         return False
-    return now_ms - known.seen_ms > max(QUIET_MS, QUIET_PERIODS * state.meters[node_id].period_ms)
+    may_be_ms = max(QUIET_MS, QUIET_PERIODS * state.meters[node_id].period_ms)
+    return known.seen_ms is None or now_ms - known.seen_ms > may_be_ms
 
 
 def _building(state: State, node_id: str, phase: Phase, drawn_ma: int) -> int:

@@ -52,12 +52,14 @@ def test_a_silent_meter_freezes_raises_after_5_s_and_falls_back_after_10() -> No
 
 
 def test_behind_a_silent_meter_nobody_gets_what_another_leaves() -> None:
+    """With its meter A would get B's place 20 s after B has left: by then the meter has been silent for 7."""
     site = charging()
-    site.meter_works = False
-    site.run(6)
     site.unplug("B")
-    site.run(4)
+    site.run(13)
+    site.meter_works = False
+    site.run(9)
     assert site.offered("A") == [18]
+    assert site.state.intervened_ms is None  # nobody asked the last gate for more
 
 
 @pytest.mark.parametrize("shown", [None, 1_000_000 * A], ids=["no number", "out of range"])

@@ -262,6 +262,7 @@ def test_a_stranger_takes_from_a_site_without_a_meter_on_each_phase_that_it_draw
     assert passed(state, raising("A", 14)).violations == ("I1: site L2: 33000 mA",)
 
 
+READ = MeterPhase(0, seen_ms=NOW_MS)
 METERED = attrs.evolve(A_AND_B, site=wired(*THREE, supply=metered_supply(50, 24), meters=(SITE,)))
 
 
@@ -285,7 +286,7 @@ def test_behind_a_meter_a_stranger_is_in_its_reading_already() -> None:
         METERED,  # never read
         with_meter(METERED, SITE, 0, None, 0),
         with_meter(METERED, SITE, 0, 0, 0, lost=(L3,)),
-        attrs.evolve(METERED, meters={SITE: MeterState({**dict.fromkeys(PHASES, MeterPhase(0)), L1: MeterPhase()})}),
+        attrs.evolve(METERED, meters={SITE: MeterState({**dict.fromkeys(PHASES, READ), L1: MeterPhase()})}),
         attrs.evolve(METERED, site=wired(*THREE, supply=metered_supply(50, 24))),  # nobody set one up
     ],
 )

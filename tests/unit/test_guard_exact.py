@@ -115,10 +115,11 @@ def test_a_meter_that_is_set_up_no_longer_is_believed_no_longer() -> None:
     assert fits_exactly(shown, 26_000)
 
 
-def test_a_sample_whose_age_nobody_knows_is_as_good_as_any() -> None:
+def test_a_sample_whose_age_nobody_knows_proves_no_room() -> None:
     state = with_meter(DYNAMIC, SITE, 10, 10, 10)
     ageless = {phase: attrs.evolve(known, seen_ms=None) for phase, known in state.meters[SITE].phases.items()}
-    assert fits_exactly(attrs.evolve(state, meters={SITE: MeterState(ageless)}), 24_000)
+    after = passed(attrs.evolve(state, meters={SITE: MeterState(ageless)}), raising("A", 7))
+    assert after.violations == tuple(f"I5: site {phase}: the meter is silent" for phase in PHASES)
 
 
 def test_below_a_cluster_whose_meter_is_lost_the_safe_limit_of_the_site_is_not_to_be_had() -> None:
@@ -145,6 +146,27 @@ def test_what_may_lie_there_higher_than_the_raise_comes_on_top_of_what_was_let_g
     ledger = sent(state.connectors["A", 1].ledger, limit(3, 16_000, lease_ms=LEASE_MS), 0)
     assert not passed(changed(state, "A", ledger=ledger), raising("A", 8)).commands  # 20 A of building, 6 and 16
     assert passed(state, raising("A", 8)).commands
+
+
+def test_what_was_let_go_comes_on_top_of_what_follows_a_lease_that_is_over() -> None:
+    blind = overlooked(with_meter(DYNAMIC, SITE, 28, 28, 28, seen_ms=OVER_MS))
+    state = reads(changed(blind, "A", least_told_ma=2_000), "A", 6, at_ms=OVER_MS, settled_ms=OVER_MS + 1)
+    state = changed(state, "A", ledger=holding(16, 6).ledger)
+    assert fits_exactly(state, 14_000, OVER_MS)  # 26 A of building; the 16 A of A and all of B are over
+
+
+def test_what_was_let_go_takes_nothing_on_phases_where_the_car_drew_nothing() -> None:
+    blind = overlooked(with_meter(DYNAMIC, SITE, 22, 22, 22))
+    one_phase = (Reading(NOW_MS, PerPhase(6_000, 0, 0)),)
+    state = changed(blind, "A", least_told_ma=6_000, phases=PHASES[:1], readings=one_phase, settled_from_ms=NOW_MS + 1)
+    assert passed(state, raising("A", 8), raising("B", 11)).violations == ()
+
+
+def test_who_counts_with_as_much_anyway_lets_nothing_go() -> None:
+    """To the milliamp: 25 A of building, A's 9 A and B's 6."""
+    said = changed(overlooked(with_meter(DYNAMIC, SITE, 40, 40, 40)), "A", mean_ma=PerPhase.same(9_000))
+    unsettled = reads(changed(said, "A", least_told_ma=6_000), "A", 9, settled_ms=NOW_MS + 1)
+    assert passed(reads(unsettled, "B", 6), raising("A", 6)).violations == ()
 
 
 # Limits from outside
