@@ -42,15 +42,6 @@ def test_a_limit_for_the_next_car_falls_on_every_wire_when_its_lease_is_over() -
     assert only(station_changed(state, "A", capabilities=RIGID), OVER_S).worst_ma == PerPhase(10_000, 10_000, 10_000)
 
 
-def test_what_a_car_let_go_counts_beside_what_follows_its_lease() -> None:
-    let_go = attrs.evolve(
-        drawing(12_000, PerPhase.same(10_000), OVER_S), settled_from_ms=at(OVER_S + 1), least_told_ma=6_000
-    )
-    then = attrs.evolve(let_go, ledger=held(12_000, 8_000))
-    assert only(scene({A: then}), OVER_S).worst_ma == PerPhase.same(12_000)  # 4 A let go, and 8
-    assert only(station_changed(scene({A: then}), "A", capabilities=RIGID), OVER_S).worst_ma == PerPhase.same(16_000)
-
-
 def test_a_reading_counts_for_35_seconds_and_from_the_instant_of_its_settling() -> None:
     read = drawing(16_000, PerPhase.same(9_000), 0)
     assert only(scene({A: read}), 35).lo_ma == PerPhase.same(9_000)
