@@ -13,7 +13,8 @@ that was free while a car wanted more why it was not given.
 Recorded sessions: a supply that uncontrolled charging would overrun sixfold. The limit is the same all the time, so
 steps of 10 s between two arrivals or departures can share a variable without changing the optimum (their mean is as
 good). Beside the controller run two round robins over whole amps (`round_robin.py`): one that is obeyed at once, and
-one whose cars take the time that the controller's take.
+one whose cars take the time that the controller's take; and equal shares in tenths that are obeyed at once, which is
+what the controller's rule could reach if nothing were lost on the way.
 """
 
 from __future__ import annotations
@@ -148,6 +149,7 @@ def compare(path: Path, days: float | None, tick_s: int) -> list[str]:
     ideal, robin = (
         figures(garage.stays, RoundRobin(garage, limit_a, ideal=at_once).run()) for at_once in (True, False)
     )
+    equal = figures(garage.stays, RoundRobin(garage, limit_a, ideal=True, step_a=0.1).run())
     solved_s, began = time.perf_counter() - began, time.perf_counter()
     run = replay(garage, limit_a, tick_s=tick_s)
     ours = Figures(run.delivered_kwh, run.jain, run.served_less_than_half)
@@ -156,6 +158,7 @@ def compare(path: Path, days: float | None, tick_s: int) -> list[str]:
         ("round robin, obeyed at once", ideal),
         ("round robin, cars as they are", robin),
         ("controller, cars as they are", ours),
+        ("equal shares, obeyed at once", equal),
     )
     return [
         f"{path.name}: {len(garage.stays)} sessions, {limit_a:.1f} A per phase, a sixth of the uncontrolled peak"

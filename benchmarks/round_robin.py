@@ -3,7 +3,8 @@
 It gives whole amps, one at a time, round and round, nobody between 0 and 6 A; every 15 minutes the turn moves on to
 those who waited. It knows at once who came, left or is full. There are two of it: `ideal`, whose cars obey at once, so
 that no ampere is ever on its way; and one with cars as they are, which draw less `FOLLOWS_S` after they were told, and
-to whom more is told only when that has been seen, `SEEN_S` after (I2).
+to whom more is told only when that has been seen, `SEEN_S` after (I2). In steps of a tenth of an ampere, obeyed at
+once, it is what equal shares among those who are there can reach when nothing at all is lost on the way.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ SEEN_S = 7.0
 class RoundRobin:
     """One run over a garage; `run` returns what each stay got, in Wh."""
 
-    def __init__(self, garage: Garage, limit_a: float, *, ideal: bool) -> None:
-        self._garage, self._limit_a = garage, limit_a
+    def __init__(self, garage: Garage, limit_a: float, *, ideal: bool, step_a: float = 1.0) -> None:
+        self._garage, self._step_a = garage, step_a
+        self._limit = math.floor(limit_a / step_a + 1e-9)
         self._lower_s, self._raise_s = (0.0, 0.0) if ideal else (FOLLOWS_S, SEEN_S + FOLLOWS_S)
         self._queue: list[Stay] = []
         self._got: dict[Stay, float] = {}
-        self._told: dict[Stay, int] = {}
+        self._told: dict[Stay, int] = {}  # in steps, like all that is given
         self._draws: dict[Stay, int] = {}
         self._due: list[tuple[float, int, Stay, int]] = []  # when a car will draw what it was told
         self._count = 0
@@ -80,21 +82,26 @@ class RoundRobin:
             if self._told.get(stay) == a:  # else it left, or was told something else since
                 self._draws[stay] = a
 
-    def _power_w(self, stay: Stay, amps: int) -> float:
-        return amps * stay.phases * self._garage.voltage_v
+    def _power_w(self, stay: Stay, steps: int) -> float:
+        return steps * self._step_a * stay.phases * self._garage.voltage_v
 
-    def _hours_to_full(self, stay: Stay, amps: int) -> float:
-        return (stay.wanted_wh - self._got[stay]) / self._power_w(stay, amps)
+    def _hours_to_full(self, stay: Stay, steps: int) -> float:
+        return (stay.wanted_wh - self._got[stay]) / self._power_w(stay, steps)
 
     def _shared(self) -> dict[Stay, int]:
-        left = [self._limit_a] * 3
+        left = [self._limit] * 3
         uses = {stay: [p for p, used in enumerate(self._garage.on_phases(stay, 1.0)) if used] for stay in self._queue}
-        amps = dict.fromkeys(self._queue, 0)
-        for step_a in (LEAST_A, *([1] * (32 - LEAST_A))):
-            for stay in self._queue:
-                wants = (step_a == LEAST_A or amps[stay]) and amps[stay] < stay.max_a
-                if wants and min(left[p] for p in uses[stay]) >= step_a:
-                    amps[stay] += step_a
+        most = {stay: round(stay.max_a / self._step_a) for stay in self._queue}
+        least = round(LEAST_A / self._step_a)
+        given = dict.fromkeys(self._queue, 0)
+        asking, steps = self._queue, least
+        while asking:
+            served = []
+            for stay in asking:
+                if given[stay] + steps <= most[stay] and min(left[p] for p in uses[stay]) >= steps:
+                    given[stay] += steps
+                    served.append(stay)
                     for p in uses[stay]:
-                        left[p] -= step_a
-        return amps
+                        left[p] -= steps
+            asking, steps = served, 1
+        return given
