@@ -4,7 +4,8 @@ It gives whole amps, one at a time, round and round, nobody between 0 and 6 A; e
 those who waited. It knows at once who came, left or is full. There are two of it: `ideal`, whose cars obey at once, so
 that no ampere is ever on its way; and one with cars as they are, which draw less `FOLLOWS_S` after they were told, and
 to whom more is told only when that has been seen, `SEEN_S` after (I2). In steps of a tenth of an ampere, obeyed at
-once, it is what equal shares among those who are there can reach when nothing at all is lost on the way.
+once, it is what equal shares among those who are there can reach when nothing at all is lost on the way; `foresees`
+gives the turns to those who leave first, as if they had said so.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ SEEN_S = 7.0
 class RoundRobin:
     """One run over a garage; `run` returns what each stay got, in Wh."""
 
-    def __init__(self, garage: Garage, limit_a: float, *, ideal: bool, step_a: float = 1.0) -> None:
-        self._garage, self._step_a = garage, step_a
+    def __init__(
+        self, garage: Garage, limit_a: float, *, ideal: bool, step_a: float = 1.0, foresees: bool = False
+    ) -> None:
+        self._garage, self._step_a, self._foresees = garage, step_a, foresees
         self._limit = math.floor(limit_a / step_a + 1e-9)
         self._lower_s, self._raise_s = (0.0, 0.0) if ideal else (FOLLOWS_S, SEEN_S + FOLLOWS_S)
         self._queue: list[Stay] = []
@@ -67,6 +70,8 @@ class RoundRobin:
     def _turn(self) -> None:
         served = [stay for stay in self._queue if self._told.get(stay)]
         self._queue = [stay for stay in self._queue if not self._told.get(stay)] + served
+        if self._foresees:
+            self._queue.sort(key=lambda stay: stay.leave_s)
 
     def _tell(self, amps: dict[Stay, int], t: float) -> None:
         for stay, a in amps.items():
