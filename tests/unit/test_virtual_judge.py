@@ -126,6 +126,34 @@ def test_raising_before_the_paying_car_has_followed_breaks_i2() -> None:
     assert patient.violations == {}
 
 
+def test_the_smallest_limit_of_all_operators_counts_until_it_is_taken_back() -> None:
+    scene = Scene(STATIC)
+    scene.judge.allow(16.0, who="now")
+    scene.judge.allow(13.0, who="planned")
+    scene.until(scene.plant.t + 3)
+    scene.send("A", 7.0)
+    assert scene.violations == {}
+    scene.send("A", 8.0)
+    assert scene.violations == {"I1": 1}
+    scene.judge.allow(None, who="planned")
+    scene.send("A", 10.0)
+    assert scene.violations == {"I1": 1}
+
+
+def test_a_car_that_ignores_its_limit_counts_with_its_draw_once_that_can_be_known() -> None:
+    scene = Scene(STATIC)
+    (outlet,) = scene.plant.stations["A"].connectors
+    assert outlet.car is not None
+    outlet.car.model = CarModel(ignores_limit=True)
+    outlet.advance(scene.plant.t)
+    scene.send("B", 7.0)
+    assert scene.violations == {}, "nobody can have known it yet"
+    scene.until(scene.plant.t + STATIC.unmetered_s + 1)
+    scene.send("B", 8.0)
+    assert scene.violations["I2"] >= 1
+    assert "24.00 against 20.00" in scene.judge.findings[0].text
+
+
 def test_lowering_never_breaks_anything() -> None:
     scene = Scene(STATIC, first_a=10.0)
     scene.send("A", 6.0)
