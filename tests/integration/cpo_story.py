@@ -39,6 +39,7 @@ from llm_core import CapSource, OfflinePolicy, PerPhase, PutSupply, SiteEdited, 
 
 TRANSACTIONS = 8
 NAP_S, VERDICT_S = 0.02, 0.5
+LATE_S = 1.5  # behind a raise that is out, a lower limit waits for the next tick: a second, and what a tick takes
 PLACE = ("ST1", 1)
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a busy disk is not what is tried here
 IMPATIENT: tuple[tuple[Any, str, Any], ...] = (
@@ -330,7 +331,7 @@ def _faults(cpo: CountingCpo, charging: Charging, lateness: Lateness) -> list[st
     if charging.slowest_s > VERDICT_S + 1:
         found.append(f"the station waited {charging.slowest_s:.2f} s for an answer")
     for worst_s in (lateness.worst_s, lateness.worst_of_cpo_s):
-        if worst_s > 1:
+        if worst_s > LATE_S:
             found.append(f"a limit was late by {worst_s:.2f} s")
     return found
 
