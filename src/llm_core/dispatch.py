@@ -226,7 +226,7 @@ def _live(ledger: Ledger, purpose: Purpose) -> bool:
 def _floor(state: State, entry: Seen, books: _Books) -> SetLimit | None:
     """The floor where it does not lie yet; one that gives more than what surely lies there only when it fits."""
     slot = entry.connector.ledger.floor
-    sure_ma = min((held.limit_ma or 0 for held in slot.candidates()), default=0) if slot.acknowledged else 0
+    sure_ma = min(held.limit_ma or 0 for held in slot.candidates()) if slot.acknowledged else 0
     wired = entry.station.phase_rotation
     floor_ma = _wanted_floor_ma(state, entry.station)
     if floor_ma > sure_ma and not (
