@@ -90,6 +90,13 @@ def _changed(
         return _with_database(data, alone)
 
 
+def _existing(data: Path) -> Path:
+    """A command that only reads makes no directory where its name was mistyped."""
+    if not data.is_dir():
+        raise WrongInput(f"there is no directory {data}")
+    return data
+
+
 def read_file(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -142,7 +149,7 @@ def add_user(name: str, data: Path, role: str, password_stdin: bool) -> None:
 
 
 def list_users(data: Path, as_json: bool) -> None:
-    users = _with_accounts(data, lambda accounts: accounts.users())
+    users = _with_accounts(_existing(data), lambda accounts: accounts.users())
     if as_json:
         _tell_json([{"name": user.name, "role": user.role.value, "temporary": user.temporary} for user in users])
         return
@@ -155,7 +162,7 @@ def create_token(data: Path, role: str, label: str) -> None:
 
 
 def list_tokens(data: Path, as_json: bool) -> None:
-    tokens = _with_accounts(data, lambda accounts: accounts.tokens())
+    tokens = _with_accounts(_existing(data), lambda accounts: accounts.tokens())
     if as_json:
         made = [(token.label, token.role.value, f"{token.created_at:%Y-%m-%dT%H:%M:%SZ}") for token in tokens]
         _tell_json([{"label": label, "role": role, "created_at": at} for label, role, at in made])
@@ -165,7 +172,7 @@ def list_tokens(data: Path, as_json: bool) -> None:
 
 
 def revoke_token(label: str, data: Path) -> None:
-    if not _with_accounts(data, lambda accounts: accounts.revoke_token(label, by=BY)):
+    if not _with_accounts(_existing(data), lambda accounts: accounts.revoke_token(label, by=BY)):
         raise WrongInput(f"there is no token “{label}”")
 
 
@@ -179,7 +186,7 @@ def export_configuration(data: Path) -> None:
         document = write_configuration(Configuration.of(state.site, tuple(state.badges.values()), users))
         return json.dumps(document, indent=2, ensure_ascii=False)
 
-    _tell(_with_database(data, work))
+    _tell(_with_database(_existing(data), work))
 
 
 def import_configuration(file: Path, data: Path) -> None:
@@ -222,7 +229,7 @@ def export_sessions(data: Path, first: str, last: str, decimal: str, as_json: bo
         raise WrongInput("the period is longer than one year")
     if decimal not in ("point", "comma"):
         raise WrongInput("--decimal must be point or comma")
-    asyncio.run(_export(data, start, end, decimal_comma=decimal == "comma", as_json=as_json))
+    asyncio.run(_export(_existing(data), start, end, decimal_comma=decimal == "comma", as_json=as_json))
 
 
 def _year_after(first: date) -> date:

@@ -352,6 +352,22 @@ def test_without_data_there_is_no_backup_and_no_bundle(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("config", "export"),
+        ("sessions", "export", "--from", "2026-01-01", "--to", "2026-01-31"),
+        ("user", "list"),
+        ("token", "list"),
+        ("token", "revoke", "x"),
+    ],
+)
+def test_a_mistyped_directory_is_told_and_not_made(tmp_path: Path, command: tuple[str, ...]) -> None:
+    mistyped = tmp_path / "dta"
+    refused(*command, "--data", str(mistyped), code=2, says=f"there is no directory {mistyped}")
+    assert not mistyped.exists()
+
+
 def test_a_backup_that_finds_no_room_leaves_no_half_of_it(tmp_path: Path) -> None:
     lived_in(tmp_path / "data")
     refused(
