@@ -154,6 +154,20 @@ def test_a_car_that_ignores_its_limit_counts_with_its_draw_once_that_can_be_know
     assert "24.00 against 20.00" in scene.judge.findings[0].text
 
 
+def test_a_car_that_rounds_up_counts_on_its_way_down_with_the_offer_that_it_follows() -> None:
+    scene = Scene(STATIC, first_a=9.5)
+    (outlet,) = scene.plant.stations["A"].connectors
+    assert outlet.car is not None
+    outlet.car.model = CarModel(reaction_s=2.0, step_a=1.0)
+    outlet.advance(scene.plant.t)
+    scene.send("A", 6.0)
+    assert max(outlet.draw_a) == 10.0, "half an amp of its own doing"
+    scene.send("B", 10.5)
+    assert scene.violations == {}, "6 A may be had, 9.5 A are followed"
+    scene.send("B", 10.6)
+    assert scene.violations == {"I2": 3}
+
+
 def test_lowering_never_breaks_anything() -> None:
     scene = Scene(STATIC, first_a=10.0)
     scene.send("A", 6.0)

@@ -85,6 +85,11 @@ class Car:
         """Whether it has followed the last offer."""
         return not self._pilots
 
+    @property
+    def follows_a(self) -> float:
+        """The offer that it follows now; a later one may be out."""
+        return self._pilot_a
+
     def offer(self, pilot_a: float, t: float) -> None:
         """The station closes its contactor with a new pilot; the car follows after its reaction time."""
         self.advance(t)

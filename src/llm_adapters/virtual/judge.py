@@ -26,7 +26,8 @@ How each invariant is judged
     I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
         for the raise is still unfollowed. What a car takes that ignores its limit or rounds it up counts from when
         it can be known: after `window_s` at the root where a meter shows it, after `unmetered_s` where only the
-        station's own readings do (static mode, other nodes, a phase added; without a link: never).
+        station's own readings do (static mode, other nodes, a phase added; without a link: never). On its way down
+        such a car counts with the offer that it still follows.
     I3  A limit that reaches a station has at most one decimal, and one in watts names its `numberPhases`: no rounding
         and no phase count at the station's discretion can make more of it than was decided.
     I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
@@ -246,7 +247,11 @@ class Judge:
         own_doing = max(self._ignoring.get(connector, -math.inf), self._added.get(connector, -math.inf))
         if self.plant.t - own_doing < known_after_s:
             return entitled
-        return (max(entitled[0], drawn[0]), max(entitled[1], drawn[1]), max(entitled[2], drawn[2]))
+        car, most = connector.car, math.inf
+        if car is not None and not car.settled and (car.model.step_a or car.model.excess):
+            most = car.follows_a  # what it rounds up on its way down is its own doing as well
+        a, b, c = (max(may, min(takes, most)) for may, takes in zip(entitled, drawn, strict=True))
+        return (a, b, c)
 
     def _load(self, node: str, t: float) -> Amps3:
         if not self.terms.dynamic or node != self._root:
