@@ -28,6 +28,7 @@ WAKE_TURNS = WAKE_EVERY_MS // WAKE_MS
 MOST_WAKES = 12  # a car that slept through so many will not wake before it is plugged in again
 FULL_WAKES = 3  # one that charged and stopped by itself is full: it has so many chances to think otherwise
 BELIEVED_MS = 300_000
+LAST_RANK = 999_999
 
 
 def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
@@ -77,6 +78,12 @@ def wants(connector: ConnectorState, now_ms: int) -> bool:
     if connector.session is not None:
         return True
     return connector.preparing_ms is not None and now_ms - connector.preparing_ms < PREPARING_MS
+
+
+def rank_of(connector: ConnectorState) -> int:
+    """Its place among equals: a share is kept for a car that is about to start only behind all who have started, where
+    it will stand once it has. Else it would begin with what belongs to others, and be paused a second later."""
+    return connector.rank if connector.session is not None else LAST_RANK
 
 
 def is_finished(connector: ConnectorState, turn: int, now_ms: int) -> bool:
@@ -135,7 +142,7 @@ def demand_of(
         max_ma=max(least_ma, most_ma),
         step_ma=step_ma,
         priority=station.priority,
-        rank=connector.rank,
+        rank=rank_of(connector),
         since=since_ms,
     )
 

@@ -25,7 +25,7 @@ import attrs
 
 from llm_core.budget import Room, Seen, decays, is_repeating, sum_per_node
 from llm_core.curtailment import caps_in_force
-from llm_core.demand import least_of, wants
+from llm_core.demand import least_of, rank_of, wants
 from llm_core.effects import ClearLimit, Purpose, SetLimit
 from llm_core.external import NodeCap
 from llm_core.hiding import Hiding
@@ -74,7 +74,7 @@ def dispatch(
         elif remaining is not None:
             rising.append((entry, remaining))
     raised: list[Command] = []
-    for entry, grant in sorted(rising, key=lambda pair: (pair[0].connector.rank, pair[0].key)):
+    for entry, grant in sorted(rising, key=lambda pair: (rank_of(pair[0].connector), pair[0].key)):
         command = _raise(state, entry, grant, books, now_ms) if books.may_raise else None
         command = command or _kept(state, entry, grant, books, now_ms)
         if command is not None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 import attrs
 
 from llm_core.authorisation import BadgeState
+from llm_core.demand import rank_of
 from llm_core.effects import Alarm
 from llm_core.events import Status
 from llm_core.problem import Binding, GrantReason
@@ -138,11 +139,11 @@ def _turn(state: State, key: Key, connector: ConnectorState) -> tuple[int, int] 
     if connector.grant is None or connector.grant.reason is not GrantReason.WAITING:
         return None
     waiting = sorted(
-        (other.rank, other_key)
+        (rank_of(other), other_key)
         for other_key, other in state.connectors.items()
         if other.grant is not None and other.grant.reason is GrantReason.WAITING
     )
-    return waiting.index((connector.rank, key)) + 1, len(waiting)
+    return waiting.index((rank_of(connector), key)) + 1, len(waiting)
 
 
 def _sharing(state: State, connector: ConnectorState) -> int:

@@ -88,6 +88,21 @@ def test_nobody_changes_places_within_a_window() -> None:
     assert [connector.rank for connector in small.state.connectors.values()] == ranks
 
 
+def test_a_car_that_is_about_to_start_takes_nobodys_place() -> None:
+    """It would be given what belongs to others, and be paused as soon as it stood behind them."""
+    small = SmallSite(static(13, *(Station(name) for name in "ABC")))
+    small.run(12)
+    for name in "BC":
+        small.plug(name)
+    small.run(30)
+    small.post(StatusChanged("A", 1, Status.PREPARING))
+    small.run(20)
+    assert small.offered() == [0, 6.5, 6.5]
+    small.plug("A")
+    small.run(20)
+    assert small.offered() == [0, 6.5, 6.5]
+
+
 def test_turns_follow_the_wall_clock_of_the_site() -> None:
     """A window begins at a full multiple of its length by the local clock, not by UTC."""
     state = three(rotation_min=45).state

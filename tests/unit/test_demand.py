@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_core import PHASES, ConnectorState, Demand, Ledger, PerPhase, Phase, Reading, Session, Station
-from llm_core.demand import demand_of, forgotten, is_finished, least_of, least_told, observed, wants
+from llm_core.demand import demand_of, forgotten, is_finished, least_of, least_told, observed, rank_of, wants
 from unit.strategies import NOON
 
 L1, L2, L3 = PHASES
@@ -46,6 +46,11 @@ def test_the_least_that_was_told_counts_until_a_reading_shows_its_effect() -> No
     assert least_told(unsettled) == 6_000
     assert least_told(attrs.evolve(unsettled, offered_ma=0)) == 0
     assert least_told(attrs.evolve(unsettled, readings=())) == 9_000
+
+
+def test_a_car_that_is_about_to_start_comes_after_all_who_have() -> None:
+    charging = attrs.evolve(offered(), rank=999)
+    assert rank_of(charging) == 999 < rank_of(attrs.evolve(charging, session=None, preparing_ms=0, rank=0))
 
 
 # Phases in use

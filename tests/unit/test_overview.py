@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from llm_core import (
@@ -63,8 +65,8 @@ def scene(*connectors: ConnectorState, **known: object) -> State:
     return attrs.evolve(state, **known)  # type: ignore[arg-type]
 
 
-def granted(limit_ma: int, reason: GrantReason, by: Binding | None = None, rank: int = 0) -> ConnectorState:
-    return ConnectorState(Ledger(None), offered_ma=limit_ma, rank=rank, grant=Grant("x", limit_ma, reason, by))
+def granted(limit_ma: int, reason: GrantReason, by: Binding | None = None, **more: Any) -> ConnectorState:
+    return ConnectorState(Ledger(None), offered_ma=limit_ma, grant=Grant("x", limit_ma, reason, by), **more)
 
 
 def test_an_empty_site_is_told_as_it_is_delivered() -> None:
@@ -192,13 +194,15 @@ def test_a_charging_connector_tells_its_limit_and_what_stops_it() -> None:
 
 
 def test_a_waiting_car_knows_its_turn() -> None:
+    session = open_session(7, "A", 1, None, NOON, 1_000)
     state = scene(
-        granted(0, GrantReason.WAITING, rank=3),
-        granted(0, GrantReason.WAITING, rank=1),
-        granted(9_000, GrantReason.OWN_MAXIMUM, rank=0),
+        granted(0, GrantReason.WAITING, rank=3, session=session),
+        granted(0, GrantReason.WAITING, rank=1, session=session),
+        granted(9_000, GrantReason.OWN_MAXIMUM, rank=0, session=session),
+        granted(0, GrantReason.WAITING, rank=0),  # about to start
         ConnectorState(Ledger(None)),
     )
-    assert [connector(state, number).turn for number in (1, 2, 3, 4)] == [(2, 2), (1, 2), None, None]
+    assert [connector(state, number).turn for number in (1, 2, 3, 4, 5)] == [(2, 3), (1, 3), None, (3, 3), None]
 
 
 def test_a_session_tells_who_charges_and_how_much() -> None:
