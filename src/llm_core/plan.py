@@ -339,8 +339,8 @@ def _apart(state: State, entry: Seen, over_ma: Mapping[str, list[int]], tree: Tr
     reason = connector.grant.reason if connector.grant is not None else GrantReason.WAITING
     fit_ma = max(entry.held_ma - max(most_over_ma, 0), 0) // step_ma * step_ma
     fit_ma = min(fit_ma, allowed_ma(connector) // step_ma * step_ma)
-    fit_ma = fit_ma if fit_ma >= least_ma else 0
-    return Grant(demand_id(entry.key), min(connector.offered_ma, fit_ma), reason, None)
+    told_ma = min(connector.offered_ma, fit_ma)  # told before its phases were forgotten, it may be too little by now
+    return Grant(demand_id(entry.key), told_ma if told_ma >= least_ma else 0, reason, None)
 
 
 def _chain(tree: Tree, start: str) -> set[str]:

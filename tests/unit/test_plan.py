@@ -340,6 +340,13 @@ def test_a_late_one_keeps_its_target_and_its_reason() -> None:
     assert grants(scene(40_000, late(9_000, 16_000)), 3) == [Grant("A/1", 9_000, WAITING)]
 
 
+def test_a_late_one_whose_phases_were_forgotten_is_told_nothing_below_its_minimum() -> None:
+    """14.8 A in watts were right for one phase; spread over three that any of them may be, they are 4.9 A."""
+    state = scene(40_000, late(14_800, 16_000), stations=(Station("A", max_ma=16_000),))
+    assert limits(state, 20) == [14_800]
+    assert limits(station_changed(state, "A", capabilities=Capabilities(step_ma=100, in_watts=True)), 20) == [0]
+
+
 def test_a_late_one_is_lowered_further_by_what_is_too_much_even_so() -> None:
     assert limits(scene(8_050, late(9_000, 16_000)), 20) == [8_000]
     assert limits(scene(5_900, late(9_000, 16_000)), 20) == [0]
