@@ -39,7 +39,7 @@ from llm_core import CapSource, OfflinePolicy, PerPhase, PutSupply, SiteEdited, 
 
 TRANSACTIONS = 8
 NAP_S, VERDICT_S = 0.02, 0.5
-LATE_S = 1.5  # behind a raise that is out, a lower limit waits for the next tick: a second, and what a tick takes
+LATE_S = 1.0  # after its decision, and after the word of the CPO
 PLACE = ("ST1", 1)
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a busy disk is not what is tried here
 IMPATIENT: tuple[tuple[Any, str, Any], ...] = (
