@@ -19,7 +19,7 @@ from llm_core import (
     State,
 )
 from llm_core.external import Ended, LimitRecord
-from llm_core.state import LimitState
+from llm_core.state import Allowance, LimitState
 from unit.strategies import NOON
 
 BADGE = Badge("04:A1:B2:C3")
@@ -65,3 +65,10 @@ def test_of_an_open_session_the_latest_readings_are_told_and_an_ended_one_stays_
         attrs.evolve(stored, state=SessionState.CLOSED, stopped_at=NOON),
     ):
         assert state.latest(other) == other
+
+
+def test_an_allowance_rises_while_more_is_free() -> None:
+    watched = Allowance(6_000, rising_since_ms=0, rising_to_ma=9_000)
+    assert watched.is_rising
+    assert not attrs.evolve(watched, rising_since_ms=None).is_rising
+    assert not attrs.evolve(watched, rising_to_ma=6_000).is_rising
