@@ -28,7 +28,7 @@ WAKE_TURNS = WAKE_EVERY_MS // WAKE_MS
 MOST_WAKES = 12  # a car that slept through so many will not wake before it is plugged in again
 FULL_WAKES = 3  # one that charged and stopped by itself is full: it has so many chances to think otherwise
 BELIEVED_MS = 300_000
-LAST_RANK = 999_999
+LAST_RANK = 999_999  # behind every turn
 
 
 def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:

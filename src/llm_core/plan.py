@@ -13,7 +13,7 @@ import attrs
 
 from llm_core.allocation import allocate
 from llm_core.budget import Room, Seen, allowed, sum_per_node
-from llm_core.demand import allowed_ma, demand_id, demand_of, is_finished, least_of, wants
+from llm_core.demand import LAST_RANK, allowed_ma, demand_id, demand_of, is_finished, least_of, wants
 from llm_core.external import CapSource, narrowest
 from llm_core.problem import Binding, Demand, Grant, GrantReason, Group, LimitNode, Problem
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
@@ -35,7 +35,7 @@ from llm_core.yielding import yielded
 
 LATE_MS = 2_000  # a decrease that is not acknowledged so long is taken from others…
 PAUSE_AFTER_MS = 10_000  # …who are paused for it only after this
-MOST_RANK = 1_000_000
+MOST_RANK = LAST_RANK + 1
 UNBALANCE = "unbalance"
 NO_NEEDS: Mapping[Key, Need] = {}
 CAPPED_BY = {

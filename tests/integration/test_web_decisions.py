@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
-import pytest
 from test_web_pages import signed_in
-from web_scene import Served, busy, empty, serving
+from web_scene import Served, empty
 
 from llm_adapters.web.decisions import CAUSES
 from llm_core import GrantReason
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 def test_every_reason_has_a_cause() -> None:

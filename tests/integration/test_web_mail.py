@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import attrs
 import pytest
 from memory_mail import MemoryMail
 from test_web_pages import change, signed_in
-from web_scene import NOON, PASSWORD, Served, busy, serving
+from web_scene import NOON, PASSWORD, Served, busy
 
 from llm_adapters.web.notice import attention_notice
 from llm_core import MailSecurity, MailSetup
@@ -27,17 +26,10 @@ MAIL = {
 }
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
 @pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    mail_of(running).begin()
-    return running
+def served(served: Served) -> Served:
+    mail_of(served).begin()
+    return served
 
 
 def mail_of(served: Served) -> MemoryMail:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import attrs
 import pytest
 from test_web_pages import change, signed_in
-from web_scene import NOON, Served, busy, serving
+from web_scene import NOON, Served
 
 from llm_core import (
     Commission,
@@ -28,18 +27,6 @@ from llm_core import (
 GOOD = {"model": "shelly_pro_3em", "transport": "tcp", "host": "good", "port": "502", "unit": "1"}
 GOOD |= {"measures": "direct", "includes": "all"}
 TRIED = ("/settings/meter/test", {}), ("/clusters/c2/meter", {"go": "try"}), ("/setup/meter", {"go": "try"})
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 @pytest.mark.parametrize(("path", "go"), TRIED)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 
 import attrs
 import pytest
 from test_web_pages import change, signed_in
-from web_scene import NOON, Nobody, Served, busy, serving
+from web_scene import NOON, Nobody, Served
 
 from llm_adapters.web.api.commands import COMMANDS
 from llm_adapters.web.orders import BY_HAND
@@ -26,18 +26,6 @@ OF_THE_API_ALONE = {
     Order.LOG,
 }
 """What nobody types in: keys and certificates."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 def test_every_order_of_the_api_can_be_given_by_a_person_except_those_with_certificates() -> None:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import attrs
 import pytest
 from test_web_pages import change, signed_in
-from web_scene import NOON, Served, busy, serving
+from web_scene import NOON, Served
 
 from llm_core import Fault, NotSaved, Wish, WishPut
 
 RUNNING = "/sessions/41/wish"
 TYPED = {"energy_kwh": "22,5", "departs_at": "2026-03-10T18:30"}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
-    with serving(busy()) as started:
-        yield started
-
-
-@pytest.fixture
-def served(running: Served) -> Served:
-    running.begin_again(busy())
-    return running
 
 
 def test_a_wish_is_said_changed_and_taken_back(served: Served) -> None:
