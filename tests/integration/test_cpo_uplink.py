@@ -150,6 +150,8 @@ def test_the_cpos_limits_hold_after_a_restart_and_for_connectors_that_spoke_only
                 assert (await cpo.point.call(call.SetChargingProfile(0, profile(8.0)))).status == "Accepted"
             async with running(tmp_path, site) as house, station(house) as point:
                 await point.call(call.StatusNotification(2, "NoError", "Preparing"))
+                # Until the CPO can be asked, a badge that it never spoke of is refused.
+                await house.until(lambda s: "ST1" in s.uplink and s.uplink["ST1"].state is UplinkState.ACCEPTED)
                 for connector in (1, 2):
                     await point.call(call.StartTransaction(connector, ANN, 1_000, "2026-03-01T12:00:00Z"))
                     await house.until(lambda state, n=connector: state.connectors["ST1", n].offered_ma == 8_000)
