@@ -86,7 +86,7 @@ class TurnedAwayFor(StrEnum):
     WRONG_KEY = "wrong_key"
     NOT_ENCRYPTED = "not_encrypted"
     NO_CERTIFICATE = "no_certificate"
-    ID_IN_USE = "id_in_use"  # another address answers to this id
+    ID_IN_USE = "id_in_use"  # somebody is connected who answers to this id
 
 
 @attrs.frozen

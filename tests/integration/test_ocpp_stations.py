@@ -38,10 +38,12 @@ from llm_core import (
     StationBooted,
     StationConnected,
     StationDisconnected,
+    StationTurnedAway,
     Status,
     StatusChanged,
     StopRemotely,
     StopRequested,
+    TurnedAwayFor,
 )
 
 FLOOR = SetLimit(1, "CP_1", 1, Purpose.FLOOR, 0, 0, None, None, 3, lowers=True)
@@ -353,10 +355,12 @@ def test_a_lost_link_leaves_what_was_sent_unanswered_and_refuses_the_rest() -> N
 def test_a_station_that_calls_again_replaces_its_old_link_whose_end_harms_nothing() -> None:
     async def scenario() -> None:
         async with bench("CP_1") as b:
-            first = await b.open()
+            first = await b.open()  # a socket that is open, and answers pings, with nobody behind it
             await b.inbox.until(StationConnected)
+            began = asyncio.get_running_loop().time()
             second = await b.station()
             await b.inbox.until(StationConnected, count=2)
+            assert 1.9 < asyncio.get_running_loop().time() - began < 4
             await ends(first)
             b.server.perform(LIMIT)
             await station_confirms(b)
@@ -369,6 +373,28 @@ def test_a_station_that_calls_again_replaces_its_old_link_whose_end_harms_nothin
 
     async def station_confirms(b: Bench) -> None:
         await b.inbox.until(LimitConfirmed)
+
+    run(scenario)
+
+
+def test_of_two_stations_with_one_id_behind_one_address_the_first_stays_as_long_as_it_answers() -> None:
+    async def scenario() -> None:
+        async with bench("CP_1") as b:
+            first = await b.station()
+            await b.inbox.until(StationConnected)
+            for _ in range(2):
+                second = await b.open()
+                async with asyncio.timeout(5):
+                    await second.wait_closed()
+                assert second.close_code == 1008
+            assert b.inbox.all(StationTurnedAway) == [StationTurnedAway("CP_1", "127.0.0.1", TurnedAwayFor.ID_IN_USE)]
+            assert (await first.boot()).status == "Accepted"
+            assert len(b.inbox.all(StationConnected)) == 1
+            assert b.inbox.all(StationDisconnected) == []
+            first._connection.transport.pause_reading()  # without power, the link is dead and nobody is told
+            third = await b.station()
+            await b.inbox.until(StationConnected, count=2)
+            assert (await third.boot()).status == "Accepted"
 
     run(scenario)
 

@@ -56,6 +56,7 @@ from llm_core import (
     State,
     Station,
     StationNote,
+    StationState,
     StationView,
     Status,
     Strategy,
@@ -141,7 +142,18 @@ def test_every_alarm_of_a_station_names_it_in_every_language(language: str) -> N
     said = Words(language, "Europe/Paris")
     nameless = {AlarmCode.STORAGE_FAILING, AlarmCode.GUARD_INTERVENED}
     for code in set(AlarmCode) - nameless:
-        assert "Bay 1" in said.alarm(SITE, Alarm(code, "ST1", NOON))
+        for met in (True, False):
+            state = State(site=SITE, stations={"ST1": StationState(met=met)})
+            assert "Bay 1" in said.alarm(state, Alarm(code, "ST1", NOON))
+
+
+def test_of_a_station_that_never_called_nobody_says_that_something_is_kept_for_it() -> None:
+    said, alarm = Words("en", "UTC"), Alarm(AlarmCode.STATION_OFFLINE, "ST1", NOON)
+    never = "Bay 1 has never called; no current is kept for it."
+    assert said.alarm(State(site=SITE), alarm) == never
+    assert said.alarm(State(site=SITE, stations={"ST1": StationState()}), alarm) == never
+    lost = State(site=SITE, stations={"ST1": StationState(met=True)})
+    assert said.alarm(lost, alarm) == "Bay 1 is offline; what it may still draw is kept for it."
 
 
 def test_every_end_of_an_order_has_words() -> None:

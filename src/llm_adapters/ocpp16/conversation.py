@@ -151,18 +151,19 @@ class Conversation:
         if self._serving is not None:
             self._serving.cancel()
 
-    async def answers(self, within_s: float) -> bool:
-        """Whether the station still gives a sign of life on this link."""
-        heard_before = self._session.last_heard
+    async def answers(self, within_s: float, *, in_words: bool = False) -> bool:
+        """Whether the station still gives a sign of life on this link; `in_words`: a pong is none."""
+        said_before, heard_before = self._session.stats.received, self._session.last_heard
         signs: list[asyncio.Task[object]] = [asyncio.create_task(self._heartbeat_triggered(within_s))]
-        if (ping := getattr(self._link, "ping", None)) is not None:
+        if not in_words and (ping := getattr(self._link, "ping", None)) is not None:
             signs.append(asyncio.create_task(_pong(ping)))
         await asyncio.wait(signs, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         for sign in signs:
             sign.cancel()
         outcomes = await asyncio.gather(*signs, return_exceptions=True)
-        answered = any(not isinstance(outcome, BaseException) for outcome in outcomes)
-        return answered or self._session.last_heard > heard_before
+        if any(not isinstance(outcome, BaseException) for outcome in outcomes):
+            return True
+        return self._session.stats.received > said_before if in_words else self._session.last_heard > heard_before
 
     def perform(self, command: StationCommand) -> None:
         """Queue a command; returns at once."""

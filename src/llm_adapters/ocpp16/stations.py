@@ -4,10 +4,11 @@ Theory of operation
     `attach` is the whole life of one link, whatever carries it; `listen` puts WebSockets in front of it, with caps
     that a crowd of silent or hostile peers runs into before the stations do.
 
-    A station that calls again takes the place of its old link: at once from the same address, since only a dead link
-    makes a station call twice. From another address the old link is asked for a sign of life first. If it gives one,
-    a newcomer who has proven to be the station takes its place all the same, and any other is refused: without a key
-    nobody can tell two stations with one id apart. What a replaced link still says or closes no longer counts.
+    A station that calls again takes the place of its old link; one that has proven to be the station always does. Of
+    any other nobody can tell whether it is a second station with the same id, so the old link is asked first, and
+    while somebody answers there, the newcomer is refused. From the same address it is most likely the station itself,
+    whose old socket may be open still and answer pings with nobody behind it: there only a message counts. What a
+    replaced link still says or closes no longer counts.
 Source: OCPP-J 1.6 §3 (connection), §5.3 (reconnecting), §6 (security).
 """
 
@@ -269,16 +270,18 @@ class StationServer:
         """Whether a link from `address` may take the station's place: one that proved nothing is judged at a time."""
         while True:
             present = self._conversations.get(station_id)
-            if present is None or present.address == address:
+            if present is None:
                 return True
+            is_near = present.address == address
             if proven:
-                await present.answers(PROBE_S)
+                if not is_near:
+                    await present.answers(PROBE_S)
                 return True
             if station_id in self._probed:
                 return False
             self._probed.add(station_id)
             try:
-                if await present.answers(PROBE_S):
+                if await present.answers(PROBE_S, in_words=is_near):
                     return False
             finally:
                 self._probed.discard(station_id)

@@ -101,7 +101,7 @@ def facts(desk: Desk, variant: Variant) -> dict[str, Any]:
         "pending": len(seen.stations) - len(adopted),
         "alarms": [
             (
-                variant.words.alarm(state.site, alarm),
+                variant.words.alarm(state, alarm),
                 variant.words.since(alarm.since, utc),
                 alarm_link(alarm, state.site),
             )

@@ -47,7 +47,7 @@ def meter_look(desk: Desk, words: Words, node: str = SITE) -> MeterLook:
     supply_phases = state.site.supply.site_phases
     backwards = [phase for phase in supply_phases if (_of(known, phase).current_ma or 0) < 0]
     if alarm is not None:
-        kind, verdict = "attention", words.alarm(state.site, alarm)
+        kind, verdict = "attention", words.alarm(state, alarm)
     elif backwards:
         kind = "attention"
         verdict = words(

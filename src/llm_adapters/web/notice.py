@@ -19,7 +19,7 @@ def attention_notice(state: State, utc: datetime) -> tuple[str, str]:
     lines = [words("At %(site)s this needs attention:", site=name), ""]
     for alarm in alarms:
         since = words("since %(time)s", time=words.since(alarm.since, utc))
-        lines.append(f"- {words.alarm(state.site, alarm)} ({since})")
+        lines.append(f"- {words.alarm(state, alarm)} ({since})")
     lines += ["", words("Limits hold all the same. The page of the controller says more and leads to each of these.")]
     subject = words.many("%(n)s thing needs attention", "%(n)s things need attention", len(alarms))
     return subject, "\n".join(lines) + "\n"

@@ -62,7 +62,7 @@ def _meter(state: State, words: Words) -> Item:
     if building_meter(state.site) is None:
         text = words("Dynamic management needs the building's meter.")
     elif alarm is not None:
-        text = words.alarm(state.site, alarm)
+        text = words.alarm(state, alarm)
     else:
         text = words("The meter answers.") if answers else words("The meter has not answered yet.")
     return Item("meter", words("Building meter"), text, "/settings#meter", answers)

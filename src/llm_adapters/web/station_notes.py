@@ -71,7 +71,7 @@ TURNED_AWAY: dict[TurnedAwayFor, str] = {
     TurnedAwayFor.WRONG_KEY: N_("it showed a wrong password"),
     TurnedAwayFor.NOT_ENCRYPTED: N_("its link was not encrypted"),
     TurnedAwayFor.NO_CERTIFICATE: N_("it showed no certificate of this station"),
-    TurnedAwayFor.ID_IN_USE: N_("the station itself answers from another address"),
+    TurnedAwayFor.ID_IN_USE: N_("a station with this id is connected and answers"),
 }
 REPORTS: dict[ReportKind, str] = {
     ReportKind.FIRMWARE: N_("Firmware update"),

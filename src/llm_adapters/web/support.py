@@ -25,7 +25,7 @@ def support_routes(desk: Desk) -> list[Route]:
             "support.html",
             principal,
             alarms=[
-                (words.alarm(state.site, alarm), words.since(alarm.since, utc), alarm_link(alarm, state.site))
+                (words.alarm(state, alarm), words.since(alarm.since, utc), alarm_link(alarm, state.site))
                 for alarm in alarms
             ],
             is_administrator=principal.may(Permission.ADMINISTER),

@@ -225,6 +225,7 @@ ALARMS = {
     AlarmCode.PHASE_ORDER_SUSPECT: N_("The meter sees %(name)s on other phases than are set; check its phase order."),
     AlarmCode.CAR_ASLEEP: N_("The car at %(name)s takes no current although it may; it seems to sleep."),
 }
+NEVER_MET = N_("%(name)s has never called; no current is kept for it.")
 METER_ALARMS = frozenset({AlarmCode.METER_SILENT, AlarmCode.METER_FROZEN, AlarmCode.METER_IMPLAUSIBLE})
 
 
@@ -449,9 +450,11 @@ class Words:
     def password_rule(self, rule: PasswordRule) -> str:
         return self(PASSWORD_RULES[rule])
 
-    def alarm(self, site: Site, alarm: Alarm) -> str:
+    def alarm(self, state: State, alarm: Alarm) -> str:
         """What needs attention; names the station or node it is about."""
-        return self(ALARMS[alarm.code], name=self.alarm_subject(site, alarm))
+        known = state.stations.get(alarm.subject)
+        never_met = alarm.code is AlarmCode.STATION_OFFLINE and (known is None or not known.met)
+        return self(NEVER_MET if never_met else ALARMS[alarm.code], name=self.alarm_subject(state.site, alarm))
 
     def alarm_subject(self, site: Site, alarm: Alarm) -> str:
         if not alarm.subject:

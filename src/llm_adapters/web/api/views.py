@@ -44,20 +44,20 @@ def overview_json(state: State, now_ms: int) -> dict[str, Json]:
         "mode": seen.mode,
         "access": seen.access,
         "badges": seen.badges,
-        "alarms": [_alarm(alarm, state.site) for alarm in seen.alarms],
+        "alarms": [_alarm(alarm, state) for alarm in seen.alarms],
         "nodes": [node_json(node, state) for node in seen.nodes],
         "limits": [_limit_in_overview(known, state) for known in seen.limits],
         "stations": [_station_in_overview(station, state) for station in seen.stations],
     }
 
 
-def _alarm(alarm: Alarm, site: Site) -> Json:
-    words = Words(_SCRIPTS_READ, site.system.time_zone)
+def _alarm(alarm: Alarm, state: State) -> Json:
+    words = Words(_SCRIPTS_READ, state.site.system.time_zone)
     return {
         "code": alarm.code,
-        "text": words.alarm(site, alarm),
+        "text": words.alarm(state, alarm),
         "since": stamp(alarm.since),
-        "link": alarm_link(alarm, site),
+        "link": alarm_link(alarm, state.site),
         "subject": alarm.subject,
     }
 
