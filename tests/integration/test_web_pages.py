@@ -252,7 +252,7 @@ class Reader(HTMLParser):
 
 def test_every_route_is_in_the_tables_of_rights(served: Served) -> None:
     samples = {
-        "{station_id:path}": "ST1",
+        "{station_id}": "ST1",
         "{step}": "clock",
         "{cluster_id}": "c2",
         "{limit_id}": "1",

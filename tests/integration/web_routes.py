@@ -15,7 +15,7 @@ from llm_adapters.web.setup import STEPS
 WAITING, NEW = "EV-NEW-01", "new"
 """A station that waits to be adopted, and a cluster that there is not yet: they have not every page."""
 SAMPLES = {
-    "{station_id:path}": ("ST1", WAITING),
+    "{station_id}": ("ST1", WAITING),
     "{cluster_id}": ("c2", NEW),
     "{limit_id}": ("1",),
     "{transaction_id}": ("41",),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
-from llm_adapters.web.words import METER_ALARMS, station_path
+from llm_adapters.web.addresses import cluster_path, station_path
+from llm_adapters.web.words import METER_ALARMS
 from llm_core import SITE, Alarm, AlarmCode, Site
 
 PAGES_OF_ALARMS = {
@@ -18,7 +17,7 @@ PAGES_OF_ALARMS = {
 def alarm_link(alarm: Alarm, site: Site) -> str:
     """The page where something can be done about an alarm; the overview when there is none."""
     if alarm.code in METER_ALARMS:
-        return "/settings#meter" if alarm.subject == SITE else f"/clusters/{quote(alarm.subject, safe='')}/meter"
+        return "/settings#meter" if alarm.subject == SITE else f"{cluster_path(alarm.subject)}/meter"
     if alarm.code in PAGES_OF_ALARMS:
         return PAGES_OF_ALARMS[alarm.code]
     if site.station(alarm.subject) is not None:

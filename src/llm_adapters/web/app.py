@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from llm_adapters.web.addresses import AsSent
 from llm_adapters.web.api import api_routes
 from llm_adapters.web.audit import audit_routes
 from llm_adapters.web.auth import identify
@@ -106,7 +107,7 @@ def create_app(desk: Desk) -> Starlette:
             *api_routes(desk),
             Mount("/static", GZipMiddleware(StaticFiles(directory=Path(__file__).parent / "static"))),
         ],
-        middleware=[Middleware(Gate, allowed_hosts=desk.allowed_hosts)],
+        middleware=[Middleware(Gate, allowed_hosts=desk.allowed_hosts), Middleware(AsSent)],
         exception_handlers={HTTPException: refuse, ClientDisconnect: _left, Exception: refuse},
     )
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import named
 from llm_adapters.web.dashboard import OLD_MS, viewer
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.pages import page, render, to_sign_in, words_for
@@ -33,7 +34,7 @@ def bay_routes(desk: Desk) -> list[Route]:
         allowed, principal = await viewer(request, desk)
         if not allowed:
             return to_sign_in(request)
-        bay = _bay(desk, request.path_params["station_id"], words_for(request, desk), names=principal is not None)
+        bay = _bay(desk, named(request, "station_id"), words_for(request, desk), names=principal is not None)
         return page(request, desk, "bay.html", principal, bay=bay)
 
     async def live(request: Request) -> Response:
@@ -41,10 +42,10 @@ def bay_routes(desk: Desk) -> list[Route]:
         if not allowed:
             return Response(status_code=401, headers={"HX-Refresh": "true"})
         words = words_for(request, desk)
-        bay = _bay(desk, request.path_params["station_id"], words, names=principal is not None)
+        bay = _bay(desk, named(request, "station_id"), words, names=principal is not None)
         return HTMLResponse(render("bay_live.html", words, bay=bay))
 
-    return [Route("/bay/{station_id:path}/live", live), Route("/bay/{station_id:path}", show)]
+    return [Route("/bay/{station_id}/live", live), Route("/bay/{station_id}", show)]
 
 
 def _bay(desk: Desk, station_id: str, words: Words, *, names: bool) -> Bay:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import cluster_path, named
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
@@ -27,7 +28,7 @@ def cluster_meter_routes(desk: Desk) -> list[Route]:
         if form.fields.get("go") == "try":
             return _show(request, desk, principal, cluster, form, await try_meter(desk, form, cluster.id))
         if await submit(desk, form, SiteEdited(principal.name, read_meters(form, site, cluster.id))):
-            return RedirectResponse(f"/clusters/{cluster.id}/meter?done=saved", 303)
+            return RedirectResponse(f"{cluster_path(cluster.id)}/meter?done=saved", 303)
         return _show(request, desk, principal, cluster, form)
 
     async def live(request: Request, _: Principal) -> Response:
@@ -41,7 +42,7 @@ def cluster_meter_routes(desk: Desk) -> list[Route]:
 
 
 def _cluster(desk: Desk, request: Request) -> Cluster:
-    wanted = request.path_params["cluster_id"]
+    wanted = named(request, "cluster_id")
     for cluster in desk.inbox.state.site.clusters:
         if cluster.id == wanted:
             return cluster

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import cluster_path, named
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.bars import NodeBars, node_bars
 from llm_adapters.web.desk import Desk
@@ -55,9 +56,9 @@ def cluster_routes(desk: Desk) -> list[Route]:
 
     async def edit(request: Request, principal: Principal) -> Response:
         words, site = words_for(request, desk), desk.inbox.state.site
-        cluster_id = request.path_params["cluster_id"]
-        stored = next((cluster for cluster in site.clusters if cluster.id == cluster_id), None)
-        if stored is None and cluster_id != NEW:
+        is_new, wanted = request.path_params["cluster_id"] == NEW, named(request, "cluster_id")
+        stored = None if is_new else next((cluster for cluster in site.clusters if cluster.id == wanted), None)
+        if stored is None and not is_new:
             raise HTTPException(404)
         if request.method == "GET":
             return _show(request, desk, principal, stored, Form(words, _fields(stored, site, words)))
@@ -70,7 +71,7 @@ def cluster_routes(desk: Desk) -> list[Route]:
 
     async def remove(request: Request, principal: Principal) -> Response:
         site, form = desk.inbox.state.site, Form(words_for(request, desk), {})
-        cluster_id = request.path_params["cluster_id"]
+        cluster_id = named(request, "cluster_id")
         stored = next((cluster for cluster in site.clusters if cluster.id == cluster_id), None)
         if stored is None:
             raise HTTPException(404)
@@ -118,7 +119,7 @@ def _tree(desk: Desk, words: Words) -> Iterator[TreeNode]:
             if cluster.parent == parent:
                 limit = shown_per_phase(words, cluster.limit_ma, phases) if cluster.limit_ma is not None else ""
                 stations = tuple(s for s in site.stations if s.cluster == cluster.id)
-                path, has_meter = f"/clusters/{cluster.id}", meter_at(site, cluster.id) is not None
+                path, has_meter = cluster_path(cluster.id), meter_at(site, cluster.id) is not None
                 yield TreeNode(cluster.name, depth, path, limit, stations, bars.get(cluster.id), has_meter)
                 yield from under(cluster.id, min(depth + 1, DEEPEST))
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import named, station_path
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.findings import FINDING_TEXTS
@@ -16,7 +17,7 @@ from llm_adapters.web.forms import read_fields
 from llm_adapters.web.orders import connector_of
 from llm_adapters.web.pages import guarded, render, words_for
 from llm_adapters.web.told import told_plainly
-from llm_adapters.web.words import FINDING_KINDS, FINDINGS, TRIALS, StatusWord, Words, station_path
+from llm_adapters.web.words import FINDING_KINDS, FINDINGS, TRIALS, StatusWord, Words
 from llm_core import (
     CommissionWish,
     Finding,
@@ -45,7 +46,7 @@ class TrialRow:
 
 def commissioning_routes(desk: Desk) -> list[Route]:
     async def begin(request: Request, principal: Principal) -> Response:
-        station_id, fields = request.path_params["station_id"], await read_fields(request)
+        station_id, fields = named(request, "station_id"), await read_fields(request)
         wish = CommissionWish(
             connector_of(fields) or 1, link_cut=fields.get("link_cut") == YES, reboot=fields.get("reboot") == YES
         )
@@ -54,12 +55,12 @@ def commissioning_routes(desk: Desk) -> list[Route]:
 
     async def live(request: Request, _: Principal) -> Response:
         words = words_for(request, desk)
-        values = commission_look(desk, words, request.path_params["station_id"])
+        values = commission_look(desk, words, named(request, "station_id"))
         return HTMLResponse(render("commission.html", words, **values))
 
     return [
-        guarded(desk, "/stations/{station_id:path}/test", Permission.ADMINISTER, begin, ["POST"]),
-        guarded(desk, "/stations/{station_id:path}/test/live", Permission.ADMINISTER, live),
+        guarded(desk, "/stations/{station_id}/test", Permission.ADMINISTER, begin, ["POST"]),
+        guarded(desk, "/stations/{station_id}/test/live", Permission.ADMINISTER, live),
     ]
 
 

@@ -9,13 +9,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import named, station_path
 from llm_adapters.web.api.commands import COMMANDS, Wish
 from llm_adapters.web.api.orders import carry_out, is_done
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import read_fields
 from llm_adapters.web.pages import guarded
-from llm_adapters.web.words import N_, station_path
+from llm_adapters.web.words import N_
 from llm_core import CallFailure, CallOutcome, Order, OrderFault, OrderRefused, Permission
 
 TOLD = {
@@ -56,7 +57,7 @@ _COMMANDS = {command.order: command for command in COMMANDS}
 
 def order_routes(desk: Desk) -> list[Route]:
     async def give(request: Request, principal: Principal) -> Response:
-        station_id = request.path_params["station_id"]
+        station_id = named(request, "station_id")
         fields = await read_fields(request)
         order = next((order for order in BY_HAND if order == fields.get("order")), None)
         if order is None:
@@ -64,7 +65,7 @@ def order_routes(desk: Desk) -> list[Route]:
         outcome = await carry_out(desk, principal.name, station_id, _COMMANDS[order], _wish(order, fields))
         return RedirectResponse(f"{station_path(station_id)}?told={quote(told_of(outcome))}#orders", 303)
 
-    return [guarded(desk, "/stations/{station_id:path}/order", Permission.ADMINISTER, give, ["POST"])]
+    return [guarded(desk, "/stations/{station_id}/order", Permission.ADMINISTER, give, ["POST"])]
 
 
 def connector_of(fields: dict[str, str]) -> int | None:

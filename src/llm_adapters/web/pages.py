@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import cluster_path, station_path
 from llm_adapters.web.auth import Principal, identify, refuse_forged
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.languages import LANGUAGES, choose_language
-from llm_adapters.web.words import N_, Words, station_path
+from llm_adapters.web.words import N_, Words
 from llm_core import Permission
 
 MOST_BODY_BYTES = 1 << 20
@@ -85,7 +86,7 @@ _templates = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals["station_path"] = station_path
+_templates.globals.update(station_path=station_path, cluster_path=cluster_path)
 
 
 def words_for(request: Request, desk: Desk) -> Words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.words import Words
@@ -24,7 +25,19 @@ def station_lists(desk: Desk, words: Words) -> dict[str, Any]:
         "clusters": {cluster.id: cluster.name for cluster in state.site.clusters},
         **_search(state, desk.clock.monotonic_ms()),
         "neighbours": desk.neighbours(),
+        "nameless": nameless(desk.station_url),
+        "with_id": with_id(desk.station_url),
     }
+
+
+def nameless(station_url: str) -> str:
+    """What a station seems to be called that was given this address and adds no id of its own."""
+    return urlsplit(station_url).path.rstrip("/").rpartition("/")[2]
+
+
+def with_id(station_url: str) -> str:
+    """The address as it is typed into a station that adds no id of its own."""
+    return f"{station_url.rstrip('/')}/BAY-1"
 
 
 def _search(state: State, now_ms: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import named
 from llm_adapters.web.api.commands import COMMANDS, MESSAGES, Wish
 from llm_adapters.web.api.exact import Wrong
 from llm_adapters.web.api.orders import carry_out, shown_payload
@@ -135,7 +136,7 @@ class Answer:
 
 def more_routes(desk: Desk) -> list[Route]:
     async def more(request: Request, principal: Principal) -> Response:
-        station_id, words = request.path_params["station_id"], words_for(request, desk)
+        station_id, words = named(request, "station_id"), words_for(request, desk)
         if desk.inbox.state.site.station(station_id) is None:
             raise HTTPException(404)
         if request.method == "GET":
@@ -154,7 +155,7 @@ def more_routes(desk: Desk) -> list[Route]:
         outcome = await carry_out(desk, principal.name, station_id, COMMAND_OF[asked.order], wish)
         return _show(request, desk, principal, station_id, form, _answer(asked.order, outcome, words))
 
-    return [guarded(desk, "/stations/{station_id:path}/more", Permission.ADMINISTER, more, ["GET", "POST"])]
+    return [guarded(desk, "/stations/{station_id}/more", Permission.ADMINISTER, more, ["GET", "POST"])]
 
 
 def _wish(form: Form, asked: Asked) -> Wish:

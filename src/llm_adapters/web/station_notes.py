@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import named
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.pages import guarded, render, words_for
@@ -104,10 +105,10 @@ def note_routes(desk: Desk) -> list[Route]:
     async def live(request: Request, _: Principal) -> Response:
         words = words_for(request, desk)
         return HTMLResponse(
-            render("station_notes.html", words, **notes_look(desk, words, request.path_params["station_id"]))
+            render("station_notes.html", words, **notes_look(desk, words, named(request, "station_id")))
         )
 
-    return [guarded(desk, "/stations/{station_id:path}/notes/live", Permission.ADMINISTER, live)]
+    return [guarded(desk, "/stations/{station_id}/notes/live", Permission.ADMINISTER, live)]
 
 
 def notes_look(desk: Desk, words: Words, station_id: str) -> dict[str, Any]:

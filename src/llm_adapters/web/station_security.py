@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import named, station_path
 from llm_adapters.web.api.exact import Wrong
 from llm_adapters.web.api.shapes import is_hex, password_of
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.desk import Desk
 from llm_adapters.web.forms import Form, read_fields, submit
 from llm_adapters.web.pages import guarded, words_for
-from llm_adapters.web.words import N_, Words, station_path
+from llm_adapters.web.words import N_, Words
 from llm_core import KeyHandover, Permission, PutStation, SiteEdited, StoreError
 
 PROFILES = (
@@ -36,7 +37,7 @@ HANDED = {
 
 def security_routes(desk: Desk) -> list[Route]:
     async def save(request: Request, principal: Principal) -> Response:
-        station_id = request.path_params["station_id"]
+        station_id = named(request, "station_id")
         station = desk.inbox.state.site.station(station_id)
         if station is None:
             raise HTTPException(404)
@@ -44,7 +45,7 @@ def security_routes(desk: Desk) -> list[Route]:
         told = await _saved(desk, form, attrs.evolve(station, security_profile=form.whole("profile", 0, 3)), principal)
         return RedirectResponse(f"{station_path(station_id)}?told={told}#security", 303)
 
-    return [guarded(desk, "/stations/{station_id:path}/security", Permission.ADMINISTER, save, ["POST"])]
+    return [guarded(desk, "/stations/{station_id}/security", Permission.ADMINISTER, save, ["POST"])]
 
 
 async def _saved(desk: Desk, form: Form, station: Any, principal: Principal) -> str:

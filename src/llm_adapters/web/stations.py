@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from llm_adapters.web.addresses import bay_path, named, station_path
 from llm_adapters.web.auth import Principal
 from llm_adapters.web.clusters import BARE_SITE, cluster_choices
 from llm_adapters.web.commissioning import commission_look
@@ -26,10 +27,10 @@ from llm_adapters.web.station_form import (
     station_fields,
     with_station,
 )
-from llm_adapters.web.station_lists import SCAN_S, station_lists
+from llm_adapters.web.station_lists import SCAN_S, nameless, station_lists, with_id
 from llm_adapters.web.station_notes import notes_look
 from llm_adapters.web.station_security import security_look
-from llm_adapters.web.words import N_, bay_path, station_path
+from llm_adapters.web.words import N_
 from llm_core import (
     AccessRule,
     Fault,
@@ -86,8 +87,8 @@ def station_routes(desk: Desk) -> list[Route]:
         """A station that has not connected yet: it is accepted as soon as it does."""
         form = Form(words_for(request, desk), await read_fields(request))
         station_id, site = form.text("station_id", longest=LONGEST_ID), desk.inbox.state.site
-        if not station_id or "/" in station_id:
-            form.take((Fault("/station_id", N_("Type the id that the station will give, without a slash.")),))
+        if not station_id or "://" in station_id:
+            form.take((Fault("/station_id", N_("Type the id alone: what the station adds to the address.")),))
         elif site.station(station_id) is not None:
             form.take((Fault("/station_id", N_("This station is in use already.")),))
         station = attrs.evolve(sensible(site, station_id), name=form.text("name", longest=60))
@@ -107,7 +108,7 @@ def station_routes(desk: Desk) -> list[Route]:
 
 def _one_station(desk: Desk) -> list[Route]:
     async def edit(request: Request, principal: Principal) -> Response:
-        station_id = request.path_params["station_id"]
+        station_id = named(request, "station_id")
         stored = desk.inbox.state.site.station(station_id)
         if stored is None and station_id not in desk.inbox.state.stations:
             raise HTTPException(404)
@@ -126,7 +127,7 @@ def _one_station(desk: Desk) -> list[Route]:
 
     async def sums(request: Request, _: Principal) -> Response:
         """The sum of fallbacks with what is typed at the moment."""
-        station_id = request.path_params["station_id"]
+        station_id = named(request, "station_id")
         site, words = desk.inbox.state.site, words_for(request, desk)
         form = Form(words, await read_fields(request))
         station = read_station(form, await request.form(), site.station(station_id) or sensible(site, station_id))
@@ -134,7 +135,7 @@ def _one_station(desk: Desk) -> list[Route]:
         return HTMLResponse(render("floors.html", words, floors=floor_rows(tried, words)))
 
     async def remove(request: Request, principal: Principal) -> Response:
-        station_id = request.path_params["station_id"]
+        station_id = named(request, "station_id")
         form = Form(words_for(request, desk), {})
         if await submit(desk, form, SiteEdited(principal.name, RemoveStation(station_id))):
             return RedirectResponse("/stations?done=removed", 303)
@@ -145,9 +146,9 @@ def _one_station(desk: Desk) -> list[Route]:
         return _show(request, desk, principal, attrs.evolve(form, fields=fields), stored)
 
     return [
-        guarded(desk, "/stations/{station_id:path}/remove", Permission.ADMINISTER, remove, ["POST"]),
-        guarded(desk, "/stations/{station_id:path}/sums", Permission.ADMINISTER, sums, ["POST"]),
-        guarded(desk, "/stations/{station_id:path}", Permission.ADMINISTER, edit, ["GET", "POST"]),
+        guarded(desk, "/stations/{station_id}/remove", Permission.ADMINISTER, remove, ["POST"]),
+        guarded(desk, "/stations/{station_id}/sums", Permission.ADMINISTER, sums, ["POST"]),
+        guarded(desk, "/stations/{station_id}", Permission.ADMINISTER, edit, ["GET", "POST"]),
     ]
 
 
@@ -204,6 +205,8 @@ def _show(request: Request, desk: Desk, principal: Principal, form: Form, statio
         is_adopted=state.site.station(station.id) is not None,
         known=state.stations.get(station.id),
         floors=floor_rows(tried, words),
+        nameless=nameless(desk.station_url),
+        with_id=with_id(desk.station_url),
         back=own_path(request.query_params.get("next", "/stations")),
         bay=qr_code(address),
         told=TOLD.get(request.query_params.get("told", "")),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -485,13 +484,3 @@ def next_turn(local: datetime, rotation_min: int) -> datetime:
     minutes = local.toordinal() * 1440 + local.hour * 60 + local.minute
     left = rotation_min - minutes % rotation_min
     return local.replace(second=0, microsecond=0) + timedelta(minutes=left)
-
-
-def station_path(station_id: str) -> str:
-    """The page of a station, whatever characters its id has."""
-    return f"/stations/{quote(station_id, safe='')}"
-
-
-def bay_path(station_id: str) -> str:
-    """The page of a station for those who stand beside it."""
-    return f"/bay/{quote(station_id, safe='')}"
