@@ -157,7 +157,7 @@ def _survey(problem: Problem) -> _Field:
     if faults:
         raise ProblemError(faults)
     limits = [limit for node in problem.nodes for limit in node.limit_ma]
-    limits += [group.limit_ma for group in problem.groups for _ in PHASES]
+    limits += [limit for group in problem.groups for limit in group.limit_ma]
     paths, groups_of = _paths(problem.nodes), _groups_of(problem)
     kinds = [
         (demand.node, L1 in demand.phases, L2 in demand.phases, L3 in demand.phases, groups_of.get(demand.id, ()))

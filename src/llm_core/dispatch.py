@@ -27,7 +27,7 @@ from llm_core.budget import Room, Seen, decays, is_repeating, sum_per_node
 from llm_core.curtailment import caps_in_force
 from llm_core.demand import least_of, rank_of, wants
 from llm_core.effects import ClearLimit, Purpose, SetLimit
-from llm_core.external import NodeCap
+from llm_core.external import CapSource, NodeCap
 from llm_core.hiding import Hiding
 from llm_core.ledger import LIVE, Held, Ledger
 from llm_core.plan import Tree
@@ -91,7 +91,7 @@ def _is_quiet(state: State, entry: Seen, grant: Grant | None, now_ms: int) -> bo
         return False
     if ledger.floor.open or ledger.default.open or ledger.transaction.open or ledger.refused_ms is not None:
         return False
-    if floor.limit_ma != _wanted_floor_ma(state, entry.station) or default.limit_ma is not None:
+    if floor.limit_ma != _wanted_floor_ma(state, entry) or default.limit_ma is not None:
         return False
     if grant is None or connector.session is None:
         return held.limit_ma is None and grant is None and connector.session is None
@@ -228,7 +228,7 @@ def _floor(state: State, entry: Seen, books: _Books) -> SetLimit | None:
     slot = entry.connector.ledger.floor
     sure_ma = min(held.limit_ma or 0 for held in slot.candidates()) if slot.acknowledged else 0
     wired = entry.station.phase_rotation
-    floor_ma = _wanted_floor_ma(state, entry.station)
+    floor_ma = _wanted_floor_ma(state, entry)
     if floor_ma > sure_ma and not (
         books.may_raise and books.fits(entry, wired) and floor_ma <= books.room_alone(entry)
     ):
@@ -239,11 +239,17 @@ def _floor(state: State, entry: Seen, books: _Books) -> SetLimit | None:
     return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, len(wired), lowers=lowers)
 
 
-def _wanted_floor_ma(state: State, station: Station) -> int:
-    """What a car may get that starts while we are not there. In watts over several phases nothing: any one of them
-    might get it all, and a third of what is safe charges no car."""
-    spreads = state.stations[station.id].capabilities.in_watts and len(station.phase_rotation) > 1
-    return 0 if spreads else station.start_alone_ma
+def _wanted_floor_ma(state: State, entry: Seen) -> int:
+    """What a car may get that starts while we are not there: never more than the CPO lets the connector have. In watts
+    over several phases nothing: any one of them might get it all, and a third of what is safe charges no car."""
+    station, capabilities = entry.station, state.stations[entry.station.id].capabilities
+    if capabilities.in_watts and len(station.phase_rotation) > 1:
+        return 0
+    cap_ma = entry.connector.caps_ma.get(CapSource.CPO, station.start_alone_ma)
+    if cap_ma >= station.start_alone_ma:
+        return station.start_alone_ma
+    floor_ma = cap_ma // capabilities.step_ma * capabilities.step_ma
+    return floor_ma if floor_ma >= least_of(station, capabilities.step_ma, 1) else 0
 
 
 def _newest(ledger: Ledger, purpose: Purpose) -> Held | None:

@@ -5,7 +5,7 @@ The plan is a wish: whether and when a target may be sent is `dispatch`'s matter
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TypeGuard
 
@@ -15,7 +15,7 @@ from llm_core.allocation import allocate
 from llm_core.budget import Room, Seen, allowed, sum_per_node
 from llm_core.demand import LAST_RANK, allowed_ma, demand_id, demand_of, is_finished, least_of, wants
 from llm_core.external import CapSource, narrowest
-from llm_core.problem import Binding, Demand, Grant, GrantReason, Group, LimitNode, Problem
+from llm_core.problem import Binding, Demand, Grant, GrantReason, Group, LimitNode, Problem, Strategy
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
 from llm_core.site import SITE, Mode, Site, on_phases
 from llm_core.state import Allowance, Key, State
@@ -46,6 +46,8 @@ CAPPED_BY = {
 KEPT_REASONS = (GrantReason.SHARED_LIMIT, GrantReason.EXTERNAL_LIMIT, GrantReason.HOLDING)
 
 Tree = tuple[LimitNode, ...]
+Chains = Mapping[str, tuple[str, ...]]
+Given = Sequence[tuple[Demand, PerPhase]]
 
 
 @attrs.frozen
@@ -164,6 +166,59 @@ def _overdue_ma(entry: Seen, now_ms: int) -> PerPhase:
     return (entry.worst_ma - on_phases(entry.connector.offered_ma, entry.phases)).larger(ZERO)
 
 
+@attrs.frozen
+class _Asking:
+    """Who asks for what in this tick, in three turns: each is served from what the one before leaves."""
+
+    first: dict[Key, Demand] = attrs.field(factory=dict)
+    again: dict[Key, Demand] = attrs.field(factory=dict)  # paused in this rotation window
+    finished: dict[Key, Demand] = attrs.field(factory=dict)
+    waiting: dict[Key, Grant] = attrs.field(factory=dict)  # they cannot start now
+    uncut: set[Key] = attrs.field(factory=set)
+
+
+def _asking(state: State, chains: Chains, pressure: Pressures, shared: list[Seen], done: set[Key]) -> _Asking:
+    """The demands of this tick. Under pressure nobody asks for more than it was told.
+
+    Who was paused in this rotation window starts again only from what all others leave, and with some margin: so
+    nobody is stopped for it, and it is not stopped twice. Then, while it charges, others give way first.
+    """
+    asking = _Asking()
+    pressed_at: dict[tuple[str, tuple[Phase, ...]], Pressure] = {}
+    for entry in shared:
+        connector, step_ma = entry.connector, state.stations[entry.key[0]].capabilities.step_ma
+        place = (entry.station.node, entry.phases)
+        if place not in pressed_at:
+            pressed_at[place] = pressure_on(entry.phases, chains[entry.station.node], pressure)
+        if pressed_at[place] is not Pressure.CUT:
+            asking.uncut.add(entry.key)
+        least_ma = least_of(entry.station, step_ma, entry.spread)
+        bound_ma = bound_of(pressed_at[place], connector.offered_ma, least_ma)
+        if bound_ma is None:
+            asking.waiting[entry.key] = _as_before(entry)
+            continue
+        demand = demand_of(entry.key, connector, entry.station, step_ma, entry.spread, bound_ma)
+        turn = asking.first
+        if connector.paused_window == state.window:
+            demand = _once_paused(demand, charging=connector.offered_ma > 0)
+            turn = asking.first if connector.offered_ma > 0 else asking.again
+        if entry.key in done:
+            asking.finished[entry.key] = demand.at_most(demand.min_ma)
+        else:
+            turn[entry.key] = demand
+    if asking.again and state.site.sharing.strategy is Strategy.PRIORITY:
+        _let_pass(asking)
+    return asking
+
+
+def _let_pass(asking: _Asking) -> None:
+    """Whose priority is above another's does not wait for that one."""
+    lowest = min((demand.priority for demand in asking.first.values()), default=0)
+    for key, demand in list(asking.again.items()):
+        if demand.priority > lowest:
+            asking.first[key] = asking.again.pop(key)
+
+
 def _share(
     state: State,
     tree: Tree,
@@ -174,46 +229,33 @@ def _share(
     needs: Mapping[Key, Need],
     done: set[Key],
 ) -> dict[Key, Grant]:
-    """Awake cars first; finished ones get their minimum from what those leave. Under pressure nobody gets more."""
-    demands: dict[Key, Demand] = {}
-    finished: dict[Key, Demand] = {}
-    waiting: dict[Key, Grant] = {}
-    uncut: set[Key] = set()
+    """Cars that may charge on first, then those that were paused, then the minimum of those that have finished."""
     chains = _chains(tree)
-    pressed_at: dict[tuple[str, tuple[Phase, ...]], Pressure] = {}
-    for entry in shared:
-        connector, step_ma = entry.connector, state.stations[entry.key[0]].capabilities.step_ma
-        place = (entry.station.node, entry.phases)
-        if place not in pressed_at:
-            pressed_at[place] = pressure_on(entry.phases, chains[entry.station.node], pressure)
-        if pressed_at[place] is not Pressure.CUT:
-            uncut.add(entry.key)
-        least_ma = least_of(entry.station, step_ma, entry.spread)
-        bound_ma = bound_of(pressed_at[place], connector.offered_ma, least_ma)
-        if bound_ma is None:
-            waiting[entry.key] = _as_before(entry)
-            continue
-        demand = demand_of(entry.key, connector, entry.station, step_ma, entry.spread, bound_ma)
-        if connector.paused_window == state.window:
-            demand = _once_paused(demand, charging=connector.offered_ma > 0)
-        if entry.key in done:
-            finished[entry.key] = demand.at_most(demand.min_ma)
-        else:
-            demands[entry.key] = demand
-    uneven = _uneven(state.site, shared)
-    demands, cut = cut_few(demands, over, chains) if over else (demands, {})
-    grants = _allocated(state.site, limits, demands, uneven)
+    asking = _asking(state, chains, pressure, shared, done)
+    unbalance = _Unbalance.of(state.site, shared)
+    demands, cut = cut_few(asking.first, over, chains) if over else (asking.first, {})
+    grants = _allocated(state.site, limits, demands, unbalance)
     rates_ma = {key: need.rate_ma for key, need in needs.items() if need.rate_ma is not None}
-    if rates_ma and not uneven:  # a limit on the unbalance is none that could be shared in rounds
+    if rates_ma and unbalance is None:  # a limit on the unbalance is none that could be shared in rounds
         sharing = attrs.evolve(state.site.sharing, minimum_first=True)  # nobody's round stops another
-        in_rounds = partial(_allocated, attrs.evolve(state.site, sharing=sharing), uneven=uneven)
+        in_rounds = partial(_allocated, attrs.evolve(state.site, sharing=sharing), unbalance=None)
         grants = yielded(grants, demands, rates_ma, limits, in_rounds)
     grants |= _cut_for(grants, cut)
-    if finished:
-        given = sum_per_node(tree, ((d.node, on_phases(grants[key].limit_ma, d.phases)) for key, d in demands.items()))
-        left = tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*given[n.id])) for n in limits)
-        grants |= _allocated(state.site, left, finished, uneven)
-    return waiting | _calm(shared, uncut, demands, grants)
+    served = demands
+    for turn in (asking.again, asking.finished):
+        if turn:
+            given = [(demand, on_phases(grants[key].limit_ma, demand.phases)) for key, demand in served.items()]
+            limits = _left(limits, given)
+            unbalance = unbalance.left(given) if unbalance is not None else None
+            grants |= _allocated(state.site, limits, turn, unbalance)
+            served = turn
+    return asking.waiting | _calm(shared, asking.uncut, demands, grants)
+
+
+def _left(limits: Tree, given: Given) -> Tree:
+    """What the nodes have beside what is given already."""
+    sums = sum_per_node(limits, ((demand.node, ma) for demand, ma in given))
+    return tuple(LimitNode(n.id, n.parent, n.limit_ma - PerPhase(*sums[n.id])) for n in limits)
 
 
 def _is_done(entry: Seen, needs: Mapping[Key, Need], place: int, now_ms: int) -> bool:
@@ -234,7 +276,6 @@ def _cut_for(grants: Mapping[Key, Grant], cut: Mapping[Key, Binding]) -> dict[Ke
 
 
 def _once_paused(demand: Demand, *, charging: bool) -> Demand:
-    """Who was paused in this rotation window starts again only with some margin, and then others give way first."""
     if charging:
         return attrs.evolve(demand, rank=demand.rank - MOST_RANK)
     return attrs.evolve(demand, min_ma=min(demand.min_ma + RESTART_MA, demand.max_ma))
@@ -279,19 +320,38 @@ def _chains(tree: Tree) -> dict[str, tuple[str, ...]]:
     return chains
 
 
-def _uneven(site: Site, shared: list[Seen]) -> frozenset[str]:
-    """Where the unbalance is limited: who may load fewer than three phases, as far as anyone has measured."""
-    if site.sharing.unbalance_ma is None or site.supply.phases < len(PHASES):
-        return frozenset()
-    return frozenset(demand_id(entry.key) for entry in shared if len(entry.connector.phases or ()) < len(PHASES))
+@attrs.frozen
+class _Unbalance:
+    """Where the unbalance is limited: who may load fewer than three phases, as far as anyone has measured, and what
+    they may draw together."""
+
+    uneven: frozenset[str]
+    limit_ma: PerPhase
+
+    @classmethod
+    def of(cls, site: Site, shared: list[Seen]) -> _Unbalance | None:
+        if site.sharing.unbalance_ma is None or site.supply.phases < len(PHASES):
+            return None
+        uneven = frozenset(demand_id(entry.key) for entry in shared if len(entry.connector.phases or ()) < len(PHASES))
+        return cls(uneven, PerPhase.same(site.sharing.unbalance_ma)) if uneven else None
+
+    def left(self, given: Given) -> _Unbalance:
+        limit_ma = self.limit_ma
+        for demand, ma in given:
+            if demand.id in self.uneven:
+                limit_ma -= ma
+        return _Unbalance(self.uneven, limit_ma)
+
+    def among(self, demands: Iterable[Demand]) -> tuple[Group, ...]:
+        members = self.uneven.intersection(demand.id for demand in demands)
+        return (Group(UNBALANCE, members, self.limit_ma),) if members else ()
 
 
-def _allocated(site: Site, nodes: Tree, demands: Mapping[Key, Demand], uneven: frozenset[str]) -> dict[Key, Grant]:
+def _allocated(
+    site: Site, nodes: Tree, demands: Mapping[Key, Demand], unbalance: _Unbalance | None
+) -> dict[Key, Grant]:
     """`allocate` for these demands, with the unbalance limit as a group over the cars that may load phases unevenly."""
-    groups: tuple[Group, ...] = ()
-    members = uneven.intersection(demand.id for demand in demands.values()) if uneven else frozenset()
-    if members and site.sharing.unbalance_ma is not None:
-        groups = (Group(UNBALANCE, members, site.sharing.unbalance_ma),)
+    groups = unbalance.among(demands.values()) if unbalance is not None else ()
     problem = Problem(nodes, tuple(demands.values()), site.sharing.strategy, site.sharing.minimum_first, groups)
     return dict(zip(demands, _answered(problem), strict=True))
 

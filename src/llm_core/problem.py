@@ -99,13 +99,17 @@ class Demand:
         )
 
 
+def _each_phase(limit_ma: int | PerPhase) -> PerPhase:
+    return PerPhase.same(limit_ma) if isinstance(limit_ma, int) else limit_ma
+
+
 @attrs.frozen
 class Group:
-    """A limit across the tree: per phase, what the members that use it may draw together."""
+    """A limit across the tree: per phase, what the members that use it may draw together; one figure is for each."""
 
     id: str
     members: frozenset[str]
-    limit_ma: int
+    limit_ma: PerPhase = attrs.field(converter=_each_phase)
 
 
 @attrs.frozen

@@ -40,7 +40,7 @@ def constraints(problem: Problem) -> list[Constraint]:
         found += [Constraint(node.id, p, node.limit_ma[p], users(p, inside)) for p in PHASES]
     for group in problem.groups:
         inside = {i: d.id in group.members for i, d in enumerate(problem.demands)}
-        found += [Constraint(group.id, p, group.limit_ma, users(p, inside)) for p in PHASES]
+        found += [Constraint(group.id, p, group.limit_ma[p], users(p, inside)) for p in PHASES]
     return found
 
 

@@ -15,6 +15,7 @@ from llm_core.budget import aged, interval, rooms, sampled, survey
 from llm_core.dispatch import RAISE_AFTER_MS, Command, dispatch, told
 from llm_core.effects import ClearLimit, Purpose, SetLimit
 from llm_core.events import Capabilities, MeterSampled
+from llm_core.external import CapSource
 from llm_core.ledger import FOLLOW_MS, Inherited, Ledger
 from llm_core.problem import Grant, GrantReason
 from llm_core.quantities import PHASES, ZERO, PerPhase
@@ -384,6 +385,17 @@ def test_a_floor_in_watts_on_three_phases_gives_nothing() -> None:
     assert until_quiet(known(scene(site(32, alone), A=BOOTED), "A", capabilities=in_watts))[0] == "A floor 0"
     on_one = attrs.evolve(alone, phase_rotation=(L2,))
     assert until_quiet(known(scene(site(63, on_one), A=BOOTED), "A", capabilities=in_watts))[0] == "A floor 8 up"
+
+
+def test_the_floor_is_never_above_what_the_cpo_lets_the_connector_have() -> None:
+    alone = Station("A", start_alone_ma=8_000)
+    for cap_a, floor_a in ((5, 0), (7, 7), (8, 8), (16, 8)):
+        capped = attrs.evolve(BOOTED, caps_ma={CapSource.CPO: cap_a * 1_000})
+        assert until_quiet(scene(site(32, alone), A=capped))[0].startswith(f"A floor {floor_a}"), cap_a
+    lies = attrs.evolve(ConnectorState(laid(floor(1, 8_000), ClearLimit(2, "A", 1))), caps_ma={CapSource.CPO: 5_000})
+    assert said(scene(site(32, alone), A=lies)) == ["A floor 0"]
+    wished = attrs.evolve(lies, caps_ma={CapSource.DRIVER: 5_000})  # its driver is gone when another car starts
+    assert said(scene(site(32, alone), A=wished)) == []
 
 
 # Leases

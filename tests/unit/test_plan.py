@@ -29,6 +29,7 @@ from llm_core import (
     State,
     Station,
     StationState,
+    Strategy,
     Supply,
 )
 from llm_core.budget import Room, survey
@@ -270,6 +271,27 @@ def test_a_car_that_was_paused_is_the_last_to_be_paused_again_within_the_window(
     assert limits(attrs.evolve(scene(7_000, first, once_paused), window=WINDOW + 1)) == [6_000, 0]
 
 
+def test_a_car_that_was_paused_starts_again_within_the_window_only_from_what_all_others_leave() -> None:
+    paused, other = car(paused_window=WINDOW), car(12_000)
+    assert limits(scene(24_000, paused, other)) == [8_000, 16_000]
+    assert limits(scene(23_900, paused, other)) == [0, 16_000]
+    assert limits(attrs.evolve(scene(23_900, paused, other), window=WINDOW + 1)) == [12_000, 11_900]
+    assert limits(scene(23_900, paused, paused)) == [12_000, 11_900]
+
+
+def test_a_car_that_was_paused_does_not_wait_for_those_of_a_lower_priority() -> None:
+    paused, other = car(paused_window=WINDOW), car(12_000)
+    ordinary, important = Station("A", priority=1), Station("A", priority=2)
+
+    def shares(first: Station, strategy: Strategy) -> list[int]:
+        stations = (first, Station("B", priority=1))
+        return limits(scene(20_000, paused, other, stations=stations, strategy=strategy))
+
+    assert shares(ordinary, Strategy.PRIORITY) == [0, 16_000]
+    assert shares(important, Strategy.PRIORITY) == [14_000, 6_000]
+    assert shares(important, Strategy.EQUAL) == [0, 16_000]
+
+
 def test_a_small_cut_takes_from_one_car_and_names_the_place() -> None:
     state = scene(40_000, car(9_000), car(9_000))
     one, other = grants(state, keep_ma=17_900, raise_ma=0)
@@ -364,6 +386,17 @@ def test_cars_that_may_load_phases_unevenly_share_the_unbalance_limit() -> None:
         Grant("B/1", 10_000, GrantReason.UNBALANCE, Binding("unbalance", L1)),
         Grant("C/1", 32_000, OWN),
     ]
+
+
+def test_who_is_served_later_gets_of_the_unbalance_limit_only_what_is_left_on_its_phase() -> None:
+    stations = tuple(Station(name, max_ma=16_000, phase_rotation=PHASES) for name in "ABC")
+    one = car(phases=(L1,))
+    for later in (car(6_000, idle_since_ms=at(0)), car(paused_window=WINDOW)):
+        beside, on_another = attrs.evolve(later, phases=(L1,)), attrs.evolve(later, phases=(L2,))
+        state = scene(100_000, one, beside, on_another, stations=stations, unbalance_ma=20_000)
+        first, same_phase, other_phase = limits(state)
+        assert (first, same_phase) == (16_000, 0)
+        assert other_phase >= 6_000
 
 
 def test_there_is_no_unbalance_among_three_phase_cars_without_a_limit_or_on_one_phase() -> None:
