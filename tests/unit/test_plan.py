@@ -279,6 +279,12 @@ def test_a_car_that_was_paused_starts_again_within_the_window_only_from_what_all
     assert limits(scene(23_900, paused, paused)) == [12_000, 11_900]
 
 
+def test_finished_cars_come_after_all_others_also_after_those_that_were_paused() -> None:
+    first, paused, finished = car(16_000), car(paused_window=WINDOW), car(6_000, idle_since_ms=at(0))
+    assert limits(scene(38_000, first, paused, finished)) == [16_000, 16_000, 6_000]
+    assert limits(scene(37_900, first, paused, finished)) == [16_000, 16_000, 0]
+
+
 def test_a_car_that_was_paused_does_not_wait_for_those_of_a_lower_priority() -> None:
     paused, other = car(paused_window=WINDOW), car(12_000)
     ordinary, important = Station("A", priority=1), Station("A", priority=2)
@@ -389,13 +395,13 @@ def test_cars_that_may_load_phases_unevenly_share_the_unbalance_limit() -> None:
 
 
 def test_who_is_served_later_gets_of_the_unbalance_limit_only_what_is_left_on_its_phase() -> None:
-    stations = tuple(Station(name, max_ma=16_000, phase_rotation=PHASES) for name in "ABC")
-    one = car(phases=(L1,))
+    stations = tuple(Station(name, max_ma=16_000, phase_rotation=PHASES) for name in "ABCD")
+    one, three = car(phases=(L1,)), car(phases=PHASES)
     for later in (car(6_000, idle_since_ms=at(0)), car(paused_window=WINDOW)):
         beside, on_another = attrs.evolve(later, phases=(L1,)), attrs.evolve(later, phases=(L2,))
-        state = scene(100_000, one, beside, on_another, stations=stations, unbalance_ma=20_000)
-        first, same_phase, other_phase = limits(state)
-        assert (first, same_phase) == (16_000, 0)
+        state = scene(100_000, one, beside, on_another, three, stations=stations, unbalance_ma=20_000)
+        first, same_phase, other_phase, even = limits(state)
+        assert (first, same_phase, even) == (16_000, 0, 16_000)
         assert other_phase >= 6_000
 
 
