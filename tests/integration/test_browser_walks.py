@@ -179,6 +179,95 @@ def test_a_page_that_is_open_while_the_server_restarts_says_so_and_recovers(chro
         server.kill()
 
 
+# Back to a backup, and back to the factory
+
+
+def owned(page: Page, server: NewServer) -> None:
+    """Somebody has signed in for the first time and set a password."""
+    sign_in(page, server.http, "admin", "1234")
+    page.fill("#password", PASSWORD)
+    page.fill("#confirm", PASSWORD)
+    page.click("form.card button")
+    heading(page, "Country and clock")
+
+
+def named(page: Page, server: NewServer, name: str) -> None:
+    """The site has this name, given on its page, which stays open."""
+    page.goto(f"{server.http}/system", wait_until="domcontentloaded")
+    page.fill("#system-name", name)
+    page.locator("#system button.button").click()
+    expect(page.locator(".toast")).to_have_text("Saved.")
+    expect(page.locator(".top .site")).to_have_text(name)
+
+
+def test_a_backup_is_restored_and_the_sign_in_page_opens_by_itself(chromium: Browser, tmp_path: Path) -> None:
+    server = NewServer(tmp_path / "data")
+    try:
+        with browsing(chromium, server.http, expecting=f"{REFUSED}|{CUT_OFF}") as watched:
+            page, backup = watched.page, tmp_path / "backup.db"
+            owned(page, server)
+            named(page, server, "As it was")
+            page.fill("#backup #password", PASSWORD)
+            backup.write_bytes(downloaded(page, page.get_by_role("button", name="Download a backup"))[1])
+            named(page, server, "Spoilt")
+
+            page.get_by_text("Restore a backup…").click()
+            restore = page.locator("#restore")
+            expect(restore).to_contain_text("What is there now is kept aside")
+            for file, name, password, fault in (
+                (backup, "As it was", PASSWORD, "Type the name of this site"),
+                (backup, "Spoilt", "wrong", "Your password is wrong."),
+                (tmp_path / "data" / "server.log", "Spoilt", PASSWORD, "This is no backup"),
+            ):
+                page.set_input_files("#backup-file", file)
+                page.fill("#restore-confirm", name)
+                page.fill("#restore-password", password)
+                page.get_by_role("button", name="Restore and start anew").click()
+                expect(restore.locator("p.fault")).to_contain_text(fault)
+            page.set_input_files("#backup-file", backup)
+            page.fill("#restore-confirm", "Spoilt")
+            page.fill("#restore-password", PASSWORD)
+            page.get_by_role("button", name="Restore and start anew").click()
+            heading(page, "Starting anew")
+            expect(page.locator("main")).to_contain_text("The backup is being restored.")
+
+            expect(page.locator(".toast")).to_contain_text("The controller is back.", timeout=LATER_MS)
+            expect(page.locator(".top .site")).to_have_text("As it was")
+            sign_in(page, server.http, "admin", PASSWORD)
+            page.goto(f"{server.http}/system", wait_until="domcontentloaded")
+            expect(page.locator("#system-name")).to_have_value("As it was")
+    finally:
+        server.kill()
+
+
+def test_a_factory_reset_ends_at_the_first_sign_in(chromium: Browser, tmp_path: Path) -> None:
+    server = NewServer(tmp_path / "data")
+    try:
+        with browsing(chromium, server.http, expecting=f"{REFUSED}|{CUT_OFF}", viewport=PHONE) as watched:
+            page = watched.page
+            owned(page, server)
+            named(page, server, "Depot")
+            page.get_by_text("Factory reset…").click()
+            reset = page.locator("#reset")
+            expect(reset).to_contain_text("It cannot be taken back: download a backup first.")
+            for name, fault in (("depot", "Type the name of this site"), ("Depot", None)):
+                page.fill("#reset-confirm", name)
+                page.fill("#reset-password", PASSWORD)
+                page.get_by_role("button", name="Erase everything").click()
+                if fault is not None:
+                    expect(reset.locator("p.fault")).to_contain_text(fault)
+            heading(page, "Starting anew")
+            expect(page.locator("main")).to_contain_text("Everything is being erased.")
+
+            heading(page, "Sign in")
+            expect(page.locator("main")).to_contain_text("This controller is new", timeout=LATER_MS)
+            expect(page.locator(".top .site")).to_have_text("Local Load Manager")
+            sign_in(page, server.http, "admin", "1234")
+            expect(page.locator("#confirm")).to_be_visible()
+    finally:
+        server.kill()
+
+
 # The demo, page by page
 
 

@@ -68,6 +68,7 @@ TOASTS = {
     "limit": N_("The limit is saved."),
     "wish": N_("The wish is saved."),
     "mail_sent": N_("Saved, and a test mail was sent. Look whether it arrives."),
+    "restored": N_("The controller is back. Sign in with a name and a password of the backup."),
     "lifted": N_("The limit is lifted."),
     "wrong_password": N_("Your password is wrong."),
     "not_written": N_("The file could not be written; the disk may be full."),

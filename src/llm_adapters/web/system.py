@@ -79,7 +79,7 @@ def _overhaul_routes(desk: Desk) -> list[Route]:
                 await _restored(desk.workshop, file, form)
         if form.faults:
             return await show_system(request, desk, principal, restore=form)
-        return page(request, desk, "restarting.html", principal, erased=False)
+        return page(request, desk, "restarting.html", principal, erased=False, awaited="/login?done=restored")
 
     async def reset(request: Request, principal: Principal) -> Response:
         if desk.workshop is None:
@@ -92,7 +92,7 @@ def _overhaul_routes(desk: Desk) -> list[Route]:
             form.take((Fault(WHOLE_FORM, N_("Nothing can be stored at the moment. Try again later.")),))
         if form.faults:
             return await show_system(request, desk, principal, reset=form)
-        return page(request, desk, "restarting.html", principal, erased=True)
+        return page(request, desk, "restarting.html", principal, erased=True, awaited="/login")
 
     most = MOST_BACKUP_BYTES
     return [
