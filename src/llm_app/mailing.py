@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ import attrs
 
 from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.mail import MailError, message, send
-from llm_adapters.web.notice import attention_notice
+from llm_adapters.web.letters import attention_letter, has_decimal_comma, month_letter, trial_letter
 from llm_core import (
     Archive,
     AttentionTold,
@@ -20,6 +20,7 @@ from llm_core import (
     Inbox,
     MailBook,
     MailSetup,
+    Session,
     StoreError,
     attention_due,
     due_month,
@@ -62,7 +63,7 @@ class Mailer:
             self._told = told
             return False
         self._told = attrs.evolve(self._told, at=now)
-        await self._send(setup, *attention_notice(state, now))
+        await self._send(setup, *attention_letter(state, now))
         self._told = told
         return True
 
@@ -72,8 +73,10 @@ class Mailer:
         month = due_month(self._clock.utc().astimezone(self._zone()), await self.book.sent_month())
         if not setup.enabled or month is None:
             return None
-        name, content = await self._file(month)
-        await self._send(setup, f"sessions {month}", name=name, content=content)
+        first = date.fromisoformat(f"{month}-01")
+        count, energy_wh, content = await self._file(first)
+        letter = month_letter(self._inbox.state, first, count, energy_wh)
+        await self._send(setup, *letter, name=f"sessions_{month}.csv", content=content)
         await self.book.mark_sent(month)
         log.info("the export of %s was sent", month)
         return month
@@ -81,32 +84,38 @@ class Mailer:
     async def test(self) -> str | None:
         """Why a test message could not be sent; None when it was."""
         try:
-            await self._send(await self.book.setup(), "a test")
+            await self._send(await self.book.setup(), *trial_letter(self._inbox.state))
         except MailError as error:
             return str(error)
         return None
 
-    async def _send(self, setup: MailSetup, subject: str, text: str = "", *, name: str = "", content: str = "") -> None:
+    async def _send(self, setup: MailSetup, subject: str, text: str, *, name: str = "", content: str = "") -> None:
         site = self._inbox.state.site.system.name
-        text = text or f"From the load manager of {site}.\n"
         mail = message(setup, f"{site}: {subject}", text, self._clock.utc(), name=name, content=content)
         refused = await asyncio.to_thread(send, setup, await self.book.password(), mail)
         if refused:  # the others have it: to send it again would be to send it to them every hour
             log.warning("the mail server refused %d of %d recipients", len(refused), len(setup.recipients))
 
-    async def _file(self, month: str) -> tuple[str, str]:
-        first = date.fromisoformat(f"{month}-01")
+    async def _file(self, first: date) -> tuple[int, int, str]:
+        """The sessions of the month that began on `first`: how many, their energy, and a line for each."""
         following = (first + timedelta(days=31)).replace(day=1)
         span = [datetime.combine(day, time(), self._zone()) for day in (first, following)]
-        sessions = self._archive.sessions(span[0], span[1])
+        count = energy_wh = 0
+
+        async def counted() -> AsyncIterator[Session]:
+            nonlocal count, energy_wh
+            async for session in self._archive.sessions(span[0], span[1]):
+                count, energy_wh = count + 1, energy_wh + session.energy_wh
+                yield session
+
         parts: list[str] = []
-        size = 0
-        async for chunk in write_sessions(sessions, self._inbox.state):
+        size, state = 0, self._inbox.state
+        async for chunk in write_sessions(counted(), state, decimal_comma=has_decimal_comma(state)):
             size += len(chunk)
             if size > MOST_BYTES:
                 raise MailError("the export is too large for a mail; take it from the page of sessions")
             parts.append(chunk)
-        return f"sessions_{month}.csv", "".join(parts)
+        return count, energy_wh, "".join(parts)
 
     def _zone(self) -> ZoneInfo:
         return ZoneInfo(self._inbox.state.site.system.time_zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import smtplib
 import socket
 import sqlite3
@@ -27,7 +28,7 @@ from llm_adapters.mail import MailError, message, send
 from llm_adapters.sqlite import Database, SqliteStore
 from llm_adapters.sqlite.mail import SqliteMail
 from llm_app.mailing import Mailer
-from llm_core import Alarm, AlarmCode, MailSecurity, MailSetup, Site, State
+from llm_core import Alarm, AlarmCode, MailSecurity, MailSetup, Site, State, System
 
 __all__ = ["admin", "house", "served"]
 
@@ -126,7 +127,32 @@ def test_last_months_sessions_are_sent_once(tmp_path: Path, office: tuple[PostOf
     assert attached.get_filename() == "sessions_2026-02.csv"  # type: ignore[union-attr]
     lines = attached.get_payload(decode=True).decode().splitlines()  # type: ignore[union-attr]
     assert [line.split(",")[0] for line in lines] == ["transactionId", "1"]
-    assert second["Subject"].endswith("sessions 2026-03")
+    assert second["Subject"].endswith("sessions, March 2026")
+
+
+def test_the_month_and_a_test_arrive_in_the_language_of_the_site(
+    tmp_path: Path, office: tuple[PostOffice, int]
+) -> None:
+    post, port = office
+
+    async def in_dutch(mailer: Mailer, clock: SteadyClock) -> None:
+        inbox = Quiet()
+        inbox.state = State(site=Site(system=System("Kerkstraat 12", language="nl", time_zone="Europe/Amsterdam")))
+        mailer = Mailer(mailer.book, mailer._archive, inbox, clock)  # type: ignore[arg-type]
+        await mailer.book.replace(setup_at(port), PASSWORD, "anna")
+        assert await mailer.test() is None
+        assert await mailer.send_if_due() == "2026-02"
+
+    with_mailer(tmp_path, in_dutch)
+    trial, month = post.letters
+    assert trial["Subject"] == "Kerkstraat 12: een proef"
+    assert "van Kerkstraat 12" in str(trial.get_payload(decode=True), "utf-8")
+    assert month["Subject"] == "Kerkstraat 12: laadsessies, februari 2026"
+    text, table = (part.get_payload(decode=True).decode() for part in month.get_payload())  # type: ignore[union-attr]
+    lines = table.splitlines()
+    assert text.startswith("1 laadsessie met ")
+    assert lines[0].startswith("transactionId;evcsId;")
+    assert re.search(r";\d+,\d{3};", lines[1])
 
 
 def test_what_could_not_be_sent_is_sent_later(tmp_path: Path, office: tuple[PostOffice, int]) -> None:

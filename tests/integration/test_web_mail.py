@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import date, timedelta
 
 import attrs
 import pytest
@@ -10,8 +11,8 @@ from memory_mail import MemoryMail
 from test_web_pages import change, signed_in
 from web_scene import NOON, PASSWORD, Served, busy
 
-from llm_adapters.web.notice import attention_notice
-from llm_core import MailSecurity, MailSetup
+from llm_adapters.web.letters import attention_letter, has_decimal_comma, month_letter, trial_letter
+from llm_core import MailSecurity, MailSetup, State
 
 MAIL = {
     "attention": "yes",
@@ -97,14 +98,54 @@ def test_mail_that_is_off_needs_nothing_but_a_test_does(served: Served) -> None:
     assert mail_of(served).tested == 0
 
 
-def test_the_letter_names_each_alarm_in_the_language_of_the_site() -> None:
+def speaking(language: str) -> State:
+    """The busy site, with this language and its time zone."""
     state = busy()
-    system = attrs.evolve(state.site.system, language="de", time_zone="Europe/Berlin")
-    state = attrs.evolve(state, site=attrs.evolve(state.site, system=system))
-    subject, text = attention_notice(state, NOON)
+    system = attrs.evolve(state.site.system, language=language, time_zone="Europe/Berlin")
+    return attrs.evolve(state, site=attrs.evolve(state.site, system=system))
+
+
+def test_the_letter_names_each_alarm_in_the_language_of_the_site() -> None:
+    state = speaking("de")
+    subject, text = attention_letter(state, NOON)
     assert subject == "2 Punkte brauchen Aufmerksamkeit"
     assert text.index("Bay 7") < text.index("Zähler")
     assert "seit 12:02" in text
-    calm_subject, calm = attention_notice(attrs.evolve(state, alarms={}), NOON + timedelta(hours=1))
+    calm_subject, calm = attention_letter(attrs.evolve(state, alarms={}), NOON + timedelta(hours=1))
     assert "alles" in calm_subject
     assert "Parking Kerkstraat" in calm
+
+
+@pytest.mark.parametrize(
+    ("language", "subject", "text"),
+    [
+        (
+            "en",
+            "charging sessions, February 2026",
+            "2 sessions with 1,234.5 kWh at Parking Kerkstraat in February 2026",
+        ),
+        ("de", "Ladevorgänge, Februar 2026", "2 Ladevorgänge mit 1.234,5 kWh, Parking Kerkstraat, Februar 2026"),
+        ("nl", "laadsessies, februari 2026", "2 laadsessies met 1.234,5 kWh, Parking Kerkstraat, februari 2026"),
+        ("fr", "sessions de charge, février 2026", "2 sessions, 1\u202f234,5 kWh, Parking Kerkstraat, février 2026"),
+        ("xx", "charging sessions, February 2026", "2 sessions with 1,234.5 kWh"),
+    ],
+)
+def test_the_letter_of_a_month_speaks_the_language_of_the_site(language: str, subject: str, text: str) -> None:
+    state = speaking(language)
+    assert month_letter(state, date(2026, 2, 1), 2, 1_234_500)[0] == subject
+    assert month_letter(state, date(2026, 2, 1), 2, 1_234_500)[1].startswith(text)
+    assert has_decimal_comma(state) == (language in ("de", "nl", "fr"))
+    assert "Parking Kerkstraat" in trial_letter(state)[1]
+
+
+def test_a_new_controller_takes_the_language_of_whoever_sets_it_up(served: Served) -> None:
+    def offered() -> str:
+        with signed_in(served, "administrator") as client:
+            html = client.get("/setup/clock", headers={"Accept-Language": "fr"}).text
+        return re.findall(r'<option value="(\w+)" selected>', html.partition('id="site-language"')[2])[0]
+
+    assert offered() == "en", "what was chosen stays"
+    state = served.book.state
+    unknown = attrs.evolve(state.site.system, country="")
+    served.book.state = attrs.evolve(state, site=attrs.evolve(state.site, system=unknown))
+    assert offered() == "fr"

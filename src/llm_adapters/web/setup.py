@@ -154,7 +154,8 @@ def _stored(step: Step, desk: Desk, words: Words) -> dict[str, str]:
     site = desk.inbox.state.site
     match step.name:
         case "clock" | "dashboard":
-            return system_fields(site.system, desk)
+            fields = system_fields(site.system, desk)  # whose country is not known yet, its language is a default
+            return fields if site.system.country else fields | {"language": words.language}
         case "supply":
             fields = supply_fields(site.supply, words)
             return fields | {"mode": Mode.DYNAMIC} if is_unset(site) else fields
