@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import attrs
+from patience import PATIENCE_S
 
 from llm_core import (
     Answer,
@@ -58,7 +59,7 @@ class CoreInbox:
     def tick(self) -> None:
         self.post(Tick())
 
-    async def until(self, holds: Callable[[State], object], seconds: float = 10) -> None:
+    async def until(self, holds: Callable[[State], object], seconds: float = PATIENCE_S) -> None:
         """Returns once `holds` does for what is known."""
         async with asyncio.timeout(seconds):
             while not holds(self.state):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from patience import PATIENCE_S
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -81,7 +82,7 @@ class OddCpo:
     def all(self, action: str) -> list[dict[str, Any]]:
         return [payload for _, heard, payload in self.heard if heard == action]
 
-    async def until(self, holds: Callable[[], Any], within_s: float = 15) -> None:
+    async def until(self, holds: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
         async with asyncio.timeout(within_s):
             while not holds():
                 self.came.clear()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from patience import PATIENCE_S
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -63,11 +64,11 @@ class ScriptedStation:
         """Send it as it is, and wait for the answer with this id."""
         reply = self._waiting[unique_id] = asyncio.get_running_loop().create_future()
         await self.link.send(text)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             return await reply
 
     async def was_asked(
-        self, action: str, holds: Callable[[Payload], object] = lambda _: True, seconds: float = 15
+        self, action: str, holds: Callable[[Payload], object] = lambda _: True, seconds: float = PATIENCE_S
     ) -> Payload:
         """The first request of this kind that `holds` for, now or later."""
         async with asyncio.timeout(seconds):

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from patience import PATIENCE_S, fair_s
 
 PASSWORD = "Correct-Horse-7"
-DEADLINE_S = 30.0
 
 
 def llm_app(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -27,7 +28,7 @@ def llm_app(*arguments: str, text: str | None = None) -> subprocess.CompletedPro
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
         check=False,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
@@ -74,7 +75,12 @@ class Server:
 
     def restart(self) -> None:
         """Start again on the same ports: stations come back to the address they know."""
-        self.process = self._started(self.http.removeprefix("http://"), self.ocpp[len("ws://") : -len("/ocpp")])
+        http, ocpp = self.http.removeprefix("http://"), self.ocpp[len("ws://") : -len("/ocpp")]
+        end = time.monotonic() + PATIENCE_S
+        while not _is_free(http) or not _is_free(ocpp):  # somebody's connection may have been given our port meanwhile
+            assert time.monotonic() < end, f"{http} or {ocpp} is taken"
+            time.sleep(0.1)
+        self.process = self._started(http, ocpp)
 
     def kill(self) -> None:
         self.process.kill()
@@ -82,12 +88,18 @@ class Server:
         self._close_pipe()
 
     def stop(self) -> tuple[int, float]:
-        """SIGTERM; gives the exit code and how long it took."""
-        began = time.monotonic()
+        """SIGTERM; gives the exit code and how long it took, less the time that others kept it from the processor."""
+        pid = self.process.pid
+        began_s = fair_s(pid)
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
+        end = time.monotonic() + PATIENCE_S
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:  # its figures go with its code
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.02)
+        took_s = fair_s(pid) - began_s
+        code = self.process.wait()
         self._close_pipe()
-        return code, time.monotonic() - began
+        return code, took_s
 
     def _close_pipe(self) -> None:
         if self.process.stdout is not None:
@@ -95,7 +107,16 @@ class Server:
 
     def client(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.AsyncClient(base_url=f"{self.http}/api/v1", headers=headers, timeout=10)
+        return httpx.AsyncClient(base_url=f"{self.http}/api/v1", headers=headers, timeout=PATIENCE_S)
+
+
+def _is_free(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        socket.create_server((host, int(port))).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +129,7 @@ async def running(data: Path) -> AsyncIterator[Server]:
             server.kill()
 
 
-async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+async def until(condition: Callable[[], Any], what: str, deadline_s: float = PATIENCE_S) -> Any:
     """Wait for a condition (plain or awaitable) to hold, and give what it gave."""
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline_s

@@ -29,7 +29,7 @@ def conforms(
         env={**os.environ, "PYTHONPATH": path_in_full, "LLM_CONFORMANCE": ",".join(benches)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from odd_cpo import OddCpo
+from patience import PATIENCE_S
 from uplink_bench import ANN, House, running, site_with
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -115,7 +116,7 @@ class RawStation:
     async def tell(self, action: str, payload: dict[str, Any]) -> Any:
         unique_id = f"s{len(self.answers)}"
         await self.link.send(json.dumps([2, unique_id, action, payload]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while unique_id not in self.answers:
                 self.came.clear()
                 await self.came.wait()

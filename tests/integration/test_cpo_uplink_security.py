@@ -43,7 +43,7 @@ def certificates() -> Certificates:
 
 
 async def says(house: House, error: str) -> None:
-    await house.until(lambda known: "ST1" in known.uplink and error in known.uplink["ST1"].error, 20)
+    await house.until(lambda known: "ST1" in known.uplink and error in known.uplink["ST1"].error)
 
 
 async def put(house: House, **changes: Any) -> None:
@@ -72,13 +72,13 @@ def test_an_operator_is_believed_by_its_certificate_and_believes_a_station_by_it
                 assert cpo.heard == []
                 if profile == 3:
                     await put(house, ca=made.ca)
-                    await house.until(lambda known: "not to be trusted" not in known.uplink["ST1"].error, 20)
+                    await house.until(lambda known: "not to be trusted" not in known.uplink["ST1"].error)
                     assert cpo.heard == []
                     await house.book.keep({("ST1", "certificate_key"): made.station.key.read_text()}, "ann")
                 entry = house.state.site.uplink.stations[0]
                 own = made.station.certificate.read_text() if profile == 3 else ""
                 await put(house, ca=made.ca, stations=(attrs.evolve(entry, certificate=own),))
-                await house.until(lambda known: known.uplink["ST1"].state is UplinkState.ACCEPTED, 20)
+                await house.until(lambda known: known.uplink["ST1"].state is UplinkState.ACCEPTED)
                 await cpo.hears("BootNotification")
                 told = house.uplinks._ways["ST1"].door
                 assert told.security_profile == profile

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ocpp.v16 import call
+from patience import PATIENCE_S
 from uplink_bench import ANN, running, site_with, station
 
 from llm_core import UplinkState
@@ -51,14 +52,14 @@ class StrictCpo:
             self._came.set()
 
     async def port(self) -> int:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while not self.told:
                 self._came.clear()
                 await self._came.wait()
         return int(self.told[0]["port"])
 
     async def tells(self, **wanted: Any) -> dict[str, Any]:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 for message in self.told:
                     if wanted.items() <= message.items():
@@ -70,7 +71,7 @@ class StrictCpo:
         assert self._process.stdin is not None
         self.told = [message for message in self.told if message.get("called") != action]
         self._process.stdin.write(json.dumps({"call": action, "params": params}).encode() + b"\n")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 for message in self.told:
                     if message.get("called") == action:

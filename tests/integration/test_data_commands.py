@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_S
 from server_process import PASSWORD, Server
 from test_sqlite_store import NOON, SteadyClock, ended
 
@@ -60,7 +61,7 @@ def refused(*arguments: str, code: int, says: str, text: str = "") -> None:
 
 def api(server: Server) -> httpx.Client:
     headers = {"Authorization": f"Bearer {server.token}"}
-    return httpx.Client(base_url=f"{server.http}/api/v1", headers=headers, timeout=10, trust_env=False)
+    return httpx.Client(base_url=f"{server.http}/api/v1", headers=headers, timeout=PATIENCE_S, trust_env=False)
 
 
 def in_database(data: Path, work: Callable[[Database], Any]) -> Any:
@@ -180,7 +181,7 @@ def browser(served: Server) -> Iterator[httpx.Client]:
     word = ("user", "reset-password", "admin", "--password-stdin", "--data", str(served.data))
     assert llm_app(*word, text=PASSWORD + "\n").returncode == 0
     headers = {"Accept-Language": "en"}
-    with httpx.Client(base_url=served.http, headers=headers, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=served.http, headers=headers, timeout=PATIENCE_S, trust_env=False) as client:
         assert client.post("/login", data={"name": "admin", "password": PASSWORD}).status_code == 303
         yield client
 

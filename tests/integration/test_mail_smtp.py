@@ -20,6 +20,7 @@ import httpx
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
+from patience import PATIENCE_S
 from server_process import Server
 from test_api import admin, house, pointers, problem, served
 from test_sqlite_store import SteadyClock, ended
@@ -225,7 +226,9 @@ def test_the_set_up_is_read_back_without_its_password(tmp_path: Path, office: tu
     server = Server(tmp_path)
     try:
         headers = {"Authorization": f"Bearer {server.token}"}
-        with httpx.Client(base_url=f"{server.http}/api/v1", headers=headers, timeout=20, trust_env=False) as api:
+        with httpx.Client(
+            base_url=f"{server.http}/api/v1", headers=headers, timeout=PATIENCE_S, trust_env=False
+        ) as api:
             assert api.get("/mail").json()["password_set"] is False
             assert api.post("/mail/test").status_code == 409
             given = {

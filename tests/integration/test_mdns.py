@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from llm_adapters.mdns.neighbours import Neighbours
 from llm_app.local_name import local_name
@@ -17,7 +18,7 @@ LOOPBACK = ["127.0.0.1"]
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    end = asyncio.get_running_loop().time() + 15
+    end = asyncio.get_running_loop().time() + PATIENCE_S
     while not holds():
         assert asyncio.get_running_loop().time() < end
         await asyncio.sleep(0.05)

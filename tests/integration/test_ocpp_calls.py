@@ -95,7 +95,8 @@ def test_a_call_without_an_answer_says_why(action: str, payload: dict[str, Json]
         async with bench("CP_1") as b:
             station = await obliging(b)
             await station.boot()
-            outcome = await b.server.call("CP_1", action, payload, deadline_s=1)
+            deadline_s = 1 if failure is CallFailure.TIMEOUT else 60
+            outcome = await b.server.call("CP_1", action, payload, deadline_s=deadline_s)
             assert (outcome.failure, bool(outcome.detail)) == (failure, True)
 
     run(scenario)

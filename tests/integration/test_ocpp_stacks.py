@@ -21,6 +21,7 @@ from core_inbox import CoreInbox
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.datatypes import MeterValue, SampledValue
+from patience import PATIENCE_S
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -97,7 +98,7 @@ async def the_package(url: str, inbox: CoreInbox) -> None:
         await post.call(call.Heartbeat())
         await post.call(call.StatusNotification(1, "NoError", "Charging"))
         started = await post.call(call.StartTransaction(1, TAG, 1_000, _now()))
-        await inbox.until(is_limited, 30)
+        await inbox.until(is_limited)
         sampled = [SampledValue("9.0", measurand="Current.Import", phase=f"L{n}", unit="A") for n in (1, 2, 3)]
         await post.call(call.MeterValues(1, [MeterValue(_now(), sampled)], started.transaction_id))
         await post.call(call.StopTransaction(4_000, _now(), started.transaction_id))
@@ -117,13 +118,13 @@ async def the_virtual_station(url: str, inbox: CoreInbox) -> None:
     plant = Plant(PlantConfig(stations=(StationConfig("CP"),)))
     station = plant.stations["CP"]
     shell = asyncio.create_task(Shell(plant, websocket_links(url)).run())
-    await inbox.until(lambda state: ("CP", 1) in state.connectors and state.connectors["CP", 1].ledger.has_floor, 30)
+    await inbox.until(lambda state: ("CP", 1) in state.connectors and state.connectors["CP", 1].ledger.has_floor)
     station.plug(1, Car(CarModel()))
     station.present(1, TAG)
-    await inbox.until(is_limited, 30)
-    await inbox.until(lambda state: bool(state.connectors["CP", 1].readings), 30)
+    await inbox.until(is_limited)
+    await inbox.until(lambda state: bool(state.connectors["CP", 1].readings))
     station.present(1, TAG)
-    await inbox.until(lambda state: state.connectors["CP", 1].session is None, 30)
+    await inbox.until(lambda state: state.connectors["CP", 1].session is None)
     shell.cancel()
     await asyncio.gather(shell, return_exceptions=True)
 
@@ -137,7 +138,7 @@ async def the_npm_client(url: str, inbox: CoreInbox) -> None:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    await inbox.until(is_limited, 30)
+    await inbox.until(is_limited)
     process.stdin.write(b"stop\n")
     told = json.loads((await process.stdout.read()).splitlines()[-1])
     assert await process.wait() == 0
@@ -148,7 +149,7 @@ async def the_npm_client(url: str, inbox: CoreInbox) -> None:
 @pytest.mark.parametrize("story", [the_virtual_station, the_package, the_npm_client])
 def test_the_same_session_is_told_by_every_stack(story: Story) -> None:
     async def scenario() -> None:
-        async with controller() as (url, inbox), asyncio.timeout(90):
+        async with controller() as (url, inbox), asyncio.timeout(3 * PATIENCE_S):
             await story(url, inbox)
             (session,) = inbox.state.recent.values()
             assert session.id_tag == TAG

@@ -15,6 +15,7 @@ from memory_inbox import LoopClock, MemoryInbox, usual_answer
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.datatypes import MeterValue, SampledValue
+from patience import PATIENCE_S
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
@@ -106,7 +107,7 @@ class RealStation(ChargePoint):
 
     async def was_asked(self, action: str, **payload: Any) -> None:
         """Waits until it was asked so."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not any(asked == action and payload.items() <= told.items() for asked, told in self.asked):
                 self._came.clear()
                 await self._came.wait()
@@ -157,7 +158,7 @@ async def bench(*known: str, caps: Caps | None = None) -> AsyncIterator[Bench]:
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(2 * PATIENCE_S):
             await scenario()
 
     asyncio.run(bounded())
@@ -165,7 +166,7 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 async def ends(connection: ClientConnection) -> int:
     """The code with which the connection was closed from the other side."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with suppress(ConnectionClosed):
             while True:
                 await connection.recv()

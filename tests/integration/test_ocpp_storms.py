@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from core_inbox import CoreInbox
+from patience import PATIENCE_S, fair_s
 from scripted_station import ScriptedStation
 from server_process import Server, running, until
 
@@ -54,14 +55,14 @@ def test_a_hundred_stations_that_come_back_at_once_are_up_within_30_seconds(tmp_
         async with controller(tmp_path, 100, 800) as server, AsyncExitStack() as stack:
             stations = [ScriptedStation(f"{server.ocpp}/S{number:03}") for number in range(100)]
             for lap in range(2):
-                began = time.monotonic()
+                began_s = fair_s(server.process.pid)
                 await asyncio.gather(*(stack.enter_async_context(station) for station in stations))
                 answers = await asyncio.gather(*(station.call("BootNotification", **BOOT) for station in stations))
                 assert {answer[2]["status"] for answer in answers} == {"Accepted"}
                 await asyncio.gather(*(station.call("StatusNotification", **CHARGING) for station in stations))
-                floor = [station.was_asked("SetChargingProfile", seconds=30) for station in stations]
+                floor = [station.was_asked("SetChargingProfile") for station in stations]
                 await asyncio.gather(*floor)
-                assert time.monotonic() - began < 30
+                assert fair_s(server.process.pid) - began_s < 30
                 overview = await seen(server)
                 assert {station["state"] for station in overview["stations"]} == {"online"}
                 if lap == 0:
@@ -85,15 +86,19 @@ def test_2_000_silent_sockets_keep_nobody_out_and_are_gone_after_ten_seconds(tmp
             before_kb = rss_kb(server)
             for url in (server.ocpp.removeprefix("ws://"), server.http.removeprefix("http://")):
                 host, _, port = url.partition("/")[0].rpartition(":")
-                began = time.monotonic()
-                silent = [await asyncio.open_connection(host, int(port)) for _ in range(2_000)]
+                began_s = fair_s(server.process.pid)
+                # From an address of their own: so they take no port that a server of another test comes back to.
+                silent = [
+                    await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0)) for _ in range(2_000)
+                ]
                 async with ScriptedStation(f"{server.ocpp}/S000") as station:
                     assert (await station.call("BootNotification", **BOOT))[2]["status"] == "Accepted"
                 assert (await seen(server))["status"] in ("running", "attention")
-                assert time.monotonic() - began < 12
+                assert fair_s(server.process.pid) - began_s < 12
                 assert rss_kb(server) - before_kb < 50 * 1024
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(PATIENCE_S):
                     await asyncio.gather(*(_closed(reader) for reader, _ in silent))
+                assert fair_s(server.process.pid) - began_s < 27
                 for _, writer in silent:
                     writer.close()
 
@@ -156,7 +161,7 @@ def test_a_link_that_is_swallowed_leaves_the_worst_case_in_the_books(before_a_pr
             access=AccessRule.FREE,
         )
         inbox = CoreInbox(State(site=site, factory=False), clock)
-        server = StationServer(inbox, clock, bounds=Bounds(ping_after_s=0.5, pong_within_s=0.5))
+        server = StationServer(inbox, clock, bounds=Bounds(ping_after_s=0.5, pong_within_s=2.0))
         inbox.perform = server.perform
         async with server.listen("127.0.0.1", 0) as port, BlackHole(port) as proxy:
             hole = ScriptedStation(
@@ -168,7 +173,7 @@ def test_a_link_that_is_swallowed_leaves_the_worst_case_in_the_books(before_a_pr
             if not before_a_profile:
                 ticking = asyncio.create_task(_tick(inbox))
                 await hole.call("StartTransaction", connectorId=1, idTag="A", meterStart=0)
-                await inbox.until(lambda state: state.connectors["CP", 1].offered_ma == 16_000, 20)
+                await inbox.until(lambda state: state.connectors["CP", 1].offered_ma == 16_000)
                 ticking.cancel()
             inbox.tick()
             proxy.swallow()
@@ -204,9 +209,9 @@ def test_a_station_that_accepts_limits_and_ignores_them_is_found_counted_and_nam
             told = [held for action, held in deaf.asked if action == "SetChargingProfile"]
             assert now_limit(told[-1]) <= 20, "it has accepted its share"
             reporting = [asyncio.create_task(_report(deaf, 32.0)), asyncio.create_task(_report(other, 12.0))]
-            began = time.monotonic()
+            began_s = fair_s(server.process.pid)
             overview = await until(lambda: _disobeys(server), "it is found")
-            assert time.monotonic() - began < 15 + INTERVAL_S
+            assert fair_s(server.process.pid) - began_s < 15 + INTERVAL_S
             alarm = next(alarm for alarm in overview["alarms"] if alarm["code"] == "station_disobeys")
             assert "Bay 0" in alarm["text"]
             assert overview["status"] == "attention"

@@ -17,6 +17,7 @@ import pytest
 from ocpp.routing import create_route_map, on
 from ocpp.v16 import call, call_result
 from ocpp.v16.datatypes import MeterValue, SampledValue
+from patience import PATIENCE_S
 from test_ocpp_stations import STAMP, Bench, RealStation, bench, run
 from websockets.exceptions import ConnectionClosed
 
@@ -198,7 +199,7 @@ def test_what_control_sends_by_itself_keeps_the_schema_and_is_answered(action: s
                 b.server.perform(attrs.evolve(command, seq=seq) if limit else command)
                 if limit:
                     await b.inbox.until(LimitConfirmed, lambda told, seq=seq: told.seq == seq)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while [told for told, _ in station.asked].count(action) < heard + len(BY_ITSELF[action]):
                     station._came.clear()
                     await station._came.wait()

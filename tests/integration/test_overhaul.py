@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from server_process import DEADLINE_S, PASSWORD, Server, llm_app
+from patience import PATIENCE_S
+from server_process import PASSWORD, Server, llm_app
 
 from llm_adapters.sqlite.database import FILE_NAME
 from llm_app.overhaul import RESET, RESTORE, carry_out_orders
@@ -32,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def signed_in(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.http, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=server.http, timeout=PATIENCE_S, trust_env=False) as client:
         assert client.post("/login", data={"name": "admin", "password": PASSWORD}).status_code == 303
         yield client
 
@@ -46,7 +47,7 @@ def send(client: httpx.Client, path: str, fields: dict[str, str], file: bytes | 
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -67,7 +68,7 @@ def renamed(server: Server, name: str) -> None:
         f"{server.http}/api/v1/system",
         json={"name": name},
         headers={"Authorization": f"Bearer {server.token}"},
-        timeout=20,
+        timeout=PATIENCE_S,
         trust_env=False,
     )
     assert answer.status_code == 200, answer.text
@@ -100,7 +101,7 @@ def test_a_factory_reset_from_the_page_leaves_a_controller_as_delivered(server: 
         assert send(client, "/system/reset", {"confirm": "Depot"}).status_code == 200
         wait_for(lambda: name_of(server) == "Local Load Manager")
     login = {"name": "admin", "password": "1234"}
-    answer = httpx.post(f"{server.http}/login", data=login, timeout=20, trust_env=False)
+    answer = httpx.post(f"{server.http}/login", data=login, timeout=PATIENCE_S, trust_env=False)
     assert answer.headers["location"] == "/set-password"
 
 

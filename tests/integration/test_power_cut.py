@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
+from patience import PATIENCE_S
 from power_cut import CALLS, TRACE, Disk, Synced, recorded
 from server_process import Server, llm_app, until
 from test_sqlite_store import SteadyClock
@@ -174,7 +175,7 @@ async def _charge_until_killed(server: Server, promises: Promises, after_s: floa
     server.process.send_signal(signal.SIGKILL)
     server.process.wait()
     server._close_pipe()
-    done, _ = await asyncio.wait([work], timeout=20)
+    done, _ = await asyncio.wait([work], timeout=PATIENCE_S)
     assert done
     assert isinstance(work.exception(), ConnectionClosed | OSError), work.exception()
 

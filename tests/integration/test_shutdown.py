@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import httpx
+from patience import PATIENCE_S
 from server_process import Server, llm_app
 from test_power_cut import BADGE, FILES, call
 from test_sqlite_store import SteadyClock
@@ -38,7 +39,7 @@ async def _busy_until_stopped(data: Path) -> tuple[int, float, dict[int, int]]:
     begun: dict[int, int] = {}
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            httpx.AsyncClient(headers={"Authorization": f"Bearer {server.token}"}, timeout=20, trust_env=False)
+            httpx.AsyncClient(headers={"Authorization": f"Bearer {server.token}"}, timeout=PATIENCE_S, trust_env=False)
         )
         for _ in range(PAGES):
             stream = await stack.enter_async_context(client.stream("GET", f"{server.http}/api/v1/events"))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from websockets.asyncio.server import ServerConnection, serve
@@ -72,7 +73,7 @@ class Central:
         return {"connectorId": 1, "csChargingProfiles": profile}
 
 
-async def until(condition: Any, seconds: float = 10.0) -> None:
+async def until(condition: Any, seconds: float = PATIENCE_S) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the plant has no event for this
             await asyncio.sleep(0.02)

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import attrs
 import httpx
 import pytest
+from patience import PATIENCE_S
 from starlette.routing import Route
 from web_scene import (
     NAMES_TO_ESCAPE,
@@ -204,7 +205,7 @@ def new_controller(running: Served) -> Served:
 
 
 def browser(served: Served) -> httpx.Client:
-    return httpx.Client(base_url=served.url, timeout=5, verify=False)  # plain HTTP: no certificates to load
+    return httpx.Client(base_url=served.url, timeout=PATIENCE_S, verify=False)  # plain HTTP: no certificates to load
 
 
 @contextlib.contextmanager

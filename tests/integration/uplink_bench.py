@@ -17,6 +17,7 @@ from typing import Any, Self
 import attrs
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
+from patience import PATIENCE_S
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -87,7 +88,7 @@ class House:
     def state(self) -> State:
         return self.controller.state
 
-    async def until(self, holds: Callable[[State], bool], within_s: float = 10) -> None:
+    async def until(self, holds: Callable[[State], bool], within_s: float = PATIENCE_S) -> None:
         """Waits until `holds` of what is known."""
         changed = asyncio.Event()
         self.controller.watch(lambda _before, _after: changed.set())
@@ -169,7 +170,7 @@ class RealStation(ChargePoint):
             if action == "SetChargingProfile"
         ]
 
-    async def was_asked(self, action: str, within_s: float = 10, **wanted: Any) -> dict[str, Any]:
+    async def was_asked(self, action: str, within_s: float = PATIENCE_S, **wanted: Any) -> dict[str, Any]:
         async with asyncio.timeout(within_s):
             while True:
                 for asked, payload in self.asked:
@@ -315,7 +316,7 @@ class RealCpo:
     def all(self, action: str) -> list[dict[str, Any]]:
         return [payload for _, heard, payload in self.heard if heard == action]
 
-    async def hears(self, action: str, count: int = 1, within_s: float = 10, **wanted: Any) -> dict[str, Any]:
+    async def hears(self, action: str, count: int = 1, within_s: float = PATIENCE_S, **wanted: Any) -> dict[str, Any]:
         """The `count`th message of this kind with these fields, now or later."""
         async with asyncio.timeout(within_s):
             while True:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import httpx
+from patience import PATIENCE_S
 from starlette.routing import Route
 from web_scene import PASSWORD, Served
 
@@ -35,7 +36,7 @@ def every_page(served: Served) -> tuple[str, ...]:
 
 
 def _pages(served: Served) -> Iterator[str]:
-    with httpx.Client(base_url=served.url, timeout=10) as client:
+    with httpx.Client(base_url=served.url, timeout=PATIENCE_S) as client:
         client.post("/login", data={"name": "administrator", "password": PASSWORD})
         for path in _addresses(served):
             with client.stream("GET", path) as answer:
