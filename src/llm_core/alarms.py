@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from llm_core.budget import decays, silence_ms
 from llm_core.demand import is_asleep, least_of
 from llm_core.effects import Alarm, AlarmCode
+from llm_core.pausing import rejects_limits
 from llm_core.phase_check import suspects
 from llm_core.quantities import Now, Phase
 from llm_core.sessions import AHEAD, OLDEST_STAMP
@@ -18,7 +19,6 @@ OFFLINE_MS = 60_000
 RESTART_MS = 180_000  # what a slow station takes to restart
 GUARD_MS = 300_000  # an intervention stays in sight for five minutes
 STRANGER_MA = 1_000
-REFUSALS = 3
 EXCEEDED_MS = 10_000  # shorter, it is the ramp that every building step causes
 CLOCK_OFF_MS = 10_000  # a station whose clock is further off keeps no lease
 
@@ -128,7 +128,7 @@ def _connectors(state: State, now_ms: int) -> Iterator[Code]:
             continue
         if connector.disobeys_ms is not None:
             yield AlarmCode.STATION_DISOBEYS, key[0]
-        if connector.ledger.refusals >= REFUSALS:
+        if rejects_limits(connector):
             yield AlarmCode.STATION_REJECTS_LIMITS, key[0]
         if connector.cut_short and is_asleep(connector, now_ms):
             yield AlarmCode.CAR_ASLEEP, key[0]

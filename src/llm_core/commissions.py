@@ -14,6 +14,7 @@ class Trial(StrEnum):
     CONFIGURATION = "configuration"  # it tells what it can do
     AMPS = "amps"  # it takes a limit in amps
     WATTS = "watts"
+    ZERO = "zero"  # it takes a limit of 0 A
     DECIMALS = "decimals"  # it keeps tenths of an amp
     SECOND_PERIOD = "second_period"  # it takes a limit that lowers itself later
     STACKING = "stacking"  # it keeps a live limit above the permanent one

@@ -32,6 +32,8 @@ from llm_core.effects import (
 )
 from llm_core.external import NO_CAP, NodeCap
 from llm_core.guard import guard
+from llm_core.pausing import ended as ended_remotely
+from llm_core.pausing import taken
 from llm_core.phase_check import phases_checked
 from llm_core.plan import Plan, plan
 from llm_core.presence import strangers_forgotten
@@ -64,7 +66,7 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     state = changed(state, meters=meters)
     left = rooms(state.site, meters, seen, _strangers(state), now_ms, caps)
     planned = plan(state, seen, left, now_ms, needs(state, now))
-    wished = dispatch(state, seen, left, planned.grants, now_ms)
+    wished = dispatch(state, seen, left, taken(state, seen, planned.grants, now_ms), now_ms)
     passed = guard(state, wished, now_ms)
     state, effects = _entered(state, seen, planned, passed.commands, now_ms)
     state = changed(
@@ -77,9 +79,10 @@ def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     state = phases_checked(state, now_ms)
     state, asks = _asked(state, now_ms)
     state, stops = _stopped(state, now_ms)
+    state, ends = ended_remotely(state, now_ms)
     state, notes = _noted(state, now_ms)
     state, changes = _alarmed(state, now)
-    return state, (*ended, *answers, *witnessed, *effects, *asks, *stops, *notes, *changes)
+    return state, (*ended, *answers, *witnessed, *effects, *asks, *stops, *ends, *notes, *changes)
 
 
 # Time

@@ -30,6 +30,7 @@ from llm_core.effects import ClearLimit, Purpose, SetLimit
 from llm_core.external import CapSource, NodeCap
 from llm_core.hiding import Hiding
 from llm_core.ledger import LIVE, Held, Ledger
+from llm_core.pausing import gives_way, has_without_floor
 from llm_core.plan import Tree
 from llm_core.problem import Grant
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
@@ -205,8 +206,8 @@ def _must_wait(ledger: Ledger, now_ms: int, *, lowers: bool) -> bool:
 def _house_keeping(state: State, entry: Seen, books: _Books, now_ms: int) -> Command | None:
     """What must lie or go before anything is given: the floor, and live limits where no car is."""
     connector, ledger = entry.connector, entry.connector.ledger
-    floor = _floor(state, entry, books)
-    if floor is not None:
+    floor = _floor(state, entry, books, now_ms)
+    if floor is not None and not gives_way(connector, now_ms):
         return floor
     if connector.session is None:
         unwanted = ledger.live() if not wants(connector, now_ms) else _live(ledger, Purpose.TRANSACTION)
@@ -223,12 +224,13 @@ def _live(ledger: Ledger, purpose: Purpose) -> bool:
     return any(held.limit_ma is not None for held in ledger.slot(purpose).candidates())
 
 
-def _floor(state: State, entry: Seen, books: _Books) -> SetLimit | None:
+def _floor(state: State, entry: Seen, books: _Books, now_ms: int) -> SetLimit | None:
     """The floor where it does not lie yet; one that gives more than what surely lies there only when it fits."""
     slot = entry.connector.ledger.floor
-    sure_ma = min(held.limit_ma or 0 for held in slot.candidates()) if slot.acknowledged else 0
     wired = entry.station.phase_rotation
     floor_ma = _wanted_floor_ma(state, entry)
+    unspoken_ma = floor_ma if has_without_floor(entry, floor_ma, now_ms) else 0
+    sure_ma = min(held.limit_ma or 0 for held in slot.candidates()) if slot.acknowledged else unspoken_ma
     if floor_ma > sure_ma and not (
         books.may_raise and books.fits(entry, wired) and floor_ma <= books.room_alone(entry)
     ):

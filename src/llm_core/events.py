@@ -205,12 +205,13 @@ class LimitConfirmed:
 
 @attrs.frozen
 class LimitRefused:
-    """The station answered that it does not hold the command `seq`."""
+    """The station does not hold the command `seq`: it said so, or (`untold`) it never heard of it."""
 
     station_id: str
     connector: int
     seq: int
     reason: str = ""
+    untold: bool = False
 
 
 @attrs.frozen

@@ -125,6 +125,10 @@ class Ledger:
     in_flight_ms: int = 0
     refused_ms: int | None = None  # when a command was last refused or unanswered: retries wait for it
     refusals: int = 0
+    zero_refused_ms: int | None = None  # when the station last refused a live limit of 0, and…
+    zero_refusals: int = 0  # …how often in a row, with no other live limit refused in between
+    floor_refused_ms: int | None = None  # when it last refused the floor, none having been taken since…
+    floor_refused_ma: int = 0  # …and what that was
 
     def held_ma(self, now_ms: int, decays: bool) -> int:
         """The largest limit that the connector may offer now, as far as anyone can know."""
@@ -279,7 +283,7 @@ def confirmed(ledger: Ledger, seq: int, now_ms: int, *, decays: bool) -> Ledger:
         held = next((held for held in slot.open if held.seq == seq), None)
         if held is not None:
             later = tuple(other for other in slot.open if other.seq > seq)
-            after = after.with_slot(purpose, Slot(held, later))
+            after = _taken(after.with_slot(purpose, Slot(held, later)), purpose, held)
     if after.in_flight == seq:
         after = attrs.evolve(after, in_flight=None, refused_ms=None, refusals=0)
     after = _settled(after)
@@ -301,15 +305,33 @@ def _settled(ledger: Ledger) -> Ledger:
     return attrs.evolve(ledger, inherited=None)
 
 
-def refused(ledger: Ledger, seq: int, now_ms: int) -> Ledger:
-    """The station does not hold `seq`: only what came before counts."""
+def refused(ledger: Ledger, seq: int, now_ms: int, *, untold: bool = False) -> Ledger:
+    """The station does not hold `seq`: only what came before counts. `untold`: it never heard of it."""
     after = ledger
     for purpose in Purpose:
         slot = ledger.slot(purpose)
-        if any(held.seq == seq for held in slot.open):
+        gone = next((held for held in slot.open if held.seq == seq), None)
+        if gone is not None:
             kept = tuple(held for held in slot.open if held.seq != seq)
             after = after.with_slot(purpose, attrs.evolve(slot, open=kept))
+            after = after if untold else _rejected(after, purpose, gone, now_ms)
     return _answered_badly(after, seq, now_ms)
+
+
+def _rejected(ledger: Ledger, purpose: Purpose, held: Held, now_ms: int) -> Ledger:
+    """The station itself said no to this limit: remembered where it may take others."""
+    if purpose is Purpose.FLOOR:
+        return attrs.evolve(ledger, floor_refused_ms=now_ms, floor_refused_ma=held.limit_ma or 0)
+    if held.limit_ma == 0:
+        return attrs.evolve(ledger, zero_refused_ms=now_ms, zero_refusals=ledger.zero_refusals + 1)
+    return attrs.evolve(ledger, zero_refused_ms=None, zero_refusals=0) if held.limit_ma else ledger
+
+
+def _taken(ledger: Ledger, purpose: Purpose, held: Held) -> Ledger:
+    """The station took this limit after all."""
+    if purpose is Purpose.FLOOR:
+        return attrs.evolve(ledger, floor_refused_ms=None)
+    return attrs.evolve(ledger, zero_refused_ms=None, zero_refusals=0) if held.limit_ma == 0 else ledger
 
 
 def unanswered(ledger: Ledger, seq: int, now_ms: int) -> Ledger:

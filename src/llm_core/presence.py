@@ -363,7 +363,7 @@ def answered(state: State, event: LimitConfirmed | LimitRefused | LimitUnanswere
         case LimitConfirmed():
             return with_connector(state, key, _confirmed(state, key, connector, event.seq, now.monotonic_ms))
         case LimitRefused():
-            ledger = books.refused(connector.ledger, event.seq, now.monotonic_ms)
+            ledger = books.refused(connector.ledger, event.seq, now.monotonic_ms, untold=event.untold)
         case LimitUnanswered():
             ledger = books.unanswered(connector.ledger, event.seq, now.monotonic_ms)
         case _:

@@ -75,6 +75,7 @@ class ConnectorState:
     took_ma: int = 0  # the most that it drew while it ignored its limit
     obeys_since_ms: int | None = None  # since when it keeps to a limit again
     stop_asked_ms: int | None = None
+    undue_ms: int | None = None  # since when it draws on although it must have nothing and refuses 0 A
     ceiling_ma: int = 0  # what was promised to the disk as the most it may hold…
     ceiling_left_ma: int = 0  # …and as the most that it gives when nothing more is heard
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from llm_core.budget import decays
+from llm_core.pausing import rejects_limits, takes_no_zero
 from llm_core.state import State, StationState
 
 CLOCK_OFF_MS = 10_000
-REFUSALS = 3
 _LETTERS = {"R": "L1", "S": "L2", "T": "L3"}
 
 
@@ -25,6 +25,7 @@ class StationNote(StrEnum):
     TURNED_AWAY = "turned_away"  # somebody with this id was refused
     DISOBEYS = "disobeys"
     REJECTS_LIMITS = "rejects_limits"
+    REFUSES_ZERO = "refuses_zero"  # it takes limits, and none of 0 A
     TAKES_NO_LIMIT = "takes_no_limit"  # counts with its maximum all the time
     WHOLE_AMPS = "whole_amps"
     IN_WATTS = "in_watts"
@@ -65,8 +66,10 @@ def _obedience(state: State, station_id: str) -> Iterator[StationNote]:
     mine = [connector for key, connector in state.connectors.items() if key[0] == station_id]
     if any(connector.disobeys_ms is not None for connector in mine):
         yield StationNote.DISOBEYS
-    if any(connector.ledger.refusals >= REFUSALS for connector in mine):
+    if any(rejects_limits(connector) for connector in mine):
         yield StationNote.REJECTS_LIMITS
+    if any(takes_no_zero(connector.ledger) for connector in mine):
+        yield StationNote.REFUSES_ZERO
 
 
 def _abilities(state: State, station_id: str, known: StationState) -> Iterator[StationNote]:

@@ -134,6 +134,7 @@ IDEAL = {
     Trial.CONFIGURATION: Finding.YES,
     Trial.AMPS: Finding.YES,
     Trial.WATTS: Finding.YES,
+    Trial.ZERO: Finding.YES,
     Trial.DECIMALS: Finding.YES,
     Trial.SECOND_PERIOD: Finding.YES,
     Trial.STACKING: Finding.YES,
@@ -151,11 +152,20 @@ STATIONS: dict[str, tuple[StationConfig, dict[Trial, Finding]]] = {
         {Trial.AMPS: Finding.NO, Trial.DECIMALS: Finding.SKIPPED},
     ),
     "level 0 only": (config(store=StoreRules(max_stack_level=0)), {Trial.STACKING: Finding.NO}),
+    "nothing below 6 A": (
+        config(store=StoreRules(least_a=6)),
+        {Trial.ZERO: Finding.NO, Trial.DECIMALS: Finding.SKIPPED},
+    ),
+    "nothing below 6 A, in watts": (
+        config(store=StoreRules(units=("W",), least_a=6)),
+        {Trial.AMPS: Finding.NO, Trial.ZERO: Finding.NO, Trial.DECIMALS: Finding.SKIPPED},
+    ),
     "takes nothing": (
         config(rejects_profiles=True),
         {
             Trial.AMPS: Finding.NO,
             Trial.WATTS: Finding.NO,
+            Trial.ZERO: Finding.SKIPPED,
             Trial.DECIMALS: Finding.SKIPPED,
             Trial.SECOND_PERIOD: Finding.NO,
             Trial.COMPOSITE: Finding.SKIPPED,
@@ -184,6 +194,22 @@ def test_an_idle_station_shows_what_it_can_and_is_left_as_it_was(
         if Trial.AMPS not in otherwise or otherwise.get(Trial.WATTS) is not Finding.NO:
             await house.charging()
             assert house.outlet.limit_a >= 16, "and a car charges there as before"
+
+    run(house.live(story()))
+
+
+def test_a_station_that_only_refuses_0_a_is_not_taken_for_one_that_takes_no_limit() -> None:
+    house = House(config(store=StoreRules(least_a=6)))
+
+    async def story() -> None:
+        await asyncio.sleep(60)
+        assert house.controller.state.connectors["CP", 1].ledger.held_ma(10_000_000, True) == 32_000
+        await house.tested(CommissionWish())
+        assert house.plant.stations["CP"].profiles.installed == [], "what was tried is gone again"
+        can = house.controller.state.stations["CP"].capabilities
+        assert can.takes_limits
+        assert can.decays
+        assert can.step_ma == 100
 
     run(house.live(story()))
 

@@ -28,6 +28,8 @@ from llm_core import (
     AccessRule,
     Badge,
     BadgeState,
+    CapSource,
+    ConnectorCapped,
     ConnectorState,
     PerPhase,
     Purpose,
@@ -368,6 +370,24 @@ async def no_limit_below_six_amps_once_that_is_set(y: Yard) -> None:
     assert not station_notes(y.inbox.state, "CP")
 
 
+async def no_limit_below_six_amps_and_its_car_must_have_none(y: Yard) -> None:
+    """It is lowered as far as it lets itself be; `test_pausing.py` sees it asked to stop."""
+    async with y.station(SetChargingProfile=six_amps_at_least) as cp:
+        await cp.call("BootNotification", **BOOT)
+        await cp.call("StatusNotification", connectorId=1, errorCode="NoError", status="Charging", timestamp=stamp())
+        await started(cp)
+        await metered(cp, amps("15.9"))
+        await y.inbox.until(lambda _: is_given_current(y), 30)
+        y.inbox.post(ConnectorCapped("CP", 1, CapSource.CPO, 0))
+        await y.inbox.until(lambda state: state.connectors["CP", 1].offered_ma == 6_000, 15)
+        assert {StationNote.REJECTS_LIMITS, StationNote.REFUSES_ZERO} <= set(station_notes(y.inbox.state, "CP"))
+
+
+def no_default_profile(payload: dict[str, Any]) -> dict[str, Any]:
+    purpose = payload["csChargingProfiles"]["chargingProfilePurpose"]
+    return {"status": "Rejected" if purpose == "TxDefaultProfile" else "Accepted"}
+
+
 def no_default_profile_above_the_lowest(payload: dict[str, Any]) -> dict[str, Any]:
     return {"status": "Accepted" if payload["csChargingProfiles"]["stackLevel"] == 0 else "Rejected"}
 
@@ -620,8 +640,14 @@ ROWS: dict[str, Row] = {
     "no limit below 6 A": answers(
         "SetChargingProfile",
         six_amps_at_least,
-        lambda y: StationNote.REJECTS_LIMITS in station_notes(y.inbox.state, "CP"),
+        lambda y: is_given_current(y) and StationNote.REJECTS_LIMITS in station_notes(y.inbox.state, "CP"),
     ),
+    "no TxDefaultProfile": answers(
+        "SetChargingProfile",
+        no_default_profile,
+        lambda y: is_given_current(y) and StationNote.REJECTS_LIMITS in station_notes(y.inbox.state, "CP"),
+    ),
+    "no limit below 6 A, and its car must have none": no_limit_below_six_amps_and_its_car_must_have_none,
     "no limit below 6 A, and it is set so": no_limit_below_six_amps_once_that_is_set,
     "one period only": answers(
         "SetChargingProfile", one_period_only, lambda y: not y.inbox.state.stations["CP"].capabilities.decays

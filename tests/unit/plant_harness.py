@@ -345,7 +345,7 @@ class Bench:
         self.plant.link_down(link.station_id)
         self.post(StationDisconnected(link.station_id))
         for command in waiting:
-            self.post(LimitRefused(command.station_id, command.connector, command.seq, "not sent"))
+            self.post(LimitRefused(command.station_id, command.connector, command.seq, "not sent", untold=True))
         if out is not None:
             command = out[1].command
             self.post(LimitUnanswered(command.station_id, command.connector, command.seq))
@@ -358,11 +358,11 @@ class Bench:
 
     def _submit(self, link: Link, command: Command) -> None:
         if not link.up:
-            self.post(LimitRefused(command.station_id, command.connector, command.seq, "no link"))
+            self.post(LimitRefused(command.station_id, command.connector, command.seq, "no link", untold=True))
             return
         for older in [older for older in link.waiting if _supersedes(command, older)]:
             link.waiting.remove(older)
-            self.post(LimitRefused(older.station_id, older.connector, older.seq, "superseded"))
+            self.post(LimitRefused(older.station_id, older.connector, older.seq, "superseded", untold=True))
         link.waiting.append(command)
         link.waiting.sort(key=lambda waiting: not _is_urgent(waiting))
         self._next_command(link)

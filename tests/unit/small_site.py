@@ -7,7 +7,7 @@ cars as they were 1 s ago. The stations keep their own limits and let leases run
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -21,6 +21,7 @@ from llm_core import (
     Effect,
     Event,
     LimitConfirmed,
+    LimitRefused,
     MeterSampled,
     MeterSetup,
     MeterValuesReceived,
@@ -40,6 +41,7 @@ from llm_core import (
     StationDisconnected,
     Status,
     StatusChanged,
+    StopRemotely,
     StopRequested,
     Supply,
     Tick,
@@ -96,6 +98,7 @@ class Outlet:
     transaction_id: int | None = None
     linked: bool = True
     charged_s: int = 0
+    takes: Callable[[SetLimit], bool] | None = None  # None: every limit; without any it gives its maximum
 
     def keep(self, command: Command, second: int) -> None:
         if isinstance(command, SetLimit):
@@ -112,7 +115,7 @@ class Outlet:
                 since, limit = self.limits[purpose]
                 over = limit.lease_ms is not None and (second - since) * 1000 >= limit.lease_ms
                 return limit.then_ma if over else limit.limit_ma
-        return 0
+        return 0 if self.takes is None else self.station.max_ma
 
     def draws_ma(self, second: int) -> tuple[int, int, int]:
         """What the car draws on the phases of the station: it follows what was offered some seconds ago."""
@@ -133,6 +136,7 @@ class SmallSite:
         self.meter_works = True
         self.outlets = {station.id: Outlet(station, linked=False) for station in site.stations}
         self.sent: list[tuple[int, SetLimit]] = []  # the live limits, and when
+        self.stops: list[tuple[int, str]] = []  # who was asked to end its transaction, and when
         self.effects: list[Effect] = []  # of the last second
         self.most_ma = PerPhase()  # the most that ever flowed, building and cars
         self._under_way: list[tuple[int, Command]] = []
@@ -153,6 +157,8 @@ class SmallSite:
                 self._send(effect)
             elif isinstance(effect, AskReading):
                 self._asked.add(effect.station_id)
+            elif isinstance(effect, StopRemotely):
+                self.stops.append((self.second, effect.station_id))
         return outcome.effects
 
     def link(self, name: str) -> None:
@@ -234,7 +240,11 @@ class SmallSite:
         self.effects = []
         for due, command in [(due, c) for due, c in self._under_way if due <= self.second]:
             self._under_way.remove((due, command))
-            self.outlets[command.station_id].keep(command, self.second)
+            outlet = self.outlets[command.station_id]
+            if isinstance(command, SetLimit) and outlet.takes is not None and not outlet.takes(command):
+                self.post(LimitRefused(command.station_id, command.connector, command.seq))
+                continue
+            outlet.keep(command, self.second)
             self.post(LimitConfirmed(command.station_id, command.connector, command.seq))
         for outlet in self.outlets.values():
             offered_ma = outlet.offers_ma(self.second)

@@ -44,7 +44,6 @@ from llm_core.alarms import (
     EXCEEDED_MS,
     GUARD_MS,
     OFFLINE_MS,
-    REFUSALS,
     STRANGER_MA,
     alarms_of,
 )
@@ -150,8 +149,8 @@ def test_one_that_is_out_of_service_is_not_missed() -> None:
     ("connector", "said"),
     [
         (ConnectorState(Ledger(None), disobeys_ms=1), [AlarmCode.STATION_DISOBEYS]),
-        (ConnectorState(Ledger(None, refusals=REFUSALS)), [AlarmCode.STATION_REJECTS_LIMITS]),
-        (ConnectorState(Ledger(None, refusals=REFUSALS - 1)), []),
+        (ConnectorState(Ledger(None, refusals=3)), [AlarmCode.STATION_REJECTS_LIMITS]),
+        (ConnectorState(Ledger(None, refusals=2)), []),
     ],
 )
 def test_a_station_is_named_when_it_ignores_or_rejects_limits(connector: ConnectorState, said: list[AlarmCode]) -> None:

@@ -45,6 +45,32 @@ def test_a_refused_raise_counts_no_longer() -> None:
     assert after.held_ma(10_500, decays=True) == 6_000
 
 
+def test_a_0_a_that_the_station_refused_is_remembered_until_it_takes_one_or_refuses_more_than_that() -> None:
+    def zero_refused(ledger: Ledger, *commands: SetLimit, untold: bool = False) -> int:
+        for command in commands:
+            ledger = refused(sent(ledger, command, 0), command.seq, 9_000, untold=untold)
+        return ledger.zero_refusals
+
+    at_six = given_and_confirmed(Ledger(None), limit(1, 6_000))
+    twice = (limit(2, 0), limit(3, 0))
+    assert zero_refused(at_six, *twice) == 2
+    assert zero_refused(at_six, *twice, untold=True) == 0
+    assert zero_refused(at_six, *twice, limit(4, 8_000)) == 0
+    after = refused(sent(at_six, limit(2, 0), 0), 2, 9_000)
+    assert after.zero_refused_ms == 9_000
+    assert given_and_confirmed(after, limit(3, 6_000)).zero_refusals == 1
+    assert given_and_confirmed(after, limit(3, 0)).zero_refusals == 0
+    cleared = refused(sent(after, ClearLimit(3, "A", 1), 0), 3, 10_000)
+    assert cleared.zero_refusals == 1
+
+
+def test_a_floor_that_the_station_refused_is_remembered_until_it_takes_one() -> None:
+    at_first = refused(sent(Ledger(None), floor(1, 6_000), 0), 1, 500)
+    assert (at_first.floor_refused_ms, at_first.floor_refused_ma) == (500, 6_000)
+    assert refused(sent(Ledger(None), floor(1, 0), 0), 1, 500, untold=True).floor_refused_ms is None
+    assert given_and_confirmed(at_first, floor(2, 6_000)).floor_refused_ms is None
+
+
 def test_a_raise_that_nobody_answered_goes_on_counting() -> None:
     at_six = given_and_confirmed(Ledger(None), limit(1, 6_000))
     after = unanswered(sent(at_six, limit(2, 16_000), 10_000), 2, 20_000)

@@ -79,6 +79,7 @@ def test_what_people_set_and_what_it_does_is_named() -> None:
     disobeys = ConnectorState(Ledger(None, refusals=3), disobeys_ms=5)
     assert notes(GOOD, disobeys) == [StationNote.DISOBEYS, StationNote.REJECTS_LIMITS]
     assert notes(GOOD, ConnectorState(Ledger(None, refusals=2))) == []
+    assert notes(GOOD, ConnectorState(Ledger(None, zero_refusals=2))) == [StationNote.REFUSES_ZERO]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Theory of operation
     Nothing that is tried may let a car draw more than control allows. On an idle connector every limit that is written
     is 0 A or half an amp (no car can draw that, IEC 61851-1), in the place of the live limit, and it is cleared again.
+    One that refuses 0 A is offered its minimum, if it counts with as much anyway.
     With a car present nothing is written here at all: control itself is asked to cap the connector, and what follows
     is seen in the readings. Where floor and live limit share one place, the floor is written again at the end.
 
@@ -23,8 +24,9 @@ import attrs
 from llm_adapters.ocpp16.adoption import KEYS, Configuration, read_configuration
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.messages import quantity
-from llm_adapters.ocpp16.profiles import FLOOR_LEVEL, LIVE_LEVEL, Dialect, set_charging_profile
+from llm_adapters.ocpp16.profiles import FLOOR_LEVEL, LIVE_LEVEL, VOLTAGE_V, Dialect, set_charging_profile
 from llm_core import (
+    CallFailure,
     CallOutcome,
     CapSource,
     Clock,
@@ -132,7 +134,7 @@ async def _trials(bench: Bench) -> AsyncIterator[Tried]:
         async for result in _on_paper(bench, configuration):
             yield result
     else:
-        for trial in (Trial.AMPS, Trial.WATTS, Trial.DECIMALS, Trial.SECOND_PERIOD):
+        for trial in (Trial.AMPS, Trial.WATTS, Trial.ZERO, Trial.DECIMALS, Trial.SECOND_PERIOD):
             yield Tried(trial, Finding.SKIPPED, "the connector is in use")
         for trial in (Trial.STACKING, Trial.COMPOSITE, Trial.CLEARING):
             yield Tried(trial, Finding.SKIPPED, "the connector is in use")
@@ -161,15 +163,18 @@ def _configured(configuration: Configuration) -> Tried:
 async def _on_paper(bench: Bench, configuration: Configuration) -> AsyncIterator[Tried]:
     dialect = bench.memory.dialect
     try:
-        amps = await _offered(bench, attrs.evolve(dialect, in_watts=False), 0)
+        amps, amps_zero = await _least(bench, attrs.evolve(dialect, in_watts=False))
         yield _answered(Trial.AMPS, amps)
-        watts = await _offered(bench, attrs.evolve(dialect, in_watts=True), 0)
+        watts, watts_zero = await _least(bench, attrs.evolve(dialect, in_watts=True))
         yield _answered(Trial.WATTS, watts)
         works = dialect if _says(amps if not dialect.in_watts else watts) else _other(dialect)
-        yield await _decimals(bench, works, _says(amps))
-        yield await _second_period(bench, works)
+        zero = watts_zero if works.in_watts else amps_zero
+        yield _zero(zero, takes_any=_says(amps) or _says(watts))
+        yield await _decimals(bench, works, _says(amps), takes_zero=zero)
+        least_ma = 0 if zero or not (_says(amps) or _says(watts)) else _minimum_ma(bench)
+        yield await _second_period(bench, works, least_ma)
         yield await _stacking(bench, works, configuration)
-        yield await _composite(bench, works)
+        yield await _composite(bench, works, least_ma)
     finally:
         cleared = await _cleared(bench, dialect)
     yield _answered(Trial.CLEARING, cleared)
@@ -182,6 +187,28 @@ async def _cleared(bench: Bench, dialect: Dialect) -> CallOutcome:
     cleared = await bench.place("ClearChargingProfile", _place_of(bench, dialect))
     await _floor_again(bench)
     return cleared
+
+
+async def _least(bench: Bench, dialect: Dialect) -> tuple[CallOutcome, bool]:
+    """Offer 0 A, or else its minimum where it counts with as much anyway; the answer, and whether it took 0 A."""
+    outcome = await _offered(bench, dialect, 0)
+    connector, least_ma = bench.connector, _minimum_ma(bench)
+    if _says(outcome) or outcome.failure in (CallFailure.TIMEOUT, CallFailure.OFFLINE) or connector is None:
+        return outcome, _says(outcome)
+    if connector.ledger.held_ma(bench.clock.monotonic_ms(), decays=False) < least_ma:
+        return outcome, False
+    return await _offered(bench, dialect, least_ma), False
+
+
+def _minimum_ma(bench: Bench) -> int:
+    station = bench.inbox.state.site.station(bench.station_id)
+    return 0 if station is None else station.min_ma
+
+
+def _zero(takes_zero: bool, *, takes_any: bool) -> Tried:
+    if not takes_any:
+        return Tried(Trial.ZERO, Finding.SKIPPED, "it takes no limit")
+    return Tried(Trial.ZERO, Finding.YES if takes_zero else Finding.NO)
 
 
 def _other(dialect: Dialect) -> Dialect:
@@ -227,9 +254,11 @@ def _phases_of(bench: Bench) -> int:
     return 3 if station is None else len(station.phase_rotation)
 
 
-async def _decimals(bench: Bench, dialect: Dialect, takes_amps: bool) -> Tried:
+async def _decimals(bench: Bench, dialect: Dialect, takes_amps: bool, *, takes_zero: bool) -> Tried:
     if not takes_amps or dialect.in_watts:
         return Tried(Trial.DECIMALS, Finding.SKIPPED, "it takes watts")
+    if not takes_zero:
+        return Tried(Trial.DECIMALS, Finding.SKIPPED, "it refuses half an amp with 0 A")
     outcome = await _offered(bench, attrs.evolve(dialect, step_ma=100), HALF_AMP_MA)
     if not _says(outcome):
         return _answered(Trial.DECIMALS, outcome)
@@ -240,8 +269,8 @@ async def _decimals(bench: Bench, dialect: Dialect, takes_amps: bool) -> Tried:
     return Tried(Trial.DECIMALS, Finding.YES if kept else Finding.UNCLEAR, f"0.5 A became {held / 1000:g} A")
 
 
-async def _second_period(bench: Bench, dialect: Dialect) -> Tried:
-    outcome = await _offered(bench, attrs.evolve(dialect, takes_periods=True), HALF_AMP_MA, 0)
+async def _second_period(bench: Bench, dialect: Dialect, least_ma: int) -> Tried:
+    outcome = await _offered(bench, attrs.evolve(dialect, takes_periods=True), least_ma or HALF_AMP_MA, least_ma)
     return _answered(Trial.SECOND_PERIOD, outcome)
 
 
@@ -253,14 +282,16 @@ async def _stacking(bench: Bench, dialect: Dialect, configuration: Configuration
     return Tried(Trial.STACKING, Finding.YES, floor.status or "accepted")
 
 
-async def _composite(bench: Bench, dialect: Dialect) -> Tried:
-    outcome = await _offered(bench, dialect, 0)
+async def _composite(bench: Bench, dialect: Dialect, least_ma: int) -> Tried:
+    outcome = await _offered(bench, dialect, least_ma)
     if not _says(outcome):
         return Tried(Trial.COMPOSITE, Finding.SKIPPED, "it took no limit to ask for")
     held = await _held(bench, "W" if dialect.in_watts else "A")
     if held is None:
         return Tried(Trial.COMPOSITE, Finding.UNCLEAR, "it tells no limit")
-    return Tried(Trial.COMPOSITE, Finding.YES if held == 0 else Finding.NO, f"told {held / 1000:g} of 0")
+    given = least_ma * (VOLTAGE_V * _phases_of(bench) if dialect.in_watts else 1)
+    detail = f"told {held / 1000:g} of {given / 1000:g}"
+    return Tried(Trial.COMPOSITE, Finding.YES if held == given else Finding.NO, detail)
 
 
 async def _held(bench: Bench, unit: str) -> int | None:

@@ -98,11 +98,11 @@ class LimitWriter:
     def submit(self, command: LimitCommand) -> None:
         """Take a command; returns at once."""
         if self._closed:
-            self._inbox.post(refused(command, "not sent: link lost"))
+            self._inbox.post(untold(command, "not sent: link lost"))
             return
         for older in [older for older in self._waiting if _supersedes(command, older)]:
             self._waiting.remove(older)
-            self._inbox.post(refused(older, "superseded"))
+            self._inbox.post(untold(older, "superseded"))
         self._waiting.append(command)
         if isinstance(command, SetLimit) and command.lowers:
             if command.purpose in _LIVE:
@@ -122,7 +122,7 @@ class LimitWriter:
         """Refuse what was not sent, now and later; called once the link is gone and `run` is over."""
         self._closed = True
         for command in self._waiting:
-            self._inbox.post(refused(command, "not sent: link lost"))
+            self._inbox.post(untold(command, "not sent: link lost"))
         self._waiting.clear()
 
     async def _write_in_turn(self) -> None:
@@ -156,9 +156,9 @@ class LimitWriter:
                 if reason is None:
                     outcome = LimitConfirmed(command.station_id, command.connector, command.seq)
                 else:
-                    outcome = refused(command, reason)
+                    outcome = LimitRefused(command.station_id, command.connector, command.seq, reason)
         except CallWithdrawn:
-            outcome = refused(command, "superseded")
+            outcome = untold(command, "superseded")
         except LinkLost:
             self._closed = True  # what still waits is not sent any more
         finally:
@@ -239,9 +239,9 @@ class LimitWriter:
         return status
 
 
-def refused(command: LimitCommand, reason: str) -> LimitRefused:
-    """The station does not hold `command`."""
-    return LimitRefused(command.station_id, command.connector, command.seq, reason)
+def untold(command: LimitCommand, reason: str) -> LimitRefused:
+    """The station does not hold `command`, because it never heard of it."""
+    return LimitRefused(command.station_id, command.connector, command.seq, reason, untold=True)
 
 
 def other_wordings(command: SetLimit, dialect: Dialect, *, unit_known: bool) -> Iterator[Dialect]:

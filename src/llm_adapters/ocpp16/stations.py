@@ -34,7 +34,7 @@ from llm_adapters.ocpp16.admission import Admitted, Caller, NoKeys, certified_na
 from llm_adapters.ocpp16.conversation import Conversation
 from llm_adapters.ocpp16.crowd import Crowd
 from llm_adapters.ocpp16.frames import MAX_FRAME_BYTES, MAX_FRAME_BYTES_BEFORE_AUTHENTICATION
-from llm_adapters.ocpp16.limits import refused
+from llm_adapters.ocpp16.limits import untold
 from llm_adapters.ocpp16.local_list import AT_ONCE
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.rpc import Bounds, Link
@@ -129,7 +129,7 @@ class StationServer:
             return
         match command:
             case SetLimit() | ClearLimit():
-                self._inbox.post(refused(command, "not sent: offline"))
+                self._inbox.post(untold(command, "not sent: offline"))
             case StopRemotely() | AskReading() | InviteBoot():
                 _log.info("%s is offline: %s was not sent", command.station_id, type(command).__name__)
 

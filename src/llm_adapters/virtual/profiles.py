@@ -137,7 +137,8 @@ class StoreRules:
 
     `stacking` False: one profile per purpose and connector, whatever its level. `exhausted_hides_lower`: a profile
     that is still valid but whose schedule is over goes on hiding what lies beneath, so nothing limits.
-    `full_refuses_replacement`: with `max_installed` profiles even a replacement is refused.
+    `full_refuses_replacement`: with `max_installed` profiles even a replacement is refused. A limit below `least_a`
+    is refused, 0 as well.
     """
 
     max_installed: int = 10
@@ -149,6 +150,7 @@ class StoreRules:
     stacking: bool = True
     exhausted_hides_lower: bool = False
     full_refuses_replacement: bool = False
+    least_a: float = 0.0
 
 
 class ProfileStore:
@@ -184,6 +186,8 @@ class ProfileStore:
         if new.stack_level > rules.max_stack_level or len(new.periods) > rules.max_periods:
             return True
         if new.kind == "Relative" and rules.rejects_relative:
+            return True
+        if any(self._amps(new, period, 3) < rules.least_a for period in new.periods):
             return True
         if new.purpose == MAX:
             return new.connector != 0

@@ -19,6 +19,13 @@ FINDING_TEXTS: dict[Trial, dict[Finding, str]] = {
         Finding.YES: "It takes limits in watts.",
         Finding.NO: N_("It refuses limits in watts."),
     },
+    Trial.ZERO: {
+        Finding.YES: "It takes a limit of 0 A.",
+        Finding.NO: N_(
+            "It refuses 0 A. Enter its minimum for when it loses this controller and before that has spoken; where "
+            "there is no current for its car, it is asked to end charging."
+        ),
+    },
     Trial.DECIMALS: {
         Finding.YES: "It takes tenths of an amp.",
         Finding.NO: N_("It takes whole amps only: up to one amp of each share stays unused."),

@@ -39,6 +39,10 @@ NOTES: dict[StationNote, str] = {
     StationNote.TURNED_AWAY: N_("Somebody who used its id was refused."),
     StationNote.DISOBEYS: N_("It draws more than it was told, so it counts with what it draws."),
     StationNote.REJECTS_LIMITS: N_("It refuses the limits that it is sent, so it counts with what it may still hold."),
+    StationNote.REFUSES_ZERO: N_(
+        "It refuses 0 A. Enter its minimum for when it loses this controller and before that has spoken; where "
+        "there is no current for its car, it is asked to end charging."
+    ),
     StationNote.TAKES_NO_LIMIT: N_("It takes no limit in any wording, so it counts with its maximum, even idle."),
     StationNote.WHOLE_AMPS: N_("It takes whole amps only."),
     StationNote.IN_WATTS: N_(

@@ -153,6 +153,7 @@ TRIALS = {
     Trial.CONFIGURATION: N_("Tells what it can do"),
     Trial.AMPS: N_("Takes limits in amps"),
     Trial.WATTS: N_("Takes limits in watts"),
+    Trial.ZERO: N_("Takes a limit of 0 A"),
     Trial.DECIMALS: N_("Takes tenths of an amp"),
     Trial.SECOND_PERIOD: N_("Lowers its limit by itself when nobody is heard"),
     Trial.STACKING: N_("Keeps a permanent limit beneath the live one"),
