@@ -237,8 +237,9 @@ def _floor(state: State, entry: Seen, books: _Books, now_ms: int) -> SetLimit | 
         floor_ma = sure_ma
     if slot.acknowledged is not None and slot.acknowledged.limit_ma == floor_ma and not slot.open:
         return None
-    lowers = floor_ma <= sure_ma
-    return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, len(wired), lowers=lowers)
+    return SetLimit(
+        0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, len(wired), lowers=floor_ma <= sure_ma
+    )
 
 
 def _wanted_floor_ma(state: State, entry: Seen) -> int:

@@ -59,7 +59,7 @@ def takes_no_zero(ledger: Ledger) -> bool:
 def rejects_limits(connector: ConnectorState) -> bool:
     """Whether it refuses what it is sent, or what it would have to be sent."""
     ledger, grant = connector.ledger, connector.grant
-    if ledger.refusals >= REFUSALS or ledger.floor_refused_ms is not None:
+    if ledger.refusals >= REFUSALS or (ledger.floor_refused_ms is not None and not ledger.has_floor):
         return True
     return refuses_zero(ledger) and connector.session is not None and grant is not None and grant.limit_ma == 0
 
