@@ -280,9 +280,10 @@ def test_a_car_that_was_paused_starts_again_within_the_window_only_from_what_all
 
 
 def test_finished_cars_come_after_all_others_also_after_those_that_were_paused() -> None:
-    first, paused, finished = car(16_000), car(paused_window=WINDOW), car(6_000, idle_since_ms=at(0))
-    assert limits(scene(38_000, first, paused, finished)) == [16_000, 16_000, 6_000]
-    assert limits(scene(37_900, first, paused, finished)) == [16_000, 16_000, 0]
+    first, paused, finished = car(10_000), car(paused_window=WINDOW), car(6_000, idle_since_ms=at(0))
+    stations = (Station("A", max_ma=10_000), Station("B"), Station("C"))
+    assert limits(scene(32_000, first, paused, finished, stations=stations)) == [10_000, 16_000, 6_000]
+    assert limits(scene(31_900, first, paused, finished, stations=stations)) == [10_000, 16_000, 0]
 
 
 def test_a_car_that_was_paused_does_not_wait_for_those_of_a_lower_priority() -> None:
