@@ -15,7 +15,8 @@ have time to follow a raise, and what they were told once they must have followe
 last until their next readings are in.
 
 Each phase of a meter ages alone: silent for `max(5 s, 3 periods)` nobody is raised, twice that and the safe
-fallback holds until the phase has been good for 30 s.
+fallback holds until the phase has been good for 30 s. In these 30 s what it shows may only take: nobody is given more
+than the fallback, nor anything where it shows that there is no room.
 """
 
 from __future__ import annotations
@@ -401,16 +402,18 @@ def _is_surprised(limit: PerPhase, meter: MeterState) -> bool:
 
 
 def _metered(limit: PerPhase, meter: MeterState, drawn: list[int], safe: PerPhase, now_ms: int) -> Room:
+    """What a meter leaves, phase by phase; of one that is back but not trusted yet, only what it takes is believed."""
     raise_ma, keep_ma = list(limit.smaller(safe)), list(limit.smaller(safe))
     silent_ms = silence_ms(meter.period_ms)
     for index, phase in enumerate(PHASES):
         known = meter.phases.get(phase)
-        if known is None or known.current_ma is None or known.lost:
+        if known is None or known.current_ma is None or (known.lost and known.good_since_ms is None):
             continue
         low_ma = max(known.current_ma - drawn[index], 0)
-        keep_ma[index] = limit[phase] - low_ma
         silent = known.seen_ms is None or now_ms - known.seen_ms > silent_ms
-        raise_ma[index] = NO_RAISE_MA if silent else limit[phase] - known.high_ma
+        keeps_ma, raises_ma = limit[phase] - low_ma, NO_RAISE_MA if silent else limit[phase] - known.high_ma
+        keep_ma[index] = min(keeps_ma, keep_ma[index]) if known.lost else keeps_ma
+        raise_ma[index] = min(raises_ma, raise_ma[index]) if known.lost else raises_ma
     return Room(PerPhase(*raise_ma), PerPhase(*keep_ma))
 
 

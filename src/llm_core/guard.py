@@ -204,6 +204,11 @@ def _overloads(
         allowed_ma, most_ma = _outside(state, node_id, phase)
         if total_ma > _limit(state, node_id, limits[node_id][phase], phase, most_ma):
             yield f"I1: {node_id} {phase}: {total_ma} mA"
+        back = _back(state, node_id, phase)
+        if back is not None:
+            shown_ma = stations_ma + _shown(state, node_id, back, drawn[node_id, phase])
+            if shown_ma > limits[node_id][phase] - _less(state, node_id, limits[node_id][phase], phase, most_ma):
+                yield f"I1: {node_id} {phase}: {shown_ma} mA by a meter that is back"
         if allowed_ma is not None and stations_ma + _strange(state, node_id, phase) > allowed_ma:
             yield f"I1: {node_id} {phase}: {stations_ma} mA of the stations, {allowed_ma} mA allowed from outside"
 
@@ -304,6 +309,13 @@ def _believed(state: State, node_id: str, phase: Phase) -> MeterPhase | None:
     return None if known is None or known.lost or known.current_ma is None else known
 
 
+def _back(state: State, node_id: str, phase: Phase) -> MeterPhase | None:
+    """The node's own meter on this phase where it speaks again, though it is not to be trusted yet."""
+    meter = state.meters.get(node_id) if _is_metered(state, node_id) else None
+    known = meter.phases.get(phase) if meter is not None else None
+    return known if known is not None and known.lost and known.good_since_ms is not None else None
+
+
 def _is_quiet(state: State, node_id: str, phase: Phase, now_ms: int) -> bool:
     """Whether a meter that is still trusted has been silent too long to prove that there is room."""
     known = _believed(state, node_id, phase)
@@ -320,10 +332,13 @@ def _building(state: State, node_id: str, phase: Phase, drawn_ma: int) -> int:
     if assumed is not None:
         return assumed.load_ma[phase] + _strange(state, node_id, phase)
     known = _believed(state, node_id, phase)
-    if known is None or known.current_ma is None:
-        return _strange(state, node_id, phase)
+    return _strange(state, node_id, phase) if known is None else _shown(state, node_id, known, drawn_ma)
+
+
+def _shown(state: State, node_id: str, known: MeterPhase, drawn_ma: int) -> int:
+    """The building by what a meter shows."""
     includes = any(setup.node == node_id and setup.includes_stations for setup in state.site.meters)
-    return max(known.high_ma, known.current_ma - (drawn_ma if includes else 0))
+    return max(known.high_ma, (known.current_ma or 0) - (drawn_ma if includes else 0))
 
 
 def _limit(state: State, node_id: str, limit_ma: int, phase: Phase, most_ma: int | None) -> int:
@@ -333,12 +348,17 @@ def _limit(state: State, node_id: str, limit_ma: int, phase: Phase, most_ma: int
     a limit of the stations alone, was chosen to leave to it.
     """
     supply = state.site.supply
-    own_ma = supply.derated_ma[phase] if node_id == SITE else limit_ma
-    less_ma = 0 if most_ma is None else max(own_ma - most_ma, 0)
+    less_ma = _less(state, node_id, limit_ma, phase, most_ma)
     unmetered = supply.mode is Mode.STATIC if node_id == SITE else not _is_metered(state, node_id)
     if unmetered or state.site.assumed(node_id) is not None or _believed(state, node_id, phase) is not None:
         return limit_ma - less_ma
     return min(limit_ma, supply.fallback_ma[phase] if node_id == SITE else 0) - less_ma
+
+
+def _less(state: State, node_id: str, limit_ma: int, phase: Phase, most_ma: int | None) -> int:
+    """What others take off the node's limit by letting no more than `most_ma` flow there."""
+    own_ma = state.site.supply.derated_ma[phase] if node_id == SITE else limit_ma
+    return 0 if most_ma is None else max(own_ma - most_ma, 0)
 
 
 def _outside(state: State, node_id: str, phase: Phase) -> tuple[int | None, int | None]:

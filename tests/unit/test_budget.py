@@ -439,6 +439,17 @@ def test_a_lost_meter_is_back_after_thirty_seconds_of_good_samples_without_a_gap
     assert not phase_of(shows(gap, 76, 5_000)).lost
 
 
+def test_a_meter_that_is_back_but_not_trusted_yet_only_takes() -> None:
+    lost = ticked(shows(scene(), 0, 5_000), 11)
+    most_ma = min(FALLBACK_MA)
+    for ma in (0, min(LIMIT_MA) - most_ma, min(LIMIT_MA) - most_ma + 1, min(LIMIT_MA), min(LIMIT_MA) + 9_000):
+        back = shows(lost, 20, ma)
+        assert phase_of(back).lost
+        left = (LIMIT_MA - PerPhase.same(ma)).smaller(FALLBACK_MA)
+        assert room(back, 20) == Room(left, left)
+        assert room(ticked(back, 80), 80) == Room(FALLBACK_MA, FALLBACK_MA)  # it fell silent again
+
+
 def test_registers_that_stand_still_for_a_minute_are_a_frozen_meter() -> None:
     state = scene()
     for second in range(61):

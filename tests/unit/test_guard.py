@@ -300,6 +300,18 @@ def test_a_lost_phase_binds_only_those_who_use_it() -> None:
     assert most_given(changed(state, "A", phases=(L1, L2)), "A") == 50 - 26
 
 
+def test_a_meter_that_is_back_but_not_trusted_yet_proves_what_is_not_there_and_nothing_else() -> None:
+    for building_a, most_a in ((0, 24 - 16), (26, 24 - 16), (27, 50 - 27 - 16), (60, None)):
+        lost = with_meter(METERED, SITE, building_a, building_a, building_a, lost=PHASES)
+        assert most_given(lost, "A") == 24 - 16
+        known = {p: attrs.evolve(phase, good_since_ms=NOW_MS) for p, phase in lost.meters[SITE].phases.items()}
+        back = attrs.evolve(lost, meters={SITE: MeterState(known)})
+        if most_a is None:
+            assert passed(back, raising("A", 6)).commands == ()
+        else:
+            assert most_given(back, "A") == most_a
+
+
 def test_a_fallback_above_the_limit_gives_no_more_than_the_limit() -> None:
     site = wired(*THREE, supply=metered_supply(20, 63), meters=(SITE,))
     assert passed(attrs.evolve(A_AND_B, site=site), raising("A", 6)).commands == ()

@@ -196,6 +196,16 @@ def test_behind_a_lost_meter_a_limit_of_the_total_comes_off_the_smaller_of_fallb
     assert fits_exactly(limited(lost, total(20_000), holds=True), 14_000)
 
 
+def test_behind_a_meter_that_is_back_a_limit_of_the_total_comes_off_the_limit() -> None:
+    """To the milliamp: limit 50 A, of which 40 are left in all, 20 of them the building's."""
+    generous = attrs.evolve(DYNAMIC, site=attrs.evolve(DYNAMIC.site, supply=metered_supply(50, fallback_a=50)))
+    lost = with_meter(generous, SITE, 20, 20, 20, lost=PHASES)
+    known = {phase: attrs.evolve(k, good_since_ms=NOW_MS) for phase, k in lost.meters[SITE].phases.items()}
+    back = attrs.evolve(lost, meters={SITE: MeterState(known)})
+    assert fits_exactly(limited(back, total(40_000), holds=True), 14_000)
+    assert fits_exactly(back, 24_000)
+
+
 def test_watts_are_cut_to_whole_milliamps_and_never_rounded_up() -> None:
     """10 kW over three phases of 230 V are 14492.75 mA."""
     assert fits_exactly(limited(STATIC, ExternalLimit(limit_w=10_000), holds=True), 8_492)
