@@ -30,7 +30,7 @@ from llm_core.effects import ClearLimit, Purpose, SetLimit
 from llm_core.external import CapSource, NodeCap
 from llm_core.hiding import Hiding
 from llm_core.ledger import LIVE, Held, Ledger
-from llm_core.pausing import gives_way, has_without_floor
+from llm_core.pausing import bare_ma, gives_way
 from llm_core.plan import Tree
 from llm_core.problem import Grant
 from llm_core.quantities import PHASES, ZERO, PerPhase, Phase
@@ -229,17 +229,15 @@ def _floor(state: State, entry: Seen, books: _Books, now_ms: int) -> SetLimit | 
     slot = entry.connector.ledger.floor
     wired = entry.station.phase_rotation
     floor_ma = _wanted_floor_ma(state, entry)
-    unspoken_ma = floor_ma if has_without_floor(entry, floor_ma, now_ms) else 0
-    sure_ma = min(held.limit_ma or 0 for held in slot.candidates()) if slot.acknowledged else unspoken_ma
+    sure_ma = min(h.limit_ma or 0 for h in slot.candidates()) if slot.acknowledged else bare_ma(entry, floor_ma, now_ms)
     if floor_ma > sure_ma and not (
         books.may_raise and books.fits(entry, wired) and floor_ma <= books.room_alone(entry)
     ):
         floor_ma = sure_ma
     if slot.acknowledged is not None and slot.acknowledged.limit_ma == floor_ma and not slot.open:
         return None
-    return SetLimit(
-        0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, len(wired), lowers=floor_ma <= sure_ma
-    )
+    lowers = floor_ma <= sure_ma
+    return SetLimit(0, *entry.key, Purpose.FLOOR, floor_ma, floor_ma, None, None, len(wired), lowers=lowers)
 
 
 def _wanted_floor_ma(state: State, entry: Seen) -> int:

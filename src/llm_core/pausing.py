@@ -36,14 +36,14 @@ def gives_way(connector: ConnectorState, now_ms: int) -> bool:
     return connector.session is not None and refused_ms is not None and now_ms - refused_ms < AGAIN_MS
 
 
-def has_without_floor(entry: Seen, limit_ma: int, now_ms: int) -> bool:
-    """Whether a floor of `limit_ma` gives this connector nothing new, although its sum with others does not fit: it
-    refuses 0 A, counts with more for want of any floor, and its car draws as much just now."""
+def bare_ma(entry: Seen, floor_ma: int, now_ms: int) -> int:
+    """What the connector surely has without a floor, as far as one of `floor_ma` needs: nothing, unless it refused
+    another, counts with more for want of any, and its car draws as much just now."""
     connector = entry.connector
     if connector.ledger.inherited is None or connector.ledger.floor_refused_ms is None or not connector.readings:
-        return False
+        return 0
     last = connector.readings[-1]
-    return now_ms - last.at_ms <= JUST_NOW_MS and max(last.current_ma) >= limit_ma
+    return floor_ma if now_ms - last.at_ms <= JUST_NOW_MS and max(last.current_ma) >= floor_ma else 0
 
 
 def refuses_zero(ledger: Ledger) -> bool:
