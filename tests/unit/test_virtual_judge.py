@@ -154,6 +154,25 @@ def test_a_car_that_ignores_its_limit_counts_with_its_draw_once_that_can_be_know
     assert "24.00 against 20.00" in scene.judge.findings[0].text
 
 
+def test_a_phase_that_a_car_adds_by_itself_makes_its_raise_a_fault_once_that_can_be_known() -> None:
+    scene = Scene(DYNAMIC)
+    (outlet,) = scene.plant.stations["A"].connectors
+    assert outlet.car is not None
+    outlet.car.model = CarModel(begins_on=1, begins_for_s=100.0)
+    scene.plant.building.set_step(scene.plant.t, 1, 9.0)
+    outlet.advance(scene.plant.t)
+    while outlet.phases == (0,):
+        scene.until(scene.plant.t + 1)
+    assert outlet.draw_a == (6.0, 6.0, 6.0)
+    scene.until(scene.plant.t + 5)
+    scene.send("A", 7.0)  # 6 A of B's, 9 of the building, and 6 that the meter shows and nobody knows whose they are
+    assert scene.violations == {}
+    scene.until(scene.plant.t + DYNAMIC.unmetered_s)
+    scene.send("A", 8.0)
+    assert scene.violations == {"I1": 1}
+    assert "raise at site L2: 23.00 against 20.00" in scene.judge.findings[0].text
+
+
 def test_a_car_that_rounds_up_counts_on_its_way_down_with_the_offer_that_it_follows() -> None:
     scene = Scene(STATIC, first_a=9.5)
     (outlet,) = scene.plant.stations["A"].connectors

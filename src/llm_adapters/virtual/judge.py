@@ -17,7 +17,7 @@ How each invariant is judged
     A *raise* is a rise of a connector's entitlement while a message is taken in or time passes, unless a restart, a
     step of its clock or the end of its transaction explains it.
 
-    I1  At a raise, for every node above it and phase it can use: sum of entitled + load <= limit. At the root
+    I1  At a raise, for every node above it and phase it is known to use: sum of entitled + load <= limit. At the root
         `fallback_a` is allowed as well, beside whatever building load, once the meter has shown nothing true for
         `meter_lost_s`. Static mode, in addition: the sum at a node goes above its limit without such a restart or
         step anywhere beneath it.
@@ -304,7 +304,7 @@ class Judge:
 
     def _places(self, station: Station, connector: Connector) -> Iterator[tuple[str, int]]:
         for node in self.plant.above[station.config.node]:
-            for phase in connector.phases:
+            for phase in self._known_phases.get(connector, connector.phases):
                 yield node, phase
 
     def _static_excess(self, entitled: dict[str, Amps3], disturbed: set[str], t: float) -> None:
