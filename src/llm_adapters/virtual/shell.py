@@ -7,7 +7,6 @@ task lets plant time pass. All of them touch the plant between awaits only, so i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -105,11 +104,14 @@ class Shell:
             _log.info("%s lost its link: %s", name, closed)
         finally:
             reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reader
-            if station.online:
-                self.plant.link_down(name)
-            await link.close()
+            try:
+                await asyncio.wait((reader,))  # whoever ends us in this moment ends us, and not only the reader
+                if not reader.cancelled():
+                    reader.result()
+            finally:
+                if station.online:
+                    self.plant.link_down(name)
+                await link.close()
 
     async def _read(self, link: Link, name: str) -> None:
         try:
