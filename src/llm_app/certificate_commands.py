@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llm_app.faults import Failure
+from llm_app.faults import Failure, WrongInput
 
 if TYPE_CHECKING:
     from llm_adapters.certificates.authority import Authority, Pair
@@ -29,6 +29,10 @@ def authority(data: Data) -> None:
 @certificate_app.command("station")
 def station(station_id: str, data: Data, output: Output = Path()) -> None:
     """Make the certificate and the key by which one station proves its id (security profile 3); prints both paths."""
+    from llm_adapters.certificates.authority import is_station_id
+
+    if not is_station_id(station_id):
+        raise WrongInput(f"“{station_id}” is no id of a station")
     pair = _made(lambda: _authority(data).station(station_id, output))
     sys.stdout.write(f"{pair.certificate}\n{pair.key}\n")
 
@@ -45,5 +49,7 @@ def _made(make: Callable[[], Pair]) -> Pair:
 
     try:
         return make()
-    except (CertificateError, OSError) as error:
+    except CertificateError as error:
         raise Failure(f"no certificate: {error}") from error
+    except OSError as error:
+        raise Failure(f"no certificate: cannot write {error.filename}: {error.strerror}") from error

@@ -144,7 +144,7 @@ def read_configuration_text(
         wanted = read_configuration(load(text), base or Configuration.of(Site()), meter_models)
         check(wanted.site)
     except (Malformed, Wrong, SiteError) as error:
-        raise WrongInput(_lines(map(told, error.faults)) or str(error)) from error
+        raise WrongInput(_lines(map(told, error.faults)) or str(error).replace("The body", "The file")) from error
     return wanted
 
 

@@ -226,7 +226,7 @@ def allocate(
     try:
         answer = solve_text(text)
     except ProblemError as error:
-        raise WrongInput("\n".join(str(fault) for fault in error.faults)) from error
+        raise WrongInput("\n".join(str(fault).removeprefix(": ") for fault in error.faults)) from error
     sys.stdout.write(answer + "\n")
 
 

@@ -21,7 +21,7 @@ import typer
 from llm_adapters.files.sessions_csv import write_sessions
 from llm_adapters.modbus.catalogue import Catalogue
 from llm_adapters.sqlite.accounts import SqliteAccounts
-from llm_adapters.sqlite.backup import back_up, erase, restore
+from llm_adapters.sqlite.backup import UnfitBackup, back_up, erase, restore
 from llm_adapters.sqlite.database import FILE_NAME, Database
 from llm_adapters.sqlite.store import SqliteStore
 from llm_adapters.web.api.configuration import Configuration, write_configuration
@@ -46,6 +46,7 @@ RULES = {
 }
 LONGEST_NAME = 64
 MOST_BYTES = 10 * 1024**2
+YEARS = range(1970, 9_000)  # sessions lie in them, and a time zone's offset leads out of no calendar
 
 
 @asynccontextmanager
@@ -53,6 +54,8 @@ async def _open(data: Path) -> AsyncIterator[Database]:
     try:
         database = await Database.open(data, SystemClock(), repair=False)
     except StoreError as error:
+        if isinstance(error.__cause__, FileExistsError | NotADirectoryError):
+            raise WrongInput(f"{data} is no directory") from error
         raise Failure(f"cannot open the database in {data}: {error}") from error
     try:
         yield database
@@ -91,15 +94,39 @@ def _changed(
 
 
 def _existing(data: Path) -> Path:
-    """A command that only reads makes no directory where its name was mistyped."""
+    """A command that makes nothing new makes no directory where its name was mistyped."""
     if not data.is_dir():
         raise WrongInput(f"there is no directory {data}")
     return data
 
 
+def _database_in(data: Path) -> Path:
+    database = _existing(data) / FILE_NAME
+    if not database.exists():
+        raise Failure(f"there is no database in {data}")
+    return database
+
+
+def _target(data: Path, output: Path | None, name: str, suffix: str) -> Path:
+    """The file to write: as asked for, or named after this second; nothing that a server lives in."""
+    if output is None:
+        return Path(f"{name}-{SystemClock().utc():%Y%m%dT%H%M%SZ}.{suffix}")
+    if output.is_dir():
+        raise WrongInput(f"{output} is a directory: name a file in it")
+    if output.resolve().parent == data.resolve() and output.name.startswith(FILE_NAME):
+        raise WrongInput(f"{output} is the database itself: name another file")
+    return output
+
+
 def read_file(file: Path) -> bytes:
+    _refuse_unreadable(file)
+    return file.read_bytes()
+
+
+def _refuse_unreadable(file: Path) -> None:
     try:
-        return file.read_bytes()
+        with file.open("rb"):
+            return
     except OSError as error:
         raise WrongInput(f"cannot read {file}: {error.strerror}") from error
 
@@ -140,12 +167,16 @@ def reset_password(name: str, data: Path, password_stdin: bool) -> None:
 
 
 def add_user(name: str, data: Path, role: str, password_stdin: bool) -> None:
-    if not name.strip() or name != name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-        raise WrongInput(f"a name has 1 to {LONGEST_NAME} characters that can be shown, without blanks around")
+    _refuse_unfit_name(name, "a name")
     password = _new_password(password_stdin)
     user = User(name, Role(role), temporary=True)
     if not _with_accounts(data, lambda accounts: accounts.add_user(user, password, by=BY)):
         raise WrongInput(f"there is already a user “{name}”")
+
+
+def _refuse_unfit_name(name: str, what: str) -> None:
+    if not name.strip() or name != name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise WrongInput(f"{what} has 1 to {LONGEST_NAME} characters that can be shown, without blanks around")
 
 
 def list_users(data: Path, as_json: bool) -> None:
@@ -158,6 +189,7 @@ def list_users(data: Path, as_json: bool) -> None:
 
 
 def create_token(data: Path, role: str, label: str) -> None:
+    _refuse_unfit_name(label, "a label")
     _tell(_with_accounts(data, lambda accounts: accounts.create_token(Role(role), label, by=BY)))
 
 
@@ -267,19 +299,20 @@ async def _stored_state(database: Database) -> State:
 
 def _day(text: str, option: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise WrongInput(f"{option}: “{text}” is no day; write it as 2026-01-31") from error
+    if day.year not in YEARS:
+        raise WrongInput(f"{option}: “{text}” is not between {YEARS[0]} and {YEARS[-1]}")
+    return day
 
 
 # The whole of it
 
 
 def back_up_data(data: Path, output: Path | None) -> None:
-    database = data / FILE_NAME
-    if not database.exists():
-        raise Failure(f"there is no database in {data}")
-    target = output if output is not None else Path(f"llm-backup-{SystemClock().utc():%Y%m%dT%H%M%SZ}.db")
+    database = _database_in(data)
+    target = _target(data, output, "llm-backup", "db")
     try:
         back_up(database, target)
     except StoreError as error:
@@ -289,8 +322,11 @@ def back_up_data(data: Path, output: Path | None) -> None:
 
 def restore_data(file: Path, data: Path) -> None:
     with locked(data):
+        _refuse_unreadable(file)
         try:
             aside = restore(file, data / FILE_NAME, SystemClock().utc())
+        except UnfitBackup as error:
+            raise WrongInput(str(error)) from error
         except StoreError as error:
             raise Failure(str(error)) from error
     _tell(f"restored; what was there before is {aside}" if aside is not None else "restored")
@@ -299,7 +335,7 @@ def restore_data(file: Path, data: Path) -> None:
 def reset_to_factory(data: Path, yes: bool) -> None:
     if not yes:
         raise WrongInput("this erases everything that is stored; say --yes if that is meant")
-    with locked(data):
+    with locked(_existing(data)):
         try:
             erase(data, (FILE_NAME, SOCKET_NAME, *ERASED))
         except OSError as error:
@@ -308,9 +344,8 @@ def reset_to_factory(data: Path, yes: bool) -> None:
 
 
 def support_bundle(data: Path, output: Path | None) -> None:
-    target = output if output is not None else Path(f"llm-support-{SystemClock().utc():%Y%m%dT%H%M%SZ}.zip")
-    if not (data / FILE_NAME).exists():
-        raise Failure(f"there is no database in {data}")
+    _database_in(data)
+    target = _target(data, output, "llm-support", "zip")
     try:
         _with_database(data, lambda database: write_bundle(target, data, database))
     except OSError as error:

@@ -51,7 +51,7 @@ from llm_app.doors import (
     tls_files,
     web_server,
 )
-from llm_app.faults import Failure
+from llm_app.faults import Failure, WrongInput
 from llm_app.journalling import Journal
 from llm_app.local_name import local_name
 from llm_app.mailing import Mailer
@@ -137,6 +137,8 @@ def locked(data: Path) -> Iterator[None]:
     try:
         data.mkdir(parents=True, exist_ok=True)
         handle = (data / LOCK_NAME).open("a")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise WrongInput(f"{data} is no directory") from error
     except OSError as error:
         raise Failure(f"cannot write to {data}: {error.strerror}") from error
     with handle:

@@ -331,7 +331,7 @@ def test_what_is_no_sound_backup_replaces_nothing(tmp_path: Path, what: str) -> 
         connection.close()
     before = llm_app("config", "export", "--data", str(data)).stdout
     names = sorted(path.name for path in data.iterdir())
-    refused("restore", str(backup), "--data", str(data), code=1, says="backup.db" if what != "newer" else "newer")
+    refused("restore", str(backup), "--data", str(data), code=2, says="backup.db" if what != "newer" else "newer")
     assert llm_app("config", "export", "--data", str(data)).stdout == before
     assert sorted(path.name for path in data.iterdir()) == sorted({*names, "llm.lock"})
 
@@ -349,7 +349,9 @@ def test_a_factory_reset_is_asked_for_twice_and_leaves_nothing(tmp_path: Path) -
 
 def test_without_data_there_is_no_backup_and_no_bundle(tmp_path: Path) -> None:
     for command in ("backup", "support-bundle"):
-        refused(command, "--data", str(tmp_path / "nowhere"), code=1, says="no database")
+        refused(command, "--data", str(tmp_path / "nowhere"), code=2, says="there is no directory")
+        refused(command, "--data", str(tmp_path), code=1, says="no database")
+    refused("factory-reset", "--yes", "--data", str(tmp_path / "nowhere"), code=2, says="there is no directory")
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -479,3 +481,32 @@ def test_the_data_directory_may_be_private_or_not_but_its_files_are(tmp_path: Pa
     llm_app("backup", "--data", str(tmp_path), "--output", str(tmp_path / "b.db"))
     for file in tmp_path.iterdir():
         assert not stat.S_IMODE(os.stat(file).st_mode) & 0o077, file
+
+
+def test_a_file_in_place_of_the_directory_is_told_as_such(tmp_path: Path) -> None:
+    lived_in(tmp_path / "data")
+    exported, data = tmp_path / "exported.json", tmp_path / "file"
+    exported.write_text(llm_app("config", "export", "--data", str(tmp_path / "data")).stdout)
+    data.write_text("mine")
+    for command in (
+        ("token", "create", "--role", "standard"),
+        ("config", "import", str(exported)),
+        ("restore", str(exported)),
+        ("server", "--http", "127.0.0.1:0", "--ocpp", "127.0.0.1:0"),
+    ):
+        refused(*command, "--data", str(data), code=2, says=f"{data} is no directory")
+    assert data.read_text() == "mine"
+
+
+def test_a_copy_is_written_over_no_directory_and_never_over_the_database(tmp_path: Path) -> None:
+    lived_in(tmp_path)
+    before = (tmp_path / "llm.db").stat().st_ino
+    for command in ("backup", "support-bundle"):
+        for output, says in ((tmp_path, "is a directory"), (tmp_path / "llm.db", "is the database itself")):
+            refused(command, "--data", str(tmp_path), "--output", str(output), code=2, says=says)
+    assert (tmp_path / "llm.db").stat().st_ino == before
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "2026-13-01"])
+def test_a_day_outside_the_calendar_of_sessions_is_refused(tmp_path: Path, day: str) -> None:
+    refused("sessions", "export", "--from", day, "--to", day, "--data", str(tmp_path), code=2, says=day)

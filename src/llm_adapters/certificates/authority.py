@@ -78,7 +78,7 @@ class Authority:
 
     def station(self, station_id: str, folder: Path) -> Pair:
         """A new certificate by which a station proves its id (security profile 3), in `folder`."""
-        if not 1 <= len(station_id) <= LONGEST_NAME or not station_id.isprintable():
+        if not is_station_id(station_id):
             raise CertificateError(f"“{station_id}” is no id of a station")
         folder.mkdir(parents=True, exist_ok=True)
         name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in station_id)
@@ -102,6 +102,11 @@ class Authority:
             wishes = ("-force_pubkey", str(public))
             _certify(signed, ours, self.make_root(), "extendedKeyUsage=clientAuth\n", *wishes)
             return signed.read_text("ascii")
+
+
+def is_station_id(text: str) -> bool:
+    """Whether a certificate can say this as a station's id."""
+    return 1 <= len(text) <= LONGEST_NAME and text.isprintable()
 
 
 def _refuse_weak(told: str) -> None:

@@ -14,6 +14,10 @@ from llm_adapters.sqlite.schema import MIGRATIONS
 from llm_core import StoreError
 
 
+class UnfitBackup(StoreError):
+    """The file is at fault: it could never take the place of the database."""
+
+
 def back_up(database: Path, target: Path) -> None:
     """A copy of what is committed at one instant, while others read and write; on the disk and sound when it returns.
 
@@ -40,25 +44,24 @@ def back_up(database: Path, target: Path) -> None:
 
 
 def refuse_unfit(backup: Path) -> None:
-    """Raise `StoreError` where this file could not take the place of the database; nothing is changed."""
+    """Raise `UnfitBackup` where this file could not take the place of the database; nothing is changed."""
     try:
         with closing(sqlite3.connect(f"file:{_quoted(backup)}?mode=ro", uri=True)) as source:
             _refuse_other(source, backup)
         damage = damage_of(backup)
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"{backup.name} cannot be restored: {error}") from error
+        raise UnfitBackup(f"{backup.name} cannot be restored: {error}") from error
     if damage:
-        raise StoreError(f"{backup.name} is damaged: {damage}")
+        raise UnfitBackup(f"{backup.name} is damaged: {damage}")
 
 
 def restore(backup: Path, database: Path, utc: datetime) -> Path | None:
     """The backup in the database's place, after it was checked; the present one is set aside and its name returned.
 
     Nobody may use the database meanwhile. Limits that stations may hold are doubted, browsers sign in again, and no
-    transaction id is given twice. Raises `StoreError`, and nothing is changed.
+    transaction id is given twice. Raises `StoreError`, and nothing is changed: `UnfitBackup` where it is
+    the file's fault.
     """
-    if not backup.is_file():
-        raise StoreError(f"there is no file {backup}")
     checked = database.with_name(f"{database.name}.restoring")
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,7 @@ def restore(backup: Path, database: Path, utc: datetime) -> Path | None:
             with closing(sqlite3.connect(checked)) as copy:
                 source.backup(copy)
         if damage := damage_of(checked):
-            raise StoreError(f"{backup} is damaged: {damage}")
+            raise UnfitBackup(f"{backup} is damaged: {damage}")
         aside = database.with_name(f"{database.name}.replaced-{utc:%Y%m%dT%H%M%SZ}")
         prepared = prepare(database, checked, f"restored from {backup.name}", aside.name, utc)
         there = database.exists()
@@ -77,7 +80,9 @@ def restore(backup: Path, database: Path, utc: datetime) -> Path | None:
         move_durably(prepared, database)
         return aside if there else None
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"{backup} cannot be restored: {error}") from error
+        told = f"{backup} cannot be restored: {error}"
+        is_unfit = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        raise (UnfitBackup(told) if is_unfit else StoreError(told)) from error
     finally:
         _remove(checked)
 
@@ -87,9 +92,9 @@ def _refuse_other(source: sqlite3.Connection, backup: Path) -> None:
     version = version_of(source)
     tables = {name for (name,) in source.execute("SELECT name FROM sqlite_master")}
     if not {"facts", "sessions", "users"} <= tables or version < 1:
-        raise StoreError(f"{backup} is no backup of a load manager")
+        raise UnfitBackup(f"{backup} is no backup of a load manager")
     if version > len(MIGRATIONS):
-        raise StoreError(f"{backup} was made by a newer release (its version is {version}, ours is {len(MIGRATIONS)})")
+        raise UnfitBackup(f"{backup} was made by a newer release (its version is {version}, ours is {len(MIGRATIONS)})")
 
 
 def _quoted(path: Path) -> str:
