@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,87 @@ def test_a_hundred_stations_that_come_back_at_once_are_up_within_30_seconds(tmp_
                 metrics = (await client.get(f"{server.http}/metrics")).text
             p99 = float(re.findall(r'llm_tick_seconds\{quantile="0.99"\} ([\d.]+)', metrics)[0])
             assert p99 < 0.2
+
+    asyncio.run(scenario())
+
+
+class Judge:
+    """What every station may give, from the station's side alone: all it can until it has taken a floor since its boot,
+    then the most that it has taken. `most_a` is the largest sum at which anybody was told a limit. After each boot the
+    first floor of the `deaf` is lost on the way."""
+
+    def __init__(self, max_a: float, deaf: frozenset[str]) -> None:
+        self._max_a = max_a
+        self._deaf = deaf
+        self._lost: set[str] = set()
+        self.most_a = 0.0
+        self._floors: dict[str, float | None] = {}
+        self._limits: dict[str, float] = {}
+        self.charging = asyncio.Event()
+
+    def booted(self, station: str) -> None:
+        self._floors[station] = None
+        self._limits[station] = 0
+        self._lost |= self._deaf & {station}
+
+    def told(self, station: str, payload: dict[str, Any]) -> dict[str, str] | None:
+        profile = payload["csChargingProfiles"]
+        if station in self._lost:
+            self._lost.discard(station)
+            return None
+        limit_a = profile["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"]
+        if profile["stackLevel"] == 0:
+            self._floors[station] = limit_a
+        else:
+            self._limits[station] = limit_a
+            if limit_a > 0:
+                self.most_a = max(self.most_a, self.worst_a())
+        if sum(limit_a > 0 for limit_a in self._limits.values()) >= 10:
+            self.charging.set()
+        return {"status": "Accepted"}
+
+    def worst_a(self) -> float:
+        return sum(
+            self._max_a if floor_a is None else max(floor_a, self._limits[station])
+            for station, floor_a in self._floors.items()
+        )
+
+
+def test_all_that_come_back_at_once_start_at_what_is_reserved_for_them(tmp_path: Path) -> None:
+    """60 A for forty stations of 16 A, so ten charge: before anybody is raised, nearly all have taken their floor."""
+
+    async def scenario() -> None:
+        judge = Judge(16, frozenset(f"S{n:03}" for n in range(30, 36)))
+        async with controller(tmp_path, 40, 60) as server, AsyncExitStack() as stack:
+            stations = {f"S{n:03}": ScriptedStation(f"{server.ocpp}/S{n:03}") for n in range(40)}
+            for name, station in stations.items():
+                station.answers["SetChargingProfile"] = partial(judge.told, name)
+                station.answers["GetConfiguration"] = {
+                    "configurationKey": [{"key": "ChargeProfileMaxStackLevel", "value": "1"}]
+                }
+            for lap in range(2):
+                for name in stations:
+                    judge.booted(name)
+                judge.charging.clear()
+                await asyncio.gather(*(stack.enter_async_context(station) for station in stations.values()))
+                await asyncio.gather(*(station.call("BootNotification", **BOOT) for station in stations.values()))
+                await asyncio.gather(*(station.call("StatusNotification", **CHARGING) for station in stations.values()))
+                if lap == 0:
+                    starts = (
+                        station.call("StartTransaction", connectorId=1, idTag="A", meterStart=0)
+                        for station in stations.values()
+                    )
+                    await asyncio.gather(*starts)
+                floors = (station.was_asked("SetChargingProfile", seconds=60) for station in stations.values())
+                async with asyncio.timeout(60):
+                    await asyncio.gather(*floors, judge.charging.wait())
+                assert judge.most_a <= 60
+                assert {station["state"] for station in (await seen(server))["stations"]} == {"online"}
+                if lap == 0:
+                    for station in stations.values():
+                        station.power_off()
+                        station.asked.clear()
+            assert judge.most_a == 60, "and all of it is shared"
 
     asyncio.run(scenario())
 
