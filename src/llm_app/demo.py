@@ -24,7 +24,7 @@ from llm_adapters.virtual.shell import Shell
 from llm_adapters.virtual.sockets import modbus_meter, websocket_links
 from llm_app.clock import SystemClock
 from llm_app.virtual_site import badges_of, site_of
-from llm_app.wiring import Address, Options, serving
+from llm_app.wiring import Address, Options, own_address, serving
 from llm_core import BadgeRecord, CpoServer, Save, Site, UplinkStation, normalise
 
 USER = "admin"
@@ -56,7 +56,8 @@ async def run_demo(
         ):
             password = await _prepared(folder, plant, meter_port, cpo)
             async with serving(Options(folder, http, ocpp)) as running:
-                _tell(running.http, password, cpo)
+                sys.stdout.write(told(running.http, own_address(), password, cpo))
+                sys.stdout.flush()
                 shell = Shell(plant, websocket_links(f"ws://{running.ocpp}/ocpp"))
                 plant_task = asyncio.create_task(shell.run(), name="plant")
                 try:
@@ -117,9 +118,12 @@ def _with_cpo(site: Site, url: str) -> Site:
     return attrs.evolve(site, uplink=uplink)
 
 
-def _tell(http: Address, password: str | None, cpo: str) -> None:
-    login = f"sign in as {USER} with {password}" if password is not None else "sign in as before"
-    sys.stdout.write(
-        f"\n  Dashboard  http://{http}\n  Login      {login}\n  Operator   {cpo}\n\n  Ctrl-C ends the demo.\n\n"
-    )
-    sys.stdout.flush()
+def told(http: Address, own: str, password: str | None, cpo: str) -> str:
+    """What a newcomer reads; `own` is where other machines reach this one, if they are let in."""
+    is_open = http.host in ("0.0.0.0", "::")
+    lines = [("Dashboard", f"http://{Address('127.0.0.1', http.port) if is_open else http}")]
+    if is_open:
+        lines.append(("On a phone", f"http://{Address(own, http.port)}"))
+    lines.append(("Login", f"sign in as {USER} with {password}" if password is not None else "sign in as before"))
+    lines.append(("Operator", cpo))
+    return "\n" + "".join(f"  {name:<12}{text}\n" for name, text in lines) + "\n  Ctrl-C ends the demo.\n\n"

@@ -391,7 +391,7 @@ def _desk(
     meters: Meters,
     neighbours: Neighbours | None,
 ) -> Desk:
-    host = _own_address() if running.ocpp.host in ("0.0.0.0", "::") else running.ocpp.host
+    host = own_address() if running.ocpp.host in ("0.0.0.0", "::") else running.ocpp.host
     encrypted = running.ocpp_tls
     return Desk(
         inbox=running.controller,
@@ -429,7 +429,7 @@ def _names(options: Options) -> frozenset[str]:
     return frozenset(own) | options.allowed_hosts
 
 
-def _own_address() -> str:
+def own_address() -> str:
     """The address under which stations on the local network reach this machine; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -444,7 +444,7 @@ def _own_addresses() -> set[str]:
         found = socket.getaddrinfo(socket.gethostname(), None)
     except OSError:
         found = []
-    return {_own_address(), *(str(info[4][0]) for info in found)}
+    return {own_address(), *(str(info[4][0]) for info in found)}
 
 
 class Watchdog:

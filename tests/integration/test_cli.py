@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from server_process import PASSWORD, Server, llm_app
 
+from llm_app.demo import told
+from llm_app.wiring import Address
+
 PROBLEM = {
     "nodes": [{"id": "site", "parent": None, "limit_a": {"L1": 16, "L2": 16, "L3": 16}}],
     "demands": [{"id": "A/1", "node": "site", "phases": ["L1"], "min_a": 6, "max_a": 32, "step_a": 1}],
@@ -187,3 +190,13 @@ def test_users_and_tokens_are_listed_for_scripts_too(tmp_path: Path) -> None:
     assert users == [{"name": "admin", "role": "administrator", "temporary": False}]
     (token,) = json.loads(llm_app("token", "list", "--json", *data).stdout)
     assert (token["label"], token["role"], token["created_at"][-1]) == ("ann", "standard", "Z")
+
+
+def test_a_demo_that_is_open_to_others_tells_the_address_for_a_phone() -> None:
+    here = told(Address("127.0.0.1", 8080), "192.168.1.20", "Secret", "ws://127.0.0.1:1/cpo")
+    assert "Dashboard   http://127.0.0.1:8080\n" in here
+    assert "192.168.1.20" not in here
+    everybody = told(Address("0.0.0.0", 8081), "192.168.1.20", None, "ws://127.0.0.1:1/cpo")
+    assert "Dashboard   http://127.0.0.1:8081\n  On a phone  http://192.168.1.20:8081\n" in everybody
+    assert "0.0.0.0" not in everybody
+    assert "sign in as before" in everybody
