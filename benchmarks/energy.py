@@ -52,9 +52,9 @@ AT_ONCE, AS_THEY_ARE = "round robin, obeyed at once", "round robin, cars as they
 # A day second by second
 
 
-def demo_day(hours: float, seed: int, losses: Losses) -> tuple[Outcome, Program]:
+def demo_day(hours: float, seed: int, losses: Losses, supply_a: float = 63.0) -> tuple[Outcome, Program]:
     """The run of a day, and the program of what could have been delivered."""
-    scenario = made_up(8, hours, seed, 63.0)
+    scenario = made_up(8, hours, seed, supply_a)
     cars = [(attrs.evolve(model, taper_from=1.0), weight) for model, weight in COMMON_CARS]
     bays = [(s.station_id, n + 1) for s in scenario.plant.stations for n in range(len(s.rotations))]
     stations = tuple(attrs.evolve(s, quirks=attrs.evolve(s.quirks, offline=())) for s in scenario.plant.stations)
@@ -224,16 +224,16 @@ def taper(path: Path, days: float | None, tick_s: int) -> list[str]:
     ]
 
 
-def day(hours: float, seed: int, *, losses: bool) -> list[str]:
+def day(hours: float, seed: int, supply_a: float, *, losses: bool) -> list[str]:
     """A day second by second: lines for people."""
     lost = Losses()
-    outcome, program = demo_day(hours, seed, lost)
+    outcome, program = demo_day(hours, seed, lost, supply_a)
     optimum = program.best()
     best_kwh, ceiling_kwh = sum(program.delivered_wh(optimum.amps)) / 1000, program.ceiling_wh(optimum.prices) / 1000
     shown = outcome.figures
     kwh = shown["energy_kwh"]
     lines = [
-        f"demo, {hours:g} h second by second, seed {seed}: {kwh:.1f} kWh",
+        f"demo, {hours:g} h second by second under {supply_a:g} A, seed {seed}: {kwh:.1f} kWh",
         f"  {kwh / best_kwh:.2%} of the bound for any current, {best_kwh:.1f} kWh",
         f"  {kwh / ceiling_kwh:.2%} of the bound for currents of 0 or at least 6 A, {ceiling_kwh:.1f} kWh",
         f"  {shown['limit_changes_per_car_minute']:.2f} limit changes per car and minute,"
@@ -253,6 +253,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, help="so many hours of the demo; 0: none")
     parser.add_argument("--tick", type=int, default=10, help="most seconds between ticks of the recorded sessions")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--supply", type=float, default=63.0, help="amps per phase of the demo's supply")
     parser.add_argument("--reach", action="store_true", help="of the recordings only what rules can reach, no replay")
     parser.add_argument("--losses", action="store_true", help="where the current of the demo went, cause by cause")
     asked = parser.parse_args()
@@ -260,7 +261,7 @@ def main() -> int:
     hours = asked.hours if asked.hours is not None else 2.0 if asked.quick else 24.0
     days = asked.days if asked.days is not None else 7.0 if asked.quick else None
     with ProcessPoolExecutor(2) as pool:
-        tasks = [pool.submit(day, hours, asked.seed, losses=asked.losses)] if hours else []
+        tasks = [pool.submit(day, hours, asked.seed, asked.supply, losses=asked.losses)] if hours else []
         if asked.reach:
             tasks += [pool.submit(reach, path, days) for path in asked.sessions]
         else:

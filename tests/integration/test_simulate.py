@@ -6,10 +6,11 @@ import gzip
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 from server_process import llm_app
 
-from llm_app.simulate import simulate
+from llm_app.simulate import made_up, simulate
 from llm_app.trouble import troubled
 
 SCENARIOS = Path(__file__).parents[1] / "unit" / "scenarios"
@@ -45,6 +46,16 @@ def test_a_made_up_site_is_judged_by_its_plant_and_the_same_seed_gives_the_same_
     assert result["energy_kwh"] > 0
     assert set(result["above_s"]["site"]) == {"L1", "L2", "L3"}
     assert 0 < result["jain"] <= 1
+
+
+def test_no_car_is_paused_twice_in_a_rotation_window_at_the_peak_of_eight_stations() -> None:
+    scenario = made_up(8, 0.7, 1, 63.0)
+    steady = [attrs.evolve(s, quirks=attrs.evolve(s.quirks, offline=())) for s in scenario.plant.stations]
+    plant = attrs.evolve(scenario.plant, stations=tuple(steady))  # one that is lost pauses its car by itself
+    figures = simulate(attrs.evolve(scenario, plant=plant)).figures
+    assert figures["pauses_per_car"] > 0.5
+    assert figures["most_pauses_in_a_window"] == 1
+    assert figures["limit_changes_per_car_minute"] < 1
 
 
 def test_a_story_is_told_in_words_and_fails_when_it_ends_otherwise(tmp_path: Path) -> None:

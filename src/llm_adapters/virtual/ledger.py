@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from llm_adapters.virtual.connector import Connector
 from llm_adapters.virtual.plant import Plant
 
 _TOLERANCE_A = 0.05
+_WINDOW_S = 900  # a quarter of an hour by the clock, as turns are usually taken
 
 
 @attrs.define
@@ -39,9 +41,11 @@ class Stay:
     left_at: float = 0.0
     energy_wh: float = 0.0
     changes: int = 0
+    paused_in: Counter[int] = attrs.field(factory=Counter)
 
-    def update(self, t: float) -> None:
+    def update(self, t: float, window: int) -> None:
         self.left_at = t
+        self.paused_in[window] += self.pauses - self.paused_in.total()
         self.energy_wh = self.outlet.energy_wh - self.energy_at_wh
         if self.outlet.pilot_a != self.pilot_a:
             self.pilot_a = self.outlet.pilot_a
@@ -106,7 +110,7 @@ class Books:
     def _follow(self, station_id: str, outlet: Connector, t: float) -> None:
         stay = self._stays.get(outlet)
         if stay is not None:
-            stay.update(t)
+            stay.update(t, self._window(t))
             if stay.car is outlet.car:
                 return
             self._gone.append(self._stays.pop(outlet))
@@ -127,11 +131,14 @@ class Books:
         stays = (*self._gone, *self._stays.values())
         return max((stay.pauses for stay in stays if station_id in (None, stay.station_id)), default=0)
 
+    def _window(self, t: float) -> int:
+        return int((self._plant.config.epoch + t) // _WINDOW_S)
+
     def stays(self) -> tuple[Stay, ...]:
         """Every car that was here, brought up to date."""
         for outlet, stay in self._stays.items():
             outlet.advance(self._t)
-            stay.update(self._t)
+            stay.update(self._t, self._window(self._t))
         return (*self._gone, *self._stays.values())
 
     def report(self) -> dict[str, Any]:
@@ -152,6 +159,7 @@ class Books:
             "limit_changes_per_car_minute": sum(s.changes for s in stays) / minutes if minutes else 0.0,
             "pauses_per_car": sum(s.pauses for s in stays) / len(stays) if stays else 0.0,
             "most_pauses": self.most_pauses(),
+            "most_pauses_in_a_window": max((max(s.paused_in.values()) for s in stays), default=0),
             "served_less_than_half": sum(share < 0.5 for share in served),
             "turned_away": self._plant.drivers.turned_away,
         }
