@@ -136,17 +136,18 @@ def _on_steps(stay: Stay) -> tuple[int, int]:
     return stay.arrive_s // STEP_S * STEP_S, -(-stay.leave_s // STEP_S) * STEP_S
 
 
-def compare(path: Path, days: float | None, tick_s: int) -> list[str]:
+def compare(path: Path, days: float | None, tick_s: int, *, wishes: bool) -> list[str]:
     """One garage: the controller beside bounds and round robins; lines for people."""
     logging.disable(logging.CRITICAL)
     garage = recorded(path, days)
     limit_a = max(uncontrolled_peak_a(garage)) / OVERRUN
     best, ceiling_kwh, others = without_controller(garage, limit_a)
-    run = replay(garage, limit_a, tick_s=tick_s)
+    run = replay(garage, limit_a, tick_s=tick_s, wishes=wishes)
     ours = Figures(run.delivered_kwh, run.jain, run.served_less_than_half)
     gaps = [_gaps(best, ours, others[name]) for name in (AT_ONCE, AS_THEY_ARE)]
+    shown = "controller, told of departures" if wishes else "controller, cars as they are"
     return [
-        *_table(path, garage, limit_a, best, {**others, "controller, cars as they are": ours}),
+        *_table(path, garage, limit_a, best, {**others, shown: ours}),
         f"  bound for currents of 0 or at least 6 A: {ceiling_kwh:.1f} kWh, of which the controller"
         f" {ours.kwh / ceiling_kwh:.2%}",
         f"  the controller's gap against the round robin's: {gaps[0]:.3f} (obeyed at once), {gaps[1]:.3f} (cars as they"
@@ -254,6 +255,7 @@ def main() -> int:
     parser.add_argument("--tick", type=int, default=10, help="most seconds between ticks of the recorded sessions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--supply", type=float, default=63.0, help="amps per phase of the demo's supply")
+    parser.add_argument("--wishes", action="store_true", help="drivers say when they leave and how much they want")
     parser.add_argument("--reach", action="store_true", help="of the recordings only what rules can reach, no replay")
     parser.add_argument("--losses", action="store_true", help="where the current of the demo went, cause by cause")
     asked = parser.parse_args()
@@ -265,8 +267,9 @@ def main() -> int:
         if asked.reach:
             tasks += [pool.submit(reach, path, days) for path in asked.sessions]
         else:
-            tasks += [pool.submit(compare, path, days, asked.tick) for path in asked.sessions]
-            tasks += [pool.submit(taper, path, min(days or 28.0, 28.0), asked.tick) for path in asked.sessions]
+            tasks += [pool.submit(compare, path, days, asked.tick, wishes=asked.wishes) for path in asked.sessions]
+            tapering = [] if asked.wishes else asked.sessions
+            tasks += [pool.submit(taper, path, min(days or 28.0, 28.0), asked.tick) for path in tapering]
         for task in tasks:
             print("\n".join(task.result()), flush=True)
     return 0

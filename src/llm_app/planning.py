@@ -57,6 +57,8 @@ from llm_core import (
     Stored,
     Supply,
     Tick,
+    Wish,
+    WishPut,
     recover,
     step,
 )
@@ -126,9 +128,13 @@ def replay(
     tick_s: int = 10,
     site: Site | None = None,
     progress: Callable[[float], None] | None = None,
+    wishes: bool = False,
 ) -> Replayed:
-    """Replay the garage under `limit_a` per phase (`site` may set it up differently); `progress` hears a share."""
-    return _Replay(garage, site or site_of(garage, limit_a), tick_s).run(progress or (lambda _: None))
+    """Replay the garage under `limit_a` per phase (`site` may set it up differently); `progress` hears a share.
+
+    `wishes`: every driver says on arrival how much the car wants and when it leaves. Else nobody says anything.
+    """
+    return _Replay(garage, site or site_of(garage, limit_a), tick_s, wishes=wishes).run(progress or (lambda _: None))
 
 
 class _Bay:
@@ -191,8 +197,9 @@ class _Bay:
 class _Replay:
     """One run."""
 
-    def __init__(self, garage: Garage, site: Site, tick_s: int) -> None:
+    def __init__(self, garage: Garage, site: Site, tick_s: int, *, wishes: bool) -> None:
         self._garage = garage
+        self._wishes = wishes
         self._site = site
         self._limit_a: Amps3 = _amps(site.supply.limit_ma)
         self._tick_s = tick_s
@@ -302,6 +309,9 @@ class _Replay:
         self._post(StartRequested(bay.name, 1, "driver", round(bay.outlet.energy_wh), request=1), t)
         (started,) = (answer for answer in self._answers if isinstance(answer, Started))
         bay.outlet.session = Session("driver", None, t, started.transaction_id)
+        if self._wishes:
+            departs_at = self._garage.began_at + timedelta(seconds=stay.leave_s)
+            self._post(WishPut("driver", started.transaction_id, Wish(departs_at, max(round(stay.wanted_wh), 1))), t)
         bay.settle(t)
         self._post(StatusChanged(bay.name, 1, Status.CHARGING), t)
         self._busy[bay.name] = bay

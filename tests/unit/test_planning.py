@@ -66,6 +66,15 @@ def test_a_small_supply_is_shared_evenly_and_never_exceeded() -> None:
     assert result.delivered_kwh == pytest.approx(36 * 208 * 2 / 1000, rel=0.03)
 
 
+def test_who_says_when_it_leaves_and_can_wait_leaves_current_to_who_cannot() -> None:
+    stays = [session("A", 0.0, 2.0, 7.0), session("B", 0.0, 8.0, 9.0)]
+    garage = attrs.evolve(garage_of(stays), rotations=(("L1",),) * 2)
+    blind, told = replay(garage, 24.0), replay(garage, 24.0, wishes=True)
+    assert blind.delivered_kwh == pytest.approx(5.0 + 9.0, abs=0.2)
+    assert told.delivered_kwh == pytest.approx(7.0 + 9.0, abs=0.2)
+    assert sum(told.violations.values()) == 0
+
+
 def test_more_supply_gives_more_energy() -> None:
     shares = [replay(three_on_one_phase(kwh=12.0), limit_a).share for limit_a in (20.0, 40.0, 60.0)]
     assert shares == sorted(shares)
