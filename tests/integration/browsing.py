@@ -8,10 +8,13 @@ from pathlib import Path
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from patience import PATIENCE_S
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from web_scene import Served
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MS = PATIENCE_S * 1_000
+expect.set_options(timeout=PATIENCE_MS)
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 NEEDS_CHROMIUM = [
@@ -68,6 +71,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Watched]]:
         served: Served, path: str = "/", name: str = "administrator", *, expecting: str = "", **options: object
     ) -> Watched:
         context = chromium.new_context(**{"viewport": DESK, "locale": "en", **options})  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE_MS)
         watched = Watched(context.new_page())
         watched.attach()
         contexts.append((context, watched, served.url, expecting))

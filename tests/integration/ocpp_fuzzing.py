@@ -185,7 +185,7 @@ class Target:
         self.runner.run(self._check())
 
     async def _check(self) -> None:
-        for _ in range(50):  # what ended just now may take a moment to be gone
+        for _ in range(600):  # what ended just now may take a moment to be gone
             await asyncio.sleep(0.1)
             if len(asyncio.all_tasks()) <= self._tasks + 1:
                 break

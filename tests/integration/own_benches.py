@@ -25,7 +25,7 @@ from llm_adapters.sqlite.uplink import SqliteUplink
 from llm_core import SITE, Clock, MeterSetup, Site, StationState, UplinkMessage, UplinkReported, UplinkState, Verdict
 
 ACCEPTED = UplinkState.ACCEPTED
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.0
 CURRENTS, POWERS = 6, 12  # input registers of an SDM630, from the maker's table
 
 # A meter over Modbus TCP
@@ -201,7 +201,7 @@ class CpoBench:
                 uplinks = CpoUplinks(SqliteUplink(database), inbox, clock, StationServer(inbox, clock))
                 running = asyncio.create_task(uplinks.run())
                 try:
-                    await inbox.until(lambda: [e for e in inbox.all(UplinkReported) if e.state is ACCEPTED], 10)
+                    await inbox.until(lambda: [e for e in inbox.all(UplinkReported) if e.state is ACCEPTED], 60)
                     port = int(cpo.url.rpartition(":")[2].partition("/")[0])
                     yield CpoRig(uplinks, store, cpo, port, verdicts, above)
                 finally:

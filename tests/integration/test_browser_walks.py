@@ -16,7 +16,8 @@ from zipfile import ZipFile
 
 import attrs
 import pytest
-from browsing import CUT_OFF, DESK, NEEDS_CHROMIUM, PHONE, REFUSED, Watched
+from browsing import CUT_OFF, DESK, NEEDS_CHROMIUM, PATIENCE_MS, PHONE, REFUSED, Watched
+from patience import PATIENCE_S
 from playwright.sync_api import Browser, Locator, Page, expect
 from server_process import PASSWORD, Server
 from websockets.sync.client import connect
@@ -27,7 +28,7 @@ from llm_adapters.virtual.shell import Shell
 from llm_adapters.virtual.sockets import modbus_meter, websocket_links
 from llm_adapters.web.pages import MENU
 
-SOON_MS, LATER_MS = 15_000, 90_000
+LATER_MS = 2 * PATIENCE_MS  # a whole walk of control, from a station's boot to its car
 USER_PASSWORD = "Own-Choice-9"
 
 pytestmark = NEEDS_CHROMIUM
@@ -70,7 +71,7 @@ def virtual_site(ocpp: str, stations: int) -> Iterator[Site]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(PATIENCE_S)
         yield site
     finally:
         loop.call_soon_threadsafe(task.cancel)
@@ -84,6 +85,7 @@ def browsing(
 ) -> Iterator[Watched]:
     """A browser window; at the end nothing may have been said in its console, nor asked of another host."""
     context = chromium.new_context(viewport=viewport, locale="en", accept_downloads=True)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE_MS)
     watched = Watched(context.new_page())
     watched.attach()
     try:
@@ -106,7 +108,7 @@ def validate(page: Page) -> None:
 
 
 def heading(page: Page, text: str) -> None:
-    expect(page.locator("h1")).to_have_text(text, timeout=SOON_MS)
+    expect(page.locator("h1")).to_have_text(text)
 
 
 # From the box to the first charging car
@@ -138,11 +140,11 @@ def test_from_the_first_sign_in_to_the_first_charging_car(chromium: Browser, tmp
             page.fill("#host", "127.0.0.1")
             page.fill("#port", str(site.meter_port))
             page.get_by_role("button", name="Save and test").click()
-            expect(page.locator(".verdict.done")).to_contain_text("The meter answers", timeout=SOON_MS)
+            expect(page.locator(".verdict.done")).to_contain_text("The meter answers")
             validate(page)
             heading(page, "Charging stations")
             for number in (1, 2):
-                page.get_by_role("link", name=f"Adopt ST{number}").click(timeout=SOON_MS)
+                page.get_by_role("link", name=f"Adopt ST{number}").click()
                 page.fill("#name", f"Bay {number}")
                 page.get_by_role("button", name="Adopt").click()
                 heading(page, "Charging stations")
@@ -170,10 +172,10 @@ def test_a_page_that_is_open_while_the_server_restarts_says_so_and_recovers(chro
             page.goto(f"{server.http}/", wait_until="domcontentloaded")
             page.evaluate("window.untouched = true")
             server.stop()
-            expect(page.locator("body.stale")).to_have_count(1, timeout=10_000)
+            expect(page.locator("body.stale")).to_have_count(1)
             expect(page.locator("#stale")).to_contain_text("Not live since")
             server.restart()
-            expect(page.locator("body.stale")).to_have_count(0, timeout=30_000)
+            expect(page.locator("body.stale")).to_have_count(0)
             assert page.evaluate("window.untouched") is True
     finally:
         server.kill()
@@ -298,7 +300,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield Demo(url[0], "", password[1])
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
         process.stdout.close()
 
 
@@ -337,7 +339,7 @@ def test_three_roles_see_what_is_theirs(chromium: Browser, window: Watched, demo
             theirs.page.fill("#password", USER_PASSWORD)
             theirs.page.fill("#confirm", USER_PASSWORD)
             theirs.page.click("form.card button")
-            expect(theirs.page.locator("#rows")).to_be_visible(timeout=SOON_MS)
+            expect(theirs.page.locator("#rows")).to_be_visible()
             menu = theirs.page.locator("nav.menu").first
             expect(menu.get_by_role("link", name="Charging stations")).to_have_count(0)
             expect(menu.get_by_role("link", name="Charging authorisation")).to_have_count(int(role == "advanced"))
@@ -363,7 +365,7 @@ def test_a_badge_held_to_a_station_is_found(window: Watched, demo: Demo) -> None
     with connect(f"{ocpp}/GATE", subprotocols=["ocpp1.6"], proxy=None) as station:  # type: ignore[list-item]
         boot = {"chargePointVendor": "Test", "chargePointModel": "Gate"}
         station.send(json.dumps([2, "b1", "BootNotification", boot]))
-        page.get_by_role("link", name="Adopt GATE").click(timeout=SOON_MS)
+        page.get_by_role("link", name="Adopt GATE").click()
         page.fill("#name", "Gate")
         page.get_by_role("button", name="Adopt").click()
         expect(page.locator(".toast")).to_contain_text("adopted")
@@ -371,7 +373,7 @@ def test_a_badge_held_to_a_station_is_found(window: Watched, demo: Demo) -> None
         page.get_by_role("button", name="Start the search").click()
         expect(page.locator("#found .verdict")).to_be_visible()
         station.send(json.dumps([2, "a1", "Authorize", {"idTag": "F1E2D3C4"}]))
-        expect(page.locator("#found")).to_contain_text("F1E2D3C4", timeout=SOON_MS)
+        expect(page.locator("#found")).to_contain_text("F1E2D3C4")
         page.get_by_role("button", name="Stop the search").click()
         page.get_by_role("link", name="Edit F1E2D3C4").first.click()
         page.fill("#comment", "Visitor")
@@ -410,14 +412,14 @@ def test_a_limit_from_outside_shows_on_the_overview_until_it_is_lifted(window: W
     page.locator("#add").get_by_role("button", name="Add").click()
     expect(page.locator("main")).to_contain_text("letter of 3 March")
     page = go(window, demo, "/")
-    expect(page.locator("#now .banner")).to_contain_text("letter of 3 March", timeout=SOON_MS)
+    expect(page.locator("#now .banner")).to_contain_text("letter of 3 March")
     page = go(window, demo, "/limits")
     page.get_by_role("link", name="Change or lift").first.click()
     page.get_by_text("Lift this limit…").click()
     page.get_by_role("button", name="Lift", exact=True).click()
     page = go(window, demo, "/")
     expect(page.locator("#now .facts")).to_be_visible()
-    expect(page.locator("#now .banner")).to_have_count(0, timeout=SOON_MS)
+    expect(page.locator("#now .banner")).to_have_count(0)
 
 
 def test_sessions_are_exported(window: Watched, demo: Demo) -> None:

@@ -20,7 +20,7 @@ from llm_app.doors import Deadlines, web_server
 from llm_app.faults import Failure
 from llm_app.wiring import Address, Options, TlsFiles, serving
 
-QUICK = Deadlines(head_s=0.5, body_s=1.0, stalled_s=0.5)
+QUICK = Deadlines(head_s=1.0, body_s=1.5, stalled_s=1.5)
 GET = b"GET / HTTP/1.1\r\nHost: llm\r\n\r\n"
 LARGE = 64 * 1024 * 1024
 
@@ -74,10 +74,10 @@ def crowd(total: int = 500, per_address: int = 250) -> Crowd:
 @pytest.mark.parametrize(
     ("said", "within_s"),
     [
-        (b"", 2.0),
-        (b"GET / HT", 2.0),
-        (b"GET / HTTP/1.1\r\nHost: llm\r\n", 2.0),
-        (b"POST / HTTP/1.1\r\nHost: llm\r\nContent-Length: 100\r\n\r\nabc", 3.0),
+        (b"", 2.5),
+        (b"GET / HT", 2.5),
+        (b"GET / HTTP/1.1\r\nHost: llm\r\n", 2.5),
+        (b"POST / HTTP/1.1\r\nHost: llm\r\nContent-Length: 100\r\n\r\nabc", 3.5),
         (GET + b"GET / HT", 7.0),  # the pause between two requests has a deadline of its own
     ],
 )
@@ -104,7 +104,7 @@ def test_a_head_that_drips_is_closed_however_steadily_it_drips() -> None:
                 with suppress(ConnectionError):
                     writer.write(bytes([letter]))
                 await asyncio.wait((ending,), timeout=0.05)
-            assert await ending < 2
+            assert await ending < 2.5
             writer.close()
 
     asyncio.run(scenario())

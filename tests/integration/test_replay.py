@@ -19,6 +19,7 @@ from typing import Any
 
 import attrs
 import pytest
+from patience import PATIENCE_S
 
 from llm_adapters.files.journal import PRESENT, PREVIOUS, Batch, JournalFiles, Snapshot, event_line, masked, read
 from llm_adapters.ocpp16.stations import StationServer
@@ -385,7 +386,7 @@ def test_when_the_disk_has_room_again_the_journal_goes_on(tmp_path: Path, caplog
 
 def until(holds: Callable[[], bool]) -> None:
     """Wait for the thread that writes."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

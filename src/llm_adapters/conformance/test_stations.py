@@ -21,7 +21,7 @@ from llm_core import (
 Answered = LimitConfirmed | LimitRefused | LimitUnanswered
 SOON_S = 5.0
 AT_LAST_S = 20.0  # in doubt a command is unanswered, and that is told
-AT_ONCE_S = 0.2
+AT_ONCE_S = 1.0  # a hundred of them: who waits for a station takes longer, however fast the machine
 ROUNDING_MA = 1_000  # a station that takes whole amps only
 Story = Callable[[StationsRig, Facts], Awaitable[None]]
 

