@@ -69,7 +69,7 @@ def test_a_station_is_set_up_before_it_connects(served: Served) -> None:
     with signed_in(served, "administrator") as client:
         added = change(served, client, "/stations/ahead", {"station_id": "EV-AHEAD-1", "name": "Bay 11"})
         assert added.headers["location"] == "/stations/EV-AHEAD-1?done=ahead"
-        for wrong in ("", "a/b", "ST1", "x" * 65):
+        for wrong in ("", "ws://controller:9000/ocpp/A", "ST1", "x" * 65):
             assert change(served, client, "/stations/ahead", {"station_id": wrong, "name": ""}).status_code == 422
     [edited] = served.book.asked
     assert isinstance(edited, SiteEdited)
