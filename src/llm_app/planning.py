@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -28,6 +28,7 @@ from llm_adapters.virtual.config import SITE_PHASES, StationConfig
 from llm_adapters.virtual.connector import Connector, Session
 from llm_app.garage import Amps3, Calendar, Garage, Stay, jain
 from llm_core import (
+    OLDEST_STAMP,
     AccessRule,
     Answer,
     AskReading,
@@ -137,6 +138,12 @@ def replay(
     return _Replay(garage, site or site_of(garage, limit_a), tick_s, wishes=wishes).run(progress or (lambda _: None))
 
 
+def _believable(began_at: datetime) -> datetime:
+    """The same weekday and time of day when a clock that is set may say so: the core trusts none from before."""
+    weeks = max(0, -((began_at - OLDEST_STAMP) // timedelta(weeks=1)))
+    return began_at + timedelta(weeks=weeks)
+
+
 class _Bay:
     """An outlet that keeps its limits as a station does: a floor, a default, one for the transaction."""
 
@@ -200,6 +207,7 @@ class _Replay:
     def __init__(self, garage: Garage, site: Site, tick_s: int, *, wishes: bool) -> None:
         self._garage = garage
         self._wishes = wishes
+        self._began_at = _believable(garage.began_at)
         self._site = site
         self._limit_a: Amps3 = _amps(site.supply.limit_ma)
         self._tick_s = tick_s
@@ -236,10 +244,8 @@ class _Replay:
         return self._result()
 
     def _now(self, t: float) -> Now:
-        offset = self._garage.began_at.utcoffset() or timedelta(0)
-        return Now(
-            _BEGIN_MS + round(t * 1000), self._garage.began_at + timedelta(seconds=t), int(offset.total_seconds())
-        )
+        offset = self._began_at.utcoffset() or timedelta(0)
+        return Now(_BEGIN_MS + round(t * 1000), self._began_at + timedelta(seconds=t), int(offset.total_seconds()))
 
     # -- the controller ------------------------------------------------------------------------------------------
 
@@ -310,7 +316,7 @@ class _Replay:
         (started,) = (answer for answer in self._answers if isinstance(answer, Started))
         bay.outlet.session = Session("driver", None, t, started.transaction_id)
         if self._wishes:
-            departs_at = self._garage.began_at + timedelta(seconds=stay.leave_s)
+            departs_at = self._began_at + timedelta(seconds=stay.leave_s)
             self._post(WishPut("driver", started.transaction_id, Wish(departs_at, max(round(stay.wanted_wh), 1))), t)
         bay.settle(t)
         self._post(StatusChanged(bay.name, 1, Status.CHARGING), t)

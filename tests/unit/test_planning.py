@@ -73,6 +73,8 @@ def test_who_says_when_it_leaves_and_can_wait_leaves_current_to_who_cannot() -> 
     assert blind.delivered_kwh == pytest.approx(5.0 + 9.0, abs=0.2)
     assert told.delivered_kwh == pytest.approx(7.0 + 9.0, abs=0.2)
     assert sum(told.violations.values()) == 0
+    old = attrs.evolve(garage, began_at=garage.began_at - timedelta(weeks=400))
+    assert replay(old, 24.0, wishes=True) == told
 
 
 def test_more_supply_gives_more_energy() -> None:
