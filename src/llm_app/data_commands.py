@@ -46,7 +46,7 @@ RULES = {
 }
 LONGEST_NAME = 64
 MOST_BYTES = 10 * 1024**2
-YEARS = range(1970, 9_000)  # sessions lie in them, and a time zone's offset leads out of no calendar
+YEARS = range(1971, 9_000)  # sessions lie in them, and a time zone's offset leads out of no calendar
 
 
 @asynccontextmanager
