@@ -30,7 +30,7 @@ class Scene:
         quirks: Quirks | None = None,
         **config: Any,
     ) -> None:
-        stations = (StationConfig("A", quirks=quirks or Quirks()), StationConfig("B"))
+        stations = config.pop("stations", (StationConfig("A", quirks=quirks or Quirks()), StationConfig("B")))
         node = {"id": "site", "parent": None, "limit_a": LIMIT}
         self.plant = Plant(PlantConfig(stations, (node,), **{"building": QUIET} | config))
         for number, name in enumerate("AB"):
@@ -137,6 +137,18 @@ def test_the_smallest_limit_of_all_operators_counts_until_it_is_taken_back() -> 
     assert scene.violations == {"I1": 1}
     scene.judge.allow(None, who="planned")
     scene.send("A", 10.0)
+    assert scene.violations == {"I1": 1}
+
+
+def test_what_an_operator_leaves_counts_on_the_phases_of_who_is_raised() -> None:
+    two_on_other_phases = (StationConfig("A", (("L2",),)), StationConfig("B", (("L1",),)))
+    scene = Scene(STATIC, first_a=8.0, stations=two_on_other_phases)
+    scene.judge.allow(7.0)  # more flows on both phases, and A comes down
+    scene.send("A", 6.0)
+    scene.until(scene.plant.t + 3)
+    scene.send("A", 6.9)
+    assert scene.violations == {}, "B still has 8 A, on another phase"
+    scene.send("A", 7.1)
     assert scene.violations == {"I1": 1}
 
 

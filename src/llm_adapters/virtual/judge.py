@@ -22,7 +22,8 @@ How each invariant is judged
         `meter_lost_s`. Static mode, in addition: the sum at a node goes above its limit without such a restart or
         step anywhere beneath it.
         At a raise while the operator of the grid, or of the station, has said otherwise for `told_s` or longer:
-        the sum of entitled at the root, or what the outlet is entitled to, is within what that one left (`allow`).
+        the sum of entitled at the root on each such phase, or what the outlet is entitled to, is within what that one
+        left (`allow`).
     I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
         for the raise is still unfollowed. What a car takes that ignores its limit or rounds it up counts from when
         it can be known: after `window_s` at the root where a meter shows it, after `unmetered_s` where only the
@@ -283,18 +284,19 @@ class Judge:
                 self._found(t, "I2", f"raise at {node} {SITE_PHASES[phase]}", worst[node][phase] + load, limit)
         if raised:
             self._blind_raise(raised, entitled[self._root], t)
-            self._forbidden(raised, max(entitled[self._root]), t)
+            self._forbidden(raised, entitled[self._root], t)
         by_themselves = [(s, c) for s, c in raised if t - s.clock_stepped_at > _LONGEST_LEASE_S]
         if by_themselves and cause == "time":
             names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in by_themselves)
             self._found(t, "lease_rises", names, max(c.granted_a for _, c in by_themselves), 0.0)
 
-    def _forbidden(self, raised: list[tuple[Station, Connector]], charging_a: float, t: float) -> None:
-        """Raises above what an operator leaves."""
+    def _forbidden(self, raised: list[tuple[Station, Connector]], entitled: Amps3, t: float) -> None:
+        """Raises above what an operator leaves, on the phases that they can use."""
         told: dict[str, float] = {}
         for (place, _), (amps, since) in self._allowed.items():
             if t - since >= self.terms.told_s:
                 told[place] = min(amps, told.get(place, math.inf))
+        charging_a = max(entitled[phase] for outlet in raised for _, phase in self._places(*outlet))
         if charging_a > told.get("", math.inf) + _EPS_A:
             self._found(t, "I1", "raise above the grid operator's limit", charging_a, told[""])
         for station, connector in raised:
