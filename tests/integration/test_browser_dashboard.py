@@ -21,6 +21,21 @@ TOKENS = Path(app.__file__).parent / "static" / "tokens.css"
 pytestmark = NEEDS_CHROMIUM
 
 
+@pytest.mark.parametrize("secure", [True, False])
+def test_the_address_for_the_stations_is_copied_on_pages_without_encryption_too(
+    served: Served, open_page: Open, secure: bool
+) -> None:
+    watched = open_page(served, permissions=["clipboard-read", "clipboard-write"])
+    if not secure:
+        watched.page.add_init_script("delete Navigator.prototype.clipboard")
+    watched.page.goto(f"{served.url}/stations", wait_until="domcontentloaded")
+    watched.page.get_by_role("button", name="Copy").click()
+    expect(watched.page.get_by_role("button", name="Copied")).to_be_visible()
+    watched.page.get_by_text("Add a station that has not connected yet").click()
+    watched.page.press("#station_id", "Control+V")
+    assert watched.page.input_value("#station_id") == served.desk.station_url
+
+
 def test_the_dashboard_follows_the_state_without_a_reload(served: Served, open_page: Open) -> None:
     page = open_page(served).page
     page.evaluate("window.untouched = true")

@@ -6,10 +6,15 @@ for (const control of document.querySelectorAll("[data-submits]")) {
 }
 
 for (const button of document.querySelectorAll("[data-copy]")) {
-  if (!navigator.clipboard) continue; // browsers offer it on secure pages only
+  const source = document.getElementById(button.dataset.copy);
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    // Browsers offer the clipboard on secure pages only; on others what is selected can be copied.
+    if (navigator.clipboard) await navigator.clipboard.writeText(source.textContent);
+    else {
+      getSelection().selectAllChildren(source);
+      document.execCommand("copy");
+    }
     button.textContent = button.dataset.copied;
   });
 }
