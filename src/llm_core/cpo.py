@@ -3,7 +3,8 @@
 Theory of operation
     A badge is judged by the CPO: the question goes out as an effect, the verdict comes as an event of its own, and the
     station is answered by the step that it arrives in. Who cannot be asked, or does not answer in time, is replaced by
-    the offline policy.
+    the offline policy. While a link is made for the first time after a start, the question waits for it as for a slow
+    CPO, because stations are back sooner than that; once it has failed, nobody waits.
 
     A start is saved, together with its message for the CPO, before the CPO is asked: whatever happens then, both know
     of the transaction. It gets its place at the connector, and with it current, only with the verdict. One that is
@@ -47,7 +48,7 @@ from llm_core.reservations import used_reservation
 from llm_core.sessions import Session, SessionState, interrupt_session
 from llm_core.site import AccessRule
 from llm_core.state import CpoAsk, State
-from llm_core.uplink import AWAY, OfflinePolicy, UplinkState, UplinkStatus
+from llm_core.uplink import AWAY, OfflinePolicy, UplinkStatus
 
 Result = tuple[State, tuple[Effect, ...]]
 
@@ -64,7 +65,8 @@ def presented(state: State, event: BadgePresented, now: Now) -> Result:
         return books.presented(state, event, now)
     state, found = scanned(state, event.station_id, event.id_tag, now)
     ask = CpoAsk(event.station_id, event.id_tag, now.monotonic_ms, (event.request,))
-    state, effects = _asked(state, ask) if _is_there(state, event.station_id) else _decided(state, ask, None, now)
+    can = _can_be_asked(state, event.station_id)
+    state, effects = _asked(state, ask) if can else _decided(state, ask, None, now)
     return state, (*found, *effects)
 
 
@@ -84,7 +86,7 @@ def started(state: State, event: StartRequested, now: Now) -> Result:
     told = state.site.uplink.station(event.station_id) is not None
     saves = (Save(session), *((Save(_start_message(event, transaction_id)),) if told else ()))
     ask = CpoAsk(event.station_id, event.id_tag, now.monotonic_ms, (event.request,), session)
-    if not _is_there(state, event.station_id):
+    if not _can_be_asked(state, event.station_id):
         state, effects = _decided(state, ask, None, now)
     else:
         state, effects = _asked(state, ask)
@@ -156,7 +158,9 @@ def _reported(state: State, event: UplinkReported, now: Now) -> State:
     since, since_ms = now.utc, now.monotonic_ms
     if before is not None and (before.state is event.state or {before.state, event.state} == AWAY):
         since, since_ms = before.since, before.since_ms
-    status = UplinkStatus(event.state, since, since_ms, event.queued, event.refused, event.doubtful, event.error)
+    status = UplinkStatus(
+        event.state, since, since_ms, event.queued, event.refused, event.doubtful, event.error, event.failed
+    )
     return attrs.evolve(state, uplink={**state.uplink, event.station_id: status})
 
 
@@ -165,9 +169,12 @@ def _can_be(state: State, station_id: str, id_tag: str) -> bool:
     return state.site.station(station_id) is not None and len(id_tag) <= LONGEST_TAG and bool(normalise(id_tag))
 
 
-def _is_there(state: State, station_id: str) -> bool:
+def _can_be_asked(state: State, station_id: str) -> bool:
+    """Whether the CPO is there, or may be in a moment: right after a start nobody has tried to reach it yet."""
     status = state.uplink.get(station_id)
-    return status is not None and status.state is UplinkState.ACCEPTED
+    if status is None:
+        return state.site.uplink.enabled and state.site.uplink.station(station_id) is not None
+    return status.may_be_there
 
 
 def _asked(state: State, ask: CpoAsk) -> Result:

@@ -345,7 +345,7 @@ class BadgeScanStopped:
 
 @attrs.frozen
 class UplinkReported:
-    """How a station stands with the CPO now; `error` is the last one, in words."""
+    """How a station stands with the CPO now; `error` is the last one, in words. `failed`: it was tried in vain."""
 
     station_id: str
     state: UplinkState
@@ -353,6 +353,7 @@ class UplinkReported:
     refused: int = 0
     doubtful: int = 0
     error: str = ""
+    failed: bool = False
 
 
 @attrs.frozen

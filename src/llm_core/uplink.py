@@ -89,6 +89,12 @@ class UplinkStatus:
     refused: int = 0
     doubtful: int = 0
     error: str = ""
+    failed: bool = False  # when it was last tried; not yet tried, or left because the station was away, it may be there
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether it is worth to wait for a link that is being made."""
+        return self.state is UplinkState.ACCEPTED or (self.state in AWAY and not self.failed)
 
 
 def uplink_faults(uplink: Uplink) -> Iterator[Fault]:

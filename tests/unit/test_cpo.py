@@ -79,7 +79,7 @@ def scene(offline: OfflinePolicy = OfflinePolicy.CACHED, *, there: bool = True) 
         ticked_ms=now().monotonic_ms,
     )
     status = UplinkState.ACCEPTED if there else UplinkState.OFFLINE
-    return step(state, UplinkReported("A", status), now(-100)).state
+    return step(state, UplinkReported("A", status, failed=not there), now(-100)).state
 
 
 def start(tag: str = ANN, *, at: datetime | None = NOON, request: int = 1, wh: int = 1_000) -> StartRequested:
@@ -124,6 +124,34 @@ def test_a_refused_badge_is_kept_to_be_enrolled_and_an_accepted_one_is_not() -> 
     assert refused.refusals == (RefusedStart(NOON, "A", ANN, Verdict.BLOCKED),)
     assert Note(refused.refusals[0]) in effects
     assert run(state, says(Verdict.ACCEPTED))[0].refusals == ()
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [None, UplinkReported("A", UplinkState.CONNECTING), UplinkReported("A", UplinkState.OFFLINE)],
+    ids=["not heard of yet", "being dialled", "the station was away"],
+)
+def test_while_nobody_has_tried_to_reach_the_operator_a_badge_and_a_start_wait_for_it(
+    reported: UplinkReported | None,
+) -> None:
+    state = attrs.evolve(scene(), uplink={})
+    state, _ = run(state, *(() if reported is None else (reported,)))
+    waiting, effects = run(state, BadgePresented("A", ANN, 7))
+    assert effects == (AskCpo(1, "A", ANN),)
+    assert only(run(waiting, says(None))[1], Reply) == [Reply(7, Authorised(Verdict.INVALID))]
+    assert [ask.transaction_id for ask in only(run(state, start())[1], AskCpo)] == [1]
+
+
+@pytest.mark.parametrize("state", [UplinkState.CONNECTING, UplinkState.OFFLINE])
+def test_once_it_was_tried_in_vain_nobody_waits_while_it_is_tried_again(state: UplinkState) -> None:
+    known, _ = run(scene(), UplinkReported("A", state, failed=True))
+    assert only(run(known, BadgePresented("A", ANN, 7))[1], Reply) == [Reply(7, Authorised(Verdict.INVALID))]
+
+
+def test_a_station_that_no_operator_knows_waits_for_none() -> None:
+    state = attrs.evolve(scene(OfflinePolicy.LOCAL), uplink={})
+    _, effects = run(state, BadgePresented("B", ANN, 7))
+    assert only(effects, Reply) == [Reply(7, Authorised(Verdict.ACCEPTED))]
 
 
 def test_every_badge_is_answered_once() -> None:
@@ -179,7 +207,10 @@ def test_a_station_without_a_place_at_the_operator_keeps_the_offline_policy() ->
 
 def test_what_the_operator_said_last_counts_while_it_is_away() -> None:
     state, _ = run(
-        scene(), BadgePresented("A", ANN, 7), says(Verdict.ACCEPTED), UplinkReported("A", UplinkState.OFFLINE)
+        scene(),
+        BadgePresented("A", ANN, 7),
+        says(Verdict.ACCEPTED),
+        UplinkReported("A", UplinkState.OFFLINE, failed=True),
     )
     assert only(run(state, BadgePresented("A", "04:a1:b2:c3", 8))[1], Reply) == [Reply(8, Authorised(Verdict.ACCEPTED))]
     blocked, _ = run(state, says(Verdict.BLOCKED, ask=None))

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from llm_core import AccessRule, CpoServer, Site, SiteError, Uplink, UplinkStation, check
+from llm_core import AccessRule, CpoServer, Site, SiteError, Uplink, UplinkState, UplinkStation, UplinkStatus, check
 from llm_core.uplink import uplink_faults
+from unit.strategies import NOON
 
 GOOD = UplinkStation("A", "NL-1")
+
+
+@pytest.mark.parametrize(
+    ("state", "failed", "may_be"),
+    [
+        (UplinkState.ACCEPTED, False, True),
+        (UplinkState.CONNECTING, False, True),
+        (UplinkState.OFFLINE, False, True),
+        (UplinkState.CONNECTING, True, False),
+        (UplinkState.OFFLINE, True, False),
+        (UplinkState.PENDING, False, False),
+        (UplinkState.REFUSED, False, False),
+        (UplinkState.OFF, False, False),
+    ],
+)
+def test_an_operator_is_waited_for_until_it_was_tried_in_vain(state: UplinkState, failed: bool, may_be: bool) -> None:
+    assert UplinkStatus(state, NOON, 0, failed=failed).may_be_there is may_be
 
 
 def pointers(uplink: Uplink) -> list[str]:

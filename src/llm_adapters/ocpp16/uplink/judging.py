@@ -22,21 +22,34 @@ class Judging:
         self._station_id = station_id
         self._inbox = inbox
         self._waiting: dict[int, AskCpo] = {}
+        self._held: set[int] = set()  # those of them that wait for a link
+        self._in_vain = False  # one has, and nobody does any more until there is one
         self._known: dict[str, Payload] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, command: AskCpo, session: Session | None, *, started: bool) -> None:
-        """Have the CPO judge a badge. `session` None: there is nobody to ask. `started`: the start itself asks, and
-        goes out now."""
-        if session is None:
+    def ask(self, command: AskCpo, session: Session | None, *, started: bool, may_come: bool = False) -> None:
+        """Have the CPO judge a badge. `session` None: there is nobody to ask, or (`may_come`) not yet. `started`: the
+        start itself asks, and goes out now."""
+        if session is None and (not may_come or self._in_vain):
             self._answer(command)
             return
         self._waiting[command.ask] = command
         asyncio.get_running_loop().call_later(VERDICT_S, self._give_up, command.ask)
-        if not started:
-            task = asyncio.create_task(self._judge(session, command))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if session is None:
+            self._held.add(command.ask)
+        elif not started:
+            self._put(session, command)
+
+    def reached(self, session: Session) -> None:
+        """There is somebody to ask now."""
+        held, self._held, self._in_vain = self._held, set(), False
+        for number in sorted(held & self._waiting.keys()):
+            self._put(session, self._waiting[number])
+
+    def _put(self, session: Session, command: AskCpo) -> None:
+        task = asyncio.create_task(self._judge(session, command))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _judge(self, session: Session, command: AskCpo) -> None:
         try:
@@ -89,6 +102,8 @@ class Judging:
     def _give_up(self, number: int) -> None:
         command = self._waiting.pop(number, None)
         if command is not None:
+            self._in_vain = self._in_vain or number in self._held
+            self._held.discard(number)
             self._answer(command)
 
     def _answer(self, command: AskCpo) -> None:

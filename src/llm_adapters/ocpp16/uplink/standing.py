@@ -13,6 +13,8 @@ from llm_core import Inbox, QueueLengths, StoreError, UplinkQueue, UplinkReporte
 _log = logging.getLogger("llm.uplink")
 
 REPORT_EVERY_S = 1.0
+_AWAY = (UplinkState.CONNECTING, UplinkState.OFFLINE)
+STATION_AWAY = "the station itself is not connected"
 
 
 class Standing:
@@ -26,7 +28,13 @@ class Standing:
         self._dirty = asyncio.Event()
         self.state = UplinkState.CONNECTING
         self.error = ""
+        self.failed = False  # when the CPO was last tried; that the station itself was away is no failure
         self.lengths = QueueLengths()
+
+    @property
+    def may_come(self) -> bool:
+        """Whether there may be a link in a moment."""
+        return self.state in _AWAY and not self.failed
 
     async def read(self) -> None:
         """Count the queue. Raises `StoreError`."""
@@ -49,6 +57,10 @@ class Standing:
         if error or state is UplinkState.ACCEPTED:
             self.error = error
         self.state = state
+        if state is UplinkState.ACCEPTED:
+            self.failed = False
+        elif state not in _AWAY or (error and STATION_AWAY not in error):
+            self.failed = True
         self._dirty.set()
         if state is UplinkState.ACCEPTED:
             self._report()  # a badge may be waiting already
@@ -73,7 +85,13 @@ class Standing:
     def _report(self) -> None:
         lengths = self.lengths
         told = UplinkReported(
-            self._station_id, self.state, lengths.waiting, lengths.refused, lengths.doubtful, self.error
+            self._station_id,
+            self.state,
+            lengths.waiting,
+            lengths.refused,
+            lengths.doubtful,
+            self.error,
+            self.failed,
         )
         if told != self._told:
             self._told = told

@@ -36,7 +36,7 @@ from llm_adapters.ocpp16.uplink.downward import FORWARD_S, Downward
 from llm_adapters.ocpp16.uplink.judging import VERDICT_S, Judging
 from llm_adapters.ocpp16.uplink.keys import NUMBERS, PING_KEY, VirtualKeys, merged
 from llm_adapters.ocpp16.uplink.metering import Relay, can_read
-from llm_adapters.ocpp16.uplink.standing import Standing
+from llm_adapters.ocpp16.uplink.standing import STATION_AWAY, Standing
 from llm_adapters.ocpp16.uplink.upward import Sayings, boot_payload
 from llm_adapters.ocpp16.uplink.wording import in_words
 from llm_core import (
@@ -169,6 +169,7 @@ class StationUplink:
                 link = await self._dial(self._door)
             except NoLink as why:
                 self._standing.enter(UplinkState.REFUSED if why.denied else UplinkState.OFFLINE, str(why))
+                self._judging.give_up()
             else:
                 why_ended = await self._serve(link)
                 self._standing.enter(UplinkState.OFFLINE, why_ended)
@@ -182,7 +183,7 @@ class StationUplink:
     async def _wanted(self) -> None:
         """Until the station is there, or something waits for the CPO."""
         while not self._is_there() and not self._standing.lengths.waiting:
-            self._standing.enter(UplinkState.OFFLINE, "the station itself is not connected")
+            self._standing.enter(UplinkState.OFFLINE, STATION_AWAY)
             self._changed.clear()
             await self._changed.wait()
 
@@ -246,9 +247,11 @@ class StationUplink:
             if status == "Accepted":
                 self._interval_s = asked_s if asked_s > 0 else USUAL_INTERVAL_S
                 self._standing.enter(UplinkState.ACCEPTED)
+                self._judging.reached(session)
                 self._welcome.set()
                 return
             self._welcome.clear()
+            self._judging.give_up()
             if status == "Pending":
                 self._standing.enter(UplinkState.PENDING, "it has yet to accept this station")
             else:
@@ -308,7 +311,7 @@ class StationUplink:
                 continue
             await _either(self._changed, GONE_S)
             if not self._is_there() and self._delivery.idle:
-                raise NoLink("the station itself is not connected")
+                raise NoLink(STATION_AWAY)
 
     # -- what the station says ---------------------------------------------------------------------------------------
 
@@ -373,7 +376,7 @@ class StationUplink:
         """Have the CPO judge a badge; every ask is answered within 5 s."""
         session = self._session if self.accepted else None
         started = command.transaction_id is not None and self._delivery.idle
-        self._judging.ask(command, session, started=started)
+        self._judging.ask(command, session, started=started, may_come=self._standing.may_come)
 
     def tag_info(self, id_tag: str) -> Payload:
         """What else the CPO said of a badge: its expiry, its parent."""

@@ -58,6 +58,7 @@ class CpoUplinks:
         self._jitter = jitter
         self._ways: dict[str, _Way] = {}
         self._changed = asyncio.Event()
+        self._early: list[AskCpo] | None = []  # asked before the settings were followed for the first time
 
     async def run(self) -> None:
         """Follow the settings until cancelled."""
@@ -91,6 +92,9 @@ class CpoUplinks:
             )
             task = asyncio.create_task(_kept_running(station), name=f"CPO {station_id}")
             self._ways[station_id] = _Way(door, station, task)
+        early, self._early = self._early, None
+        for command in early or ():
+            self.perform(command)
 
     async def _doors(self) -> dict[str, Door]:
         site = self._inbox.state.site
@@ -120,6 +124,8 @@ class CpoUplinks:
             case AskCpo():
                 if way is not None:
                     way.station.ask(command)
+                elif self._early is not None and self.wants(command.station_id):
+                    self._early.append(command)  # the core answers in our place after 6 s
                 else:
                     self._inbox.post(CpoAnswered(command.station_id, command.id_tag, None, command.ask))
             case TellCpo():
