@@ -107,7 +107,8 @@ class Caps:
     # What the CPO asks
 
     async def put(self, payload: Payload) -> str:
-        """The status to answer a SetChargingProfile with: in force at once, then on the disk. Raises `Unfit`."""
+        """The status to answer a SetChargingProfile with: in force at once, then on the disk. Raises `Unfit`, and
+        `StoreError` where it is in force only."""
         numbers: dict[int, int] = {}
         for present in self._running().values():
             with contextlib.suppress(StoreError):
@@ -126,7 +127,8 @@ class Caps:
     async def _keep(self) -> None:
         self._changed.set()
         self.tell()
-        await self._write()
+        self._stale = False
+        await self._book.note(self._station_id, NOTE, self._shadow.stored())
 
     async def _write(self) -> None:
         self._stale = False

@@ -1,7 +1,8 @@
 """What a CPO asks of a station, examined: answered here, forwarded, or refused. Nothing else reaches the station.
 
 Its limits end in the shadow and never at the station. Keys that are ours are answered for the station. What is
-forwarded is checked against the schema on its way (by the port), has 5 s, and is told to control and to the audit.
+forwarded is checked against the schema on its way (by the port), has 5 s, and is told to control and to the audit. The
+CPO is answered when what follows from that is on the disk; where it could not be stored it has to try again.
 Certificates are about our own link to the CPO, so the station hears nothing of them.
 """
 
@@ -19,12 +20,13 @@ from llm_adapters.ocpp16.uplink.caps import Caps
 from llm_adapters.ocpp16.uplink.keys import PASSWORD_KEY
 from llm_adapters.ocpp16.uplink.schedules import Unfit
 from llm_adapters.ocpp16.uplink.wording import cpo_number
-from llm_core import CallFailure, CallOutcome, Order, OrderEnded, OrderGranted
+from llm_core import CallFailure, CallOutcome, Order, OrderEnded, OrderGranted, StoreError
 
 Payload: TypeAlias = dict[str, Any]
 
 FORWARD_S = 5
 BY = "CPO"
+NOT_STORED = "could not be stored, try again"
 _ORDERS = {
     "CancelReservation": Order.CANCEL_RESERVATION,
     "ChangeAvailability": Order.AVAILABILITY,
@@ -70,7 +72,8 @@ class Upper(Protocol):
 
     async def forward(self, action: str, payload: Payload) -> CallOutcome: ...
 
-    def post(self, event: OrderEnded) -> None: ...
+    async def told(self, event: OrderEnded) -> bool:
+        """Have control know and the disk hold it; whether that worked."""
 
     async def own_transaction(self, cpo_transaction_id: int) -> int | None: ...
 
@@ -115,6 +118,8 @@ class Downward:
                 return await self._forwarded(action, payload)
         except Unfit as unfit:
             raise Refuse(ErrorCode.PROPERTY_CONSTRAINT_VIOLATION, str(unfit)) from None
+        except StoreError:
+            raise Refuse(ErrorCode.INTERNAL_ERROR, NOT_STORED) from None
         raise Refuse(ErrorCode.NOT_IMPLEMENTED, "this action is not known here")
 
     async def _forwarded(self, action: str, payload: Payload) -> Payload:
@@ -124,7 +129,9 @@ class Downward:
             done = outcome.failure is None and outcome.status in _DONE
             said = outcome.status or outcome.detail or "Accepted"
             granted, detail = _granted(payload), text(payload.get("type"))
-            self._upper.post(OrderEnded(BY, self._upper.station_id, order, done, said, granted, detail.lower()))
+            event = OrderEnded(BY, self._upper.station_id, order, done, said, granted, detail.lower())
+            if not await self._upper.told(event) and done:
+                raise Refuse(ErrorCode.INTERNAL_ERROR, NOT_STORED)
         return _answer(action, outcome)
 
     # Limits

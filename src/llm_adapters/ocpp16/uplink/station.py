@@ -45,6 +45,7 @@ from llm_core import (
     Clock,
     CpoCacheCleared,
     Inbox,
+    NotStored,
     OrderEnded,
     State,
     StationCalls,
@@ -392,8 +393,8 @@ class StationUplink:
     async def forward(self, action: str, payload: Payload) -> CallOutcome:
         return await self._calls.call(self._station_id, action, payload, deadline_s=FORWARD_S)
 
-    def post(self, event: OrderEnded) -> None:
-        self._inbox.post(event)
+    async def told(self, event: OrderEnded) -> bool:
+        return not isinstance(await self._inbox.ask(event), NotStored)
 
     async def own_transaction(self, cpo_transaction_id: int) -> int | None:
         try:
@@ -466,8 +467,6 @@ class StationUplink:
             if (known is not None and known.online) is not (was is not None and was.online):
                 self._changed.set()
                 self._retry.set()
-
-    # -- small work --------------------------------------------------------------------------------------------------
 
     async def _note(self, name: str, value: str) -> None:
         try:
