@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -22,14 +23,20 @@ def checked(data: Path, *more: str) -> tuple[int, dict[str, tuple[bool, str]]]:
     return answer.returncode, {f["what"]: (f["good"], f["text"]) for f in found}
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    llm_app("user", "reset-password", "admin", "--password-stdin", "--data", str(tmp_path), text=PASSWORD)
-    file = tmp_path / "site.json"
+@pytest.fixture(scope="module")
+def as_installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("installed")
+    llm_app("user", "reset-password", "admin", "--password-stdin", "--data", str(data), text=PASSWORD)
+    file = data / "site.json"
     supply = {"mode": "static", "static_max_a": 32}
     file.write_text(json.dumps({"supply": supply, "stations": [{"id": "ST1", "start_alone_a": 6}]}))
-    assert llm_app("config", "import", str(file), "--data", str(tmp_path)).returncode == 0
-    return tmp_path
+    assert llm_app("config", "import", str(file), "--data", str(data)).returncode == 0
+    return data
+
+
+@pytest.fixture
+def installed(tmp_path: Path, as_installed: Path) -> Path:
+    return shutil.copytree(as_installed, tmp_path, dirs_exist_ok=True)
 
 
 def test_a_sound_installation_passes_and_shows_the_sum_that_is_left_alone(installed: Path) -> None:
