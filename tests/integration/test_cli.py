@@ -125,8 +125,18 @@ def test_a_taken_port_is_named(option: str, tmp_path: Path) -> None:
 def test_an_unwritable_data_directory_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "data"
     blocked.write_text("a file, not a directory")
-    refused("server", "--data", str(blocked), "--http", "127.0.0.1:0", "--ocpp", "127.0.0.1:0", code=1, says="data")
-    refused("token", "create", "--role", "standard", "--data", str(blocked), code=1, says="data")
+    refused(
+        "server",
+        "--data",
+        str(blocked),
+        "--http",
+        "127.0.0.1:0",
+        "--ocpp",
+        "127.0.0.1:0",
+        code=2,
+        says="is no directory",
+    )
+    refused("token", "create", "--role", "standard", "--data", str(blocked), code=2, says="is no directory")
 
 
 def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
