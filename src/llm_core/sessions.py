@@ -132,11 +132,22 @@ def _settled(session: Session, meter_stop_wh: int, stopped_at: datetime) -> Sess
         return attrs.evolve(session, flagged=True)  # no register shows less than nothing
     if session.integrated and meter_stop_wh <= session.meter_start_wh:
         return session  # a register that has not moved is none
+    if _told_thousandths(session, meter_stop_wh):
+        energy_wh = meter_stop_wh - session.meter_start_wh
+        return attrs.evolve(session, register_wh=meter_stop_wh, energy_wh=energy_wh, doubted_wh=None)
     own = _up_to(session, meter_stop_wh, stopped_at)
     if own is not None:
         return own
     restarted = session.flagged and session.doubted_wh is None and _is_read_since(session, stopped_at)
     return session if restarted else meter_session(session, meter_stop_wh)
+
+
+def _told_thousandths(session: Session, meter_stop_wh: int) -> bool:
+    """Whether its readings were kilowatt-hours labelled as watt-hours: they fell to a thousandth of what start and stop
+    tell. The stop of a register that restarted at 0 is no thousand times its last reading."""
+    start_wh, last_wh = session.meter_start_wh, session.register_wh * 1_000
+    grew = 0 <= meter_stop_wh - start_wh <= IMPLAUSIBLE_STEP_WH
+    return grew and session.energy_wh <= session.register_wh and start_wh - 1_000 < last_wh < meter_stop_wh + 1_000
 
 
 def interrupt_session(session: Session, stopped_at: datetime, reason: str) -> Session:

@@ -27,12 +27,15 @@ from llm_app.clock import SystemClock
 from llm_core import (
     AccessRule,
     Badge,
+    BadgeRules,
     BadgeState,
+    ByteOrder,
     CapSource,
     ConnectorCapped,
     ConnectorState,
     PerPhase,
     Purpose,
+    PutAccess,
     PutStation,
     Saved,
     Session,
@@ -296,6 +299,67 @@ async def a_register_that_restarts_and_one_that_goes_back(y: Yard) -> None:
         assert ended.flagged
 
 
+async def kilowatt_hours_that_are_told_as_watt_hours(y: Yard) -> None:
+    """Its meter values are a thousandth of what its start and stop tell, and no energy comes of the difference."""
+    async with y.station() as cp:
+        transaction_id = await started(cp)
+        for told in ("1.2", "1.9"):
+            await metered(cp, energy(told, unit="Wh"), transactionId=transaction_id)
+        await cp.call("StopTransaction", transactionId=transaction_id, meterStop=2_500, timestamp=stamp())
+        ended = y.inbox.state.recent[transaction_id]
+        assert ended.energy_wh == 1_500
+        assert ended.flagged
+
+
+async def a_badge_told_backwards(y: Yard) -> None:
+    """Two readers of one card: it opens where that rule is on, and only there."""
+    async with y.station() as cp:
+        assert (await cp.call("Authorize", idTag="21C06920"))[2]["idTagInfo"]["status"] == "Invalid"
+        either = PutAccess(AccessRule.BADGE, BadgeRules(byte_order=ByteOrder.EITHER))
+        assert await y.inbox.ask(SiteEdited("ann", either)) == Saved()
+        assert (await cp.call("Authorize", idTag="21C06920"))[2]["idTagInfo"]["status"] == "Accepted"
+        await started(cp, "21C06920")
+        assert y.session is not None
+
+
+async def at_0_a_it_goes_on_telling_that_it_charges(y: Yard) -> None:
+    """What it draws tells that it is paused; its status does not, and is no disobedience."""
+    async with y.station() as cp:
+        await cp.call("BootNotification", **BOOT)
+        charging = {"connectorId": 1, "errorCode": "NoError", "status": "Charging"}
+        await cp.call("StatusNotification", **charging)
+        await started(cp)
+        await metered(cp, amps("6"))
+        await y.inbox.until(lambda _: is_given_current(y), 30)
+        y.inbox.post(ConnectorCapped("CP", 1, CapSource.CPO, 0))
+        await y.inbox.until(lambda state: state.connectors["CP", 1].offered_ma == 0, 15)
+        for _ in range(3):
+            await cp.call("StatusNotification", **charging)
+            await metered(cp, amps("0"))
+        assert y.connector.disobeys_ms is None
+        assert y.session is not None
+
+
+async def a_transaction_profile_is_refused_outside_a_transaction(y: Yard) -> None:
+    """None is sent there: a car that only prepares has its share in a default, and its own limit once it has begun."""
+    purposes: list[str] = []
+
+    def answer(payload: dict[str, Any]) -> dict[str, Any]:
+        profile = payload["csChargingProfiles"]
+        purposes.append(profile["chargingProfilePurpose"])
+        outside = purposes[-1] == "TxProfile" and "transactionId" not in profile
+        return {"status": "Rejected" if outside or (purposes[-1] == "TxProfile" and not y.session) else "Accepted"}
+
+    async with y.station(SetChargingProfile=answer) as cp:
+        await cp.call("BootNotification", **BOOT)
+        await cp.call("StatusNotification", connectorId=1, errorCode="NoError", status="Preparing")
+        await y.inbox.until(lambda state: state.connectors["CP", 1].offered_ma > 0, 30)
+        assert set(purposes) == {"TxDefaultProfile"}
+        await started(cp)
+        await y.inbox.until(lambda _: is_given_current(y), 30)
+        assert y.connector.ledger.refusals == 0
+
+
 async def a_reading_a_little_above_its_limit_is_no_disobedience(y: Yard) -> None:
     async with y.station() as cp:
         await cp.call("BootNotification", **BOOT)
@@ -342,6 +406,15 @@ def only(**fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 def keys(**values: Any) -> dict[str, Any]:
     return {"configurationKey": [{"key": key, "value": value} for key, value in values.items()]}
+
+
+UNTIMED: dict[str, Answering] = {"TriggerMessage": {"status": "Rejected"}}  # so that its clock is asked for that way
+
+
+def composite(*periods: Any) -> dict[str, Any]:
+    """A composite schedule that proves nothing."""
+    schedule = {"chargingRateUnit": "W", "chargingSchedulePeriod": list(periods) if periods != (None,) else None}
+    return {"status": "Accepted", "connectorId": 1, "scheduleStart": stamp(), "chargingSchedule": schedule}
 
 
 UNIT, LEVEL = "ChargingScheduleAllowedChargingRateUnit", "ChargeProfileMaxStackLevel"
@@ -558,6 +631,7 @@ ROWS: dict[str, Row] = {
     "a badge of more than 20 characters": is_answered("A1B2C3" * 4, "Invalid"),
     "a badge with colons": is_answered("20:69:C0:21", "Accepted"),
     "a badge in small letters": is_answered("2069c021", "Accepted"),
+    "a badge told backwards": a_badge_told_backwards,
     "no badge at all": is_answered("", "Invalid"),
     # clocks
     "a clock in 1970": is_stamped("1970-01-01T00:00:01Z"),
@@ -605,6 +679,8 @@ ROWS: dict[str, Row] = {
     "a current that no station draws": says(entry(amps("99999"))),
     "unknown fields": says(entry(amps("9", vendorField={"x": [1]})), (9, 9, 9), vendor="x"),
     "a register that restarts and one that goes back": a_register_that_restarts_and_one_that_goes_back,
+    "kWh labelled Wh": kilowatt_hours_that_are_told_as_watt_hours,
+    "0 A and still Charging": at_0_a_it_goes_on_telling_that_it_charges,
     "a little above its limit": a_reading_a_little_above_its_limit_is_no_disobedience,
     # how they take limits
     "status before any boot": status_before_any_boot,
@@ -657,6 +733,23 @@ ROWS: dict[str, Row] = {
         keys(**{LEVEL: "0"}),
         lambda y: not y.inbox.state.stations["CP"].capabilities.stacks and y.connector.ledger.has_floor,
         SetChargingProfile=no_default_profile_above_the_lowest,
+    ),
+    "no TxProfile outside a transaction": a_transaction_profile_is_refused_outside_a_transaction,
+    "a composite schedule without a period": answers(
+        "GetCompositeSchedule", {"status": "Accepted"}, is_given_current, **UNTIMED
+    ),
+    "a composite schedule of -1 W": answers(
+        "GetCompositeSchedule", composite({"startPeriod": 0, "limit": -1}), is_given_current, **UNTIMED
+    ),
+    "a composite schedule without a list": answers(
+        "GetCompositeSchedule", composite(None), is_given_current, **UNTIMED
+    ),
+    "SendLocalList and ClearCache refused": answers(
+        "SendLocalList",
+        {"status": "NotSupported"},
+        is_given_current,
+        ClearCache={"status": "Rejected"},
+        GetConfiguration=keys(LocalAuthListEnabled="true", LocalAuthListMaxLength="100", SendLocalListMaxLength="10"),
     ),
     "GetConfiguration not known": answers("GetConfiguration", [4, "", "NotImplemented", "", {}], is_given_current),
     "GetConfiguration with nothing in it": answers("GetConfiguration", {}, is_given_current),

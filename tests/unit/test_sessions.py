@@ -196,6 +196,32 @@ def test_a_stop_reading_below_the_last_one_of_the_session_is_doubted() -> None:
     assert session.flagged
 
 
+@pytest.mark.parametrize(
+    ("registers_wh", "stop_wh", "charged_wh"),
+    [
+        ((5, 6), 6_500, 1_500),  # kilowatt-hours labelled as watt-hours
+        ((5, 6), 6_000, 1_000),
+        ((5, 6), 5_000, 1 + 4_994),  # its last reading lies above its stop, even rounded: no thousandth of it
+        ((5, 5), 5_000, 0),
+        ((5, 6, 3), 6_500, 1_500),
+        ((0, 6), 6_500, 1_500),
+        ((5, 5), 4_999, 4_994),  # below its start: a register that restarted
+        ((9_000, 0, 5, 6), 6_500, 4_000 + 6 + 6_494),  # it has counted before in watt-hours
+        ((3, 4), 5_600, 1 + 5_596),  # its last reading lies below its start, even rounded
+        ((4, 5), 5_000 + IMPLAUSIBLE_STEP_WH, IMPLAUSIBLE_STEP_WH),
+        ((0, 500), 700, 700),
+        ((0, 4_900), 5_100, 5_100),
+        ((6_000, 0, 500), 5_100, 1_000 + 5_100),
+    ],
+)
+def test_readings_in_thousandths_of_what_start_and_stop_tell_invent_no_energy(
+    registers_wh: tuple[int, ...], stop_wh: int, charged_wh: int
+) -> None:
+    session = close_session(metered(*registers_wh), minutes(20), stop_wh, "Local")
+    assert (session.energy_wh, session.meter_stop_wh) == (charged_wh, stop_wh)
+    assert session.flagged
+
+
 def test_a_negative_stop_reading_is_not_believed() -> None:
     session = close_session(metered(6_000), minutes(20), -1, "Local")
     assert (session.energy_wh, session.meter_stop_wh) == (1_000, 6_000)
