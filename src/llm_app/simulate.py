@@ -161,6 +161,7 @@ class _Run:
         return client
 
     def hang(self, station_id: str) -> None:
+        self._judge.deaf(station_id)
         for end in self._links.get(station_id, ()):
             end.black_hole()
 

@@ -185,6 +185,54 @@ def test_a_phase_that_a_car_adds_by_itself_makes_its_raise_a_fault_once_that_can
     assert "raise at site L2: 23.00 against 20.00" in scene.judge.findings[0].text
 
 
+def test_a_limit_below_what_a_car_takes_by_itself_gives_nothing() -> None:
+    scene = Scene(STATIC)
+    (outlet,) = scene.plant.stations["A"].connectors
+    assert outlet.car is not None
+    outlet.car.model = CarModel(ignores_limit=True)
+    outlet.advance(scene.plant.t)
+    scene.until(scene.plant.t + STATIC.unmetered_s + 1)
+    assert outlet.draw_a == (16.0, 16.0, 16.0)
+    before = scene.violations
+    scene.send("A", 10.0)  # beside 6 A of B's under 20 A
+    assert scene.violations == before
+    scene.send("A", 14.2)
+    assert scene.violations["I1"] > before.get("I1", 0)
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_what_a_station_is_left_with_is_not_judged_while_it_hears_nothing_since_it_appeared(hears: bool) -> None:
+    forgetful = StationConfig("B", quirks=Quirks(keeps_profiles=False, boot_s=5.0))
+    scene = Scene(STATIC, stations=(StationConfig("A"), forgetful), floor_a=6.0)
+    scene.plant.stations["B"].restart()
+    scene.until(scene.plant.t + 10)
+    scene.plant.link_up("B")
+    scene.until(scene.plant.t + 10)
+    assert scene.violations == {}
+    if not hears:
+        scene.judge.deaf("B")
+    scene.until(scene.plant.t + 100)
+    assert ("I6" in scene.violations) == hears
+    scene.plant.link_down("B")
+    scene.plant.link_up("B")
+    scene.until(scene.plant.t + 100)
+    assert "I6" in scene.violations, "it hears, and nobody told it anything"
+
+
+def test_a_schedule_that_a_clock_begins_once_more_is_nobodys_raise() -> None:
+    scene = Scene(DYNAMIC)
+    scene.send("A", 14.0, 0.0)
+    scene.until(scene.plant.t + 130)
+    scene.plant.stations["A"].clock_offset_s = -150.0
+    scene.until(scene.plant.t + 1)
+    scene.send("B", 10.0)
+    assert scene.violations == {}
+    scene.until(scene.plant.t + 60)
+    (outlet,) = scene.plant.stations["A"].connectors
+    assert outlet.granted_a == 14.0
+    assert scene.violations == {}
+
+
 def test_a_car_that_rounds_up_counts_on_its_way_down_with_the_offer_that_it_follows() -> None:
     scene = Scene(STATIC, first_a=9.5)
     (outlet,) = scene.plant.stations["A"].connectors

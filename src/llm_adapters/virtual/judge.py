@@ -15,7 +15,8 @@ How each invariant is judged
     the meter itself, five standard deviations, is nobody's fault; neither is the part of the building that cars hide
     whose draw wobbles by itself faster than their station reports.
     A *raise* is a rise of a connector's entitlement while a message is taken in or time passes, unless a restart, a
-    step of its clock or the end of its transaction explains it.
+    step of its clock or the end of its transaction explains it. A clock that was set back in the last minutes explains
+    what rises as time passes: then a schedule that had begun begins once more.
 
     I1  At a raise, for every node above it and phase it is known to use: sum of entitled + load <= limit. At the root
         `fallback_a` is allowed as well, beside whatever building load, once the meter has shown nothing true for
@@ -24,7 +25,8 @@ How each invariant is judged
         At a raise while the operator of the grid, or of the station, has said otherwise for `told_s` or longer:
         the sum of entitled at the root on each such phase, or what the outlet is entitled to, is within what that one
         left (`allow`).
-    I2  At a raise that I1 allows: sum of max(entitled, drawn) + load <= limit. It fails while the decrease that pays
+    I2  At a raise that I1 allows, and that gives more than is drawn already: sum of max(entitled, drawn) + load <=
+        limit. It fails while the decrease that pays
         for the raise is still unfollowed. What a car takes that ignores its limit or rounds it up counts from when
         it can be known: after `window_s` at the root where a meter shows it, after `unmetered_s` where only the
         station's own readings do (static mode, other nodes, a phase added; without a link: never). On its way down
@@ -38,10 +40,10 @@ How each invariant is judged
     I6  At every change: were all links lost now, what remains once every lease has run out (phase by phase the larger
         of what the running transaction and a new one, on all wired phases, would get an hour from now) fits each
         node; in dynamic mode at the root `fallback_a`. Not judged until `adoption_s` after the last station appeared,
-        restarted or had its clock stepped. Counted when it becomes so.
+        restarted or had its clock stepped, nor while one of them hears nothing since then (`deaf`). Counted when it
+        becomes so.
 
-    `lease_rises` counts a limit that rose by the mere passing of time. A clock that was set back in the last minutes
-    explains it: then a schedule that had begun begins once more.
+    `lease_rises` counts a limit that rose by the mere passing of time.
 """
 
 from __future__ import annotations
@@ -117,6 +119,7 @@ class Judge:
         self._mute_at = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
+        self._deaf: dict[str, int] = {}
         self._allowed: dict[tuple[str, str], tuple[float, float]] = {}
         plant.observers.append(self.observe)
 
@@ -125,6 +128,11 @@ class Judge:
         self._allowed.pop((station_id, who), None)
         if amps is not None:
             self._allowed[station_id, who] = (amps, self.plant.t)
+
+    def deaf(self, station_id: str) -> None:
+        """From now on this station hears nothing, and does not know it, until it has a link anew."""
+        if self.plant.t < self._settled_at:
+            self._deaf[station_id] = self.plant.stations[station_id].links
 
     # -- watching ------------------------------------------------------------------------------------------------
 
@@ -135,6 +143,8 @@ class Judge:
             return
         self.books.observe(t)
         self._notice(t)
+        if self._deaf:
+            self._hear_again(t)
         if self.plant.meter.silent or self.plant.meter.nan:
             self._mute_at = t
         if evaluations == self._evaluations and t < self._look_again_at:
@@ -146,12 +156,19 @@ class Judge:
         raised = [
             (station, connector)
             for station, connector in self.plant.connectors()
-            if self._rose(station, connector) and station.config.station_id not in disturbed
+            if self._rose(station, connector) and not self._is_excused(station, disturbed, cause, t)
         ]
         self._wire_form(t)
         self._minimums(t)
         self._sums(raised, disturbed, cause, t)
         self._hypothetical_loss(t)
+
+    def _hear_again(self, t: float) -> None:
+        """Who has a link anew since it was deaf can be told what it did not hear."""
+        for name, links in list(self._deaf.items()):
+            if self.plant.stations[name].links != links:
+                del self._deaf[name]
+                self._settled_at = self._look_again_at = t + self.terms.adoption_s
 
     def _disturbances(self, t: float) -> set[str]:
         """Stations whose entitlement may have moved by no command: new ones, restarted ones, stepped clocks."""
@@ -175,6 +192,12 @@ class Judge:
         ended = session is not None and session is not connector.session
         risen = connector.granted_a > before + _EPS_A
         return risen and not ended and station.config.station_id in self._known
+
+    @staticmethod
+    def _is_excused(station: Station, disturbed: set[str], cause: str, t: float) -> bool:
+        """Whether a rise is the station's own: it restarted, or a clock that was set back begins a schedule again."""
+        began_again = cause == "time" and t - station.clock_stepped_at <= _LONGEST_LEASE_S
+        return station.config.station_id in disturbed or began_again
 
     # -- judging -------------------------------------------------------------------------------------------------
 
@@ -274,21 +297,21 @@ class Judge:
             worst[self._root] = self.plant.by_node(self._worst_at_the_meter)[self._root]
         if not self.terms.dynamic:
             self._static_excess(entitled, disturbed, t)
+        gives = {place for s, c in raised if c.granted_a > max(c.draw_a) + _EPS_A for place in self._places(s, c)}
         for node, phase in sorted({place for outlet in raised for place in self._places(*outlet)}):
             load, limit = self._load(node, t)[phase], self._limits[node][phase]
             if node == self._root and worst[node][phase] <= self._blind_a(t)[phase] + _EPS_A:
                 continue
             if entitled[node][phase] + load > limit + _EPS_A:
                 self._found(t, "I1", f"raise at {node} {SITE_PHASES[phase]}", entitled[node][phase] + load, limit)
-            elif worst[node][phase] + load > limit + _EPS_A:
+            elif (node, phase) in gives and worst[node][phase] + load > limit + _EPS_A:
                 self._found(t, "I2", f"raise at {node} {SITE_PHASES[phase]}", worst[node][phase] + load, limit)
         if raised:
             self._blind_raise(raised, entitled[self._root], t)
             self._forbidden(raised, entitled[self._root], t)
-        by_themselves = [(s, c) for s, c in raised if t - s.clock_stepped_at > _LONGEST_LEASE_S]
-        if by_themselves and cause == "time":
-            names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in by_themselves)
-            self._found(t, "lease_rises", names, max(c.granted_a for _, c in by_themselves), 0.0)
+        if raised and cause == "time":
+            names = ", ".join(f"{s.config.station_id}/{c.number}" for s, c in raised)
+            self._found(t, "lease_rises", names, max(c.granted_a for _, c in raised), 0.0)
 
     def _forbidden(self, raised: list[tuple[Station, Connector]], entitled: Amps3, t: float) -> None:
         """Raises above what an operator leaves, on the phases that they can use."""
@@ -360,7 +383,7 @@ class Judge:
                 self._found(t, "I4", f"{station.config.station_id}/{connector.number}", limit, self.terms.min_a)
 
     def _hypothetical_loss(self, t: float) -> None:
-        if t < self._settled_at or not self._known:
+        if t < self._settled_at or self._deaf or not self._known:
             return
         sums = self.plant.by_node(self._left_alone)
         stranded = set()

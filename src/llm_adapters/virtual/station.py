@@ -48,7 +48,7 @@ class Station:
         self.badges = BadgeBook()
         self.calls = CallQueue(config.station_id, self.outbox)
         self.due = t
-        self.version = self.evaluations = self.disturbances = 0
+        self.version = self.evaluations = self.disturbances = self.links = 0
         self.clock_stepped_at = -math.inf
         self._epoch = epoch
         self._offset_s = config.clock_offset_s
@@ -121,6 +121,7 @@ class Station:
     def link_up(self, t: float) -> None:
         self.advance(t)
         self.online = True
+        self.links += 1
         if not self.accepted or self.config.quirks.boots_on_reconnect:
             self.accepted = False
             self.boot()
