@@ -55,7 +55,7 @@ class Server:
         """`before` is the command that starts it, such as a tracer's."""
         self.data = data
         self._before = before
-        data.mkdir(exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(1) as apart:  # whoever drives a browser has a loop in this thread
             self.token = apart.submit(asyncio.run, _token_in(data)).result()
         self.process = self._started("127.0.0.1:0", "127.0.0.1:0")
