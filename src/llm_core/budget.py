@@ -107,7 +107,8 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
         entitled = entitled.larger(on_phases(by_any_car_ma, station.phase_rotation))
     lo, hi = _draw(connector, entitled, online=known.online, now_ms=now_ms)
     worst = entitled.larger(lo)  # what is taken off the meter as its draw counts as its own
-    if known.online and connector.mean_ma is not None:
+    heeds_nothing = connector.disobeys_ms is not None  # then a lost link gives nobody what it takes above its limit
+    if (known.online or heeds_nothing) and connector.mean_ma is not None:
         worst = worst.larger(connector.mean_ma)
     let_go = _let_go(connector, lo) if measured else ZERO
     unclear = known.capabilities.in_watts and connector.phases is None

@@ -260,9 +260,10 @@ def _worst(state: State, key: Key, station: Station, this_ma: int, any_ma: int, 
     if not online and state.stations[key[0]].capabilities.forgets:  # who knows whether it has restarted meanwhile?
         any_ma = station.max_ma
     measured = connector.phases if online and connector.phases is not None else station.phase_rotation
+    seen = online or connector.disobeys_ms is not None  # one that disobeys draws on when nobody hears it any more
     worst = {}
     for phase in PHASES:
-        drawn_ma = connector.mean_ma[phase] if online and connector.mean_ma is not None else 0
+        drawn_ma = connector.mean_ma[phase] if seen and connector.mean_ma is not None else 0
         wired_ma = any_ma if phase in station.phase_rotation else 0
         worst[phase] = max(this_ma if phase in measured else 0, wired_ma, drawn_ma)
     return worst

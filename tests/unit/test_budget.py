@@ -162,6 +162,13 @@ def test_an_offline_station_counts_on_all_phases_that_it_is_wired_to_and_not_wit
     assert (offline.lo_ma, offline.hi_ma) == (ZERO, PerPhase.same(16_000))
 
 
+def test_one_that_disobeys_counts_with_its_draw_also_when_its_link_is_lost() -> None:
+    above = PerPhase(20_000, 0, 0)
+    takes = ConnectorState(held(6_000), phases=(L1,), mean_ma=above, readings=(Reading(at(0), above),), disobeys_ms=1)
+    lost = only(station_changed(scene({A: takes}), "A", online=False))
+    assert lost.worst_ma == PerPhase(20_000, 6_000, 6_000)
+
+
 def test_what_is_taken_off_the_meter_as_a_cars_draw_counts_as_its_own() -> None:
     rounding = attrs.evolve(drawing(6_900, PerPhase(7_000)), mean_ma=PerPhase(6_200), phases=(L1,))
     assert only(scene({A: rounding})).worst_ma == PerPhase(7_000)

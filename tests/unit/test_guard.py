@@ -214,6 +214,8 @@ def test_a_draw_above_the_books_counts_while_the_station_is_heard() -> None:
     drawing = changed(A_AND_B, "B", mean_ma=PerPhase(18_000, 0, 0))
     assert most_given(drawing, "A") == 14
     assert most_given(known(drawing, "B", online=False), "A") == 16
+    disobeys = changed(drawing, "B", disobeys_ms=1)
+    assert most_given(known(disobeys, "B", online=False), "A") == 14
 
 
 def test_a_car_counts_on_the_phases_it_was_measured_on_and_on_all_once_its_station_is_lost() -> None:
