@@ -12,6 +12,7 @@ import pytest
 from llm_adapters.virtual.building import BuildingConfig
 from llm_adapters.virtual.car import Car, CarModel
 from llm_adapters.virtual.config import Quirks, StationConfig
+from llm_adapters.virtual.connector import Connector
 from llm_adapters.virtual.judge import Judge, Terms
 from llm_adapters.virtual.plant import Plant, PlantConfig
 
@@ -48,6 +49,14 @@ class Scene:
     @property
     def violations(self) -> dict[str, int]:
         return {name: count for name, count in self.judge.violations.items() if count}
+
+    def becomes(self, name: str, model: CarModel) -> Connector:
+        """The car at this station behaves like this from now on."""
+        (outlet,) = self.plant.stations[name].connectors
+        assert outlet.car is not None
+        outlet.car.model = model
+        outlet.advance(self.plant.t)
+        return outlet
 
     def serve(self) -> None:
         for name, station in self.plant.stations.items():
@@ -154,10 +163,7 @@ def test_what_an_operator_leaves_counts_on_the_phases_of_who_is_raised() -> None
 
 def test_a_car_that_ignores_its_limit_counts_with_its_draw_once_that_can_be_known() -> None:
     scene = Scene(STATIC)
-    (outlet,) = scene.plant.stations["A"].connectors
-    assert outlet.car is not None
-    outlet.car.model = CarModel(ignores_limit=True)
-    outlet.advance(scene.plant.t)
+    scene.becomes("A", CarModel(ignores_limit=True))
     scene.send("B", 7.0)
     assert scene.violations == {}, "nobody can have known it yet"
     scene.until(scene.plant.t + STATIC.unmetered_s + 1)
@@ -168,11 +174,8 @@ def test_a_car_that_ignores_its_limit_counts_with_its_draw_once_that_can_be_know
 
 def test_a_phase_that_a_car_adds_by_itself_makes_its_raise_a_fault_once_that_can_be_known() -> None:
     scene = Scene(DYNAMIC)
-    (outlet,) = scene.plant.stations["A"].connectors
-    assert outlet.car is not None
-    outlet.car.model = CarModel(begins_on=1, begins_for_s=100.0)
+    outlet = scene.becomes("A", CarModel(begins_on=1, begins_for_s=100.0))
     scene.plant.building.set_step(scene.plant.t, 1, 9.0)
-    outlet.advance(scene.plant.t)
     while outlet.phases == (0,):
         scene.until(scene.plant.t + 1)
     assert outlet.draw_a == (6.0, 6.0, 6.0)
@@ -187,10 +190,7 @@ def test_a_phase_that_a_car_adds_by_itself_makes_its_raise_a_fault_once_that_can
 
 def test_a_limit_below_what_a_car_takes_by_itself_gives_nothing() -> None:
     scene = Scene(STATIC)
-    (outlet,) = scene.plant.stations["A"].connectors
-    assert outlet.car is not None
-    outlet.car.model = CarModel(ignores_limit=True)
-    outlet.advance(scene.plant.t)
+    outlet = scene.becomes("A", CarModel(ignores_limit=True))
     scene.until(scene.plant.t + STATIC.unmetered_s + 1)
     assert outlet.draw_a == (16.0, 16.0, 16.0)
     before = scene.violations
@@ -235,10 +235,7 @@ def test_a_schedule_that_a_clock_begins_once_more_is_nobodys_raise() -> None:
 
 def test_a_car_that_rounds_up_counts_on_its_way_down_with_the_offer_that_it_follows() -> None:
     scene = Scene(STATIC, first_a=9.5)
-    (outlet,) = scene.plant.stations["A"].connectors
-    assert outlet.car is not None
-    outlet.car.model = CarModel(reaction_s=2.0, step_a=1.0)
-    outlet.advance(scene.plant.t)
+    outlet = scene.becomes("A", CarModel(reaction_s=2.0, step_a=1.0))
     scene.send("A", 6.0)
     assert max(outlet.draw_a) == 10.0, "half an amp of its own doing"
     scene.send("B", 10.5)
