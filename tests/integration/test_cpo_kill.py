@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
 import pytest
 from cpo_story import CountingCpo
 from ocpp.v16 import call
 from server_process import Server, running, until
 from uplink_bench import ANN, RealStation
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
+T = TypeVar("T")
 BEGAN, ENDED = "2026-11-02T12:00:00Z", "2026-11-02T13:00:00Z"
 
 
@@ -51,23 +53,27 @@ async def linked(server: Server) -> AsyncIterator[tuple[RealStation, asyncio.Tas
             await asyncio.gather(listening, return_exceptions=True)
 
 
-async def told(server: Server, message: object) -> Any:
-    """What the server answers to this, at last."""
+async def in_a_link(server: Server, do: Callable[[RealStation], Awaitable[T]]) -> T:
+    """What comes of this while the station is linked, at last: a killed server is started, and all is done again."""
     while True:
         if server.process.poll() is not None:
             await asyncio.to_thread(server.restart)
-        with contextlib.suppress(OSError, ConnectionClosed):
+        with contextlib.suppress(OSError, ConnectionClosed, InvalidMessage, httpx.TransportError):
             async with linked(server) as (point, listening):
-                answer = asyncio.create_task(point.call(message))
-                await asyncio.wait((answer, listening), return_when=asyncio.FIRST_COMPLETED)
-                if answer.done() and answer.exception() is None:
-                    return answer.result()
-                answer.cancel()
+                done = asyncio.ensure_future(do(point))
+                await asyncio.wait((done, listening), return_when=asyncio.FIRST_COMPLETED)
+                if done.done():
+                    return done.result()
+                done.cancel()
+                await asyncio.gather(done, return_exceptions=True)
+
+
+async def told(server: Server, message: object) -> Any:
+    """What the server answers to this, at last."""
+    return await in_a_link(server, lambda point: point.call(message))
 
 
 async def is_delivered(server: Server) -> bool:
-    if server.process.poll() is not None:
-        await asyncio.to_thread(server.restart)
     async with server.client() as api:
         status = (await api.get("/uplink")).json()["stations"]["ST1"]["status"]
     return bool(status["state"] == "accepted" and status["queued"] == 0)
@@ -108,9 +114,11 @@ def test_who_is_killed_on_the_way_to_the_cpo_loses_and_doubles_nothing(tmp_path:
                 server.kill()
                 await asyncio.to_thread(server.restart)
 
-            async with linked(server):
+            async def everything_is_delivered(_: RealStation) -> None:
                 await cpo.hears("StopTransaction")
                 await until(lambda: is_delivered(server), "everything is delivered")
+
+            await in_a_link(server, everything_is_delivered)
             assert not cpo.at_first
             starts, stops = cpo.all("StartTransaction"), list(cpo.stops.values())
             assert len(cpo.starts) == 1, starts
