@@ -173,6 +173,7 @@ class _Run:
         self._clock.stepped += timedelta(seconds=seconds)
 
     def restart_controller(self, after_s: float) -> None:
+        self._judge.away(after_s)
         self._machine.die(after_s)
 
     def limit_charging(self, amps: float | None) -> None:

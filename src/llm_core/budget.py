@@ -225,6 +225,12 @@ def silence_ms(period_ms: int) -> int:
     return max(SILENT_MS, SILENT_PERIODS * period_ms)
 
 
+def silent_from_ms(meter: MeterState) -> list[int]:
+    """When each phase that is still believed will be silent if nothing more comes of it."""
+    limit_ms = silence_ms(meter.period_ms)
+    return [phase.seen_ms + limit_ms for phase in meter.phases.values() if phase.seen_ms is not None and not phase.lost]
+
+
 def drawn_ma(state: State, node: str) -> PerPhase:
     """What the stations that the meter of this node measures say they draw, on the phases of the site."""
     setup = next((setup for setup in state.site.meters if setup.node == node), None)
@@ -254,7 +260,7 @@ def aged(state: State, now_ms: int) -> dict[str, MeterState]:
         phases = dict(meter.phases)
         for phase in state.site.supply.site_phases:
             known = phases.get(phase, MeterPhase())
-            silent = known.seen_ms is not None and now_ms - known.seen_ms > limit_ms
+            silent = known.seen_ms is not None and now_ms - known.seen_ms >= limit_ms
             recovered = known.good_since_ms is not None and now_ms - known.good_since_ms >= RECOVERED_MS
             lost = silent or frozen or (known.lost and not recovered)
             good_since_ms = None if silent or frozen else known.good_since_ms
@@ -411,7 +417,7 @@ def _metered(limit: PerPhase, meter: MeterState, drawn: list[int], safe: PerPhas
         if known is None or known.current_ma is None or (known.lost and known.good_since_ms is None):
             continue
         low_ma = max(known.current_ma - drawn[index], 0)
-        silent = known.seen_ms is None or now_ms - known.seen_ms > silent_ms
+        silent = known.seen_ms is None or now_ms - known.seen_ms >= silent_ms
         keeps_ma, raises_ma = limit[phase] - low_ma, NO_RAISE_MA if silent else limit[phase] - known.high_ma
         keep_ma[index] = min(keeps_ma, keep_ma[index]) if known.lost else keeps_ma
         raise_ma[index] = min(raises_ma, raise_ma[index]) if known.lost else raises_ma

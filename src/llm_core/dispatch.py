@@ -23,7 +23,7 @@ from functools import cached_property
 
 import attrs
 
-from llm_core.budget import Room, Seen, decays, is_repeating, sum_per_node
+from llm_core.budget import Room, Seen, decays, is_repeating, silent_from_ms, sum_per_node
 from llm_core.curtailment import caps_in_force
 from llm_core.demand import least_of, rank_of, wants
 from llm_core.effects import ClearLimit, Purpose, SetLimit
@@ -304,7 +304,7 @@ def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) 
     if command.limit_ma <= assured_ma:
         return None
     books.enter(entry, command.limit_ma)
-    return command
+    return attrs.evolve(command, not_after_ms=books.silent_ms(entry))
 
 
 def _is_worth_it(connector: ConnectorState, rise_ma: int, now_ms: int) -> bool:
@@ -385,6 +385,11 @@ class _Books:
 
     def least(self, entry: Seen) -> int:
         return least_of(entry.station, self._step_ma(entry), entry.spread)
+
+    def silent_ms(self, entry: Seen) -> int | None:
+        """When the first of the meters that measure it now will have been silent for too long to raise anybody."""
+        known = (self._state.meters.get(node) for node in self._chain(entry))
+        return min((at_ms for meter in known if meter is not None for at_ms in silent_from_ms(meter)), default=None)
 
     def _step_ma(self, entry: Seen) -> int:
         return self._state.stations[entry.key[0]].capabilities.step_ma

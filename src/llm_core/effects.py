@@ -34,7 +34,8 @@ class SetLimit:
     """Give a connector a limit per phase: `limit_ma` now, `then_ma` once `lease_ms` have passed without renewal.
 
     `lease_ms` None is permanent. `phases` is the number of phases that a limit in watts is counted with.
-    `lowers` tells that nobody gains by it, so that it may overtake another call on its link.
+    `lowers` tells that nobody gains by it, so that it may overtake another call on its link. One that has not been sent
+    by `not_after_ms` (monotonic) is not sent any more: what it was decided on is too old by then.
     """
 
     seq: int
@@ -47,6 +48,7 @@ class SetLimit:
     transaction_id: int | None
     phases: int
     lowers: bool
+    not_after_ms: int | None = None
 
 
 @attrs.frozen

@@ -229,6 +229,26 @@ def test_a_raise_that_a_decrease_has_passed_is_not_sent_after_it() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(("waits_s", "sent"), [(3.9, True), (4.1, False)])
+def test_a_raise_that_has_waited_until_it_is_too_old_is_not_sent(waits_s: float, sent: bool) -> None:
+    """A call elsewhere hangs, then the station answers again; what a raise was decided on is good for 4 s."""
+
+    async def scenario() -> None:
+        script = Script(SetChargingProfile=None)
+        async with linked(script) as (inbox, server):
+            server.perform(attrs.evolve(RAISE, seq=20, connector=2))
+            await asyncio.sleep(10 - waits_s)
+            script.answers["SetChargingProfile"] = {"status": "Accepted"}
+            server.perform(attrs.evolve(RAISE, not_after_ms=LoopClock().monotonic_ms() + 4_000))
+            told = await outcome(inbox, RAISE.seq)
+            assert isinstance(told, LimitConfirmed) == sent
+            if isinstance(told, LimitRefused):
+                assert (told.reason, told.untold) == ("not sent in time", True)
+            assert len(script.profiles()) == 1 + sent
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("answer", [{"status": "Rejected"}, {"status": "NotSupported"}, {"error": "InternalError"}])
 def test_a_station_that_says_no_refuses(answer: Payload) -> None:
     async def scenario() -> None:

@@ -263,6 +263,32 @@ def read(state: State, at_ms: int, *current_a: int | None, fingerprint: int = 0)
     return sampled(state, MeterSampled(SITE, current_ma, at_ms, fingerprint), at_ms)  # type: ignore[arg-type]
 
 
+def good_until(state: State, at_ms: int = NOW_MS, **grants_a: float) -> dict[str, int | None]:
+    return {c.station_id: c.not_after_ms for c in chosen(state, at_ms, **grants_a) if isinstance(c, SetLimit)}
+
+
+def test_a_raise_is_good_until_its_meter_would_be_silent_and_a_decrease_always() -> None:
+    connected = scene(METERED, A=charging("A", 6), B=charging("B", 16))
+    state = read(read(connected, NOW_MS, 6, 6, 6), NOW_MS + 1_000, 6, 6, None, fingerprint=1)
+    assert good_until(state, NOW_MS + 1_000, A=16, B=6) == {"A": NOW_MS + 5_000, "B": None}
+    alone = read(scene(METERED, A=charging("A", 6)), 0, 6, 6, 6)
+    assert good_until(alone, A=10) == {"A": None}, "its meter is lost, and what is safe is so for ever"
+    assert good_until(scene(site(40), A=charging("A", 6)), A=10) == {"A": None}
+
+
+def test_a_raise_is_good_as_long_as_every_meter_above_it_and_no_longer() -> None:
+    meters = (MeterSetup(SITE, "", ""), MeterSetup("hall", "", ""))
+    stations = (Station("A", cluster="hall"), Station("B"))
+    state = scene(
+        attrs.evolve(METERED, clusters=(Cluster("hall", ""), Cluster("default", "")), stations=stations, meters=meters),
+        A=charging("A", 6),
+        B=charging("B", 6),
+    )
+    state = sampled(state, MeterSampled("hall", (6_000, 6_000, 6_000), NOW_MS - 2_000, 0), NOW_MS - 2_000)
+    state = read(state, NOW_MS, 12, 12, 12)
+    assert good_until(state, A=7, B=7) == {"A": NOW_MS + 3_000, "B": NOW_MS + 5_000}
+
+
 def test_behind_a_meter_there_is_one_round_of_raises_for_a_fresh_sample() -> None:
     state = read(scene(METERED, A=charging("A", 6), B=charging("B", 16)), NOW_MS, 6, 6, 6)
     raised, older = attrs.evolve(state, raised_ms=NOW_MS), attrs.evolve(state, raised_ms=NOW_MS + 1)
@@ -464,7 +490,8 @@ def test_a_limit_that_leaves_too_much_behind_is_sent_again_with_less() -> None:
 def test_a_station_that_cannot_fall_back_gets_for_ever_what_fits_for_ever(cannot: dict[str, object]) -> None:
     state = known(read(scene(METERED, A=charging("A", 0)), NOW_MS, 0, 0, 0), "A", **cannot)
     (command,) = chosen(state, A=16)
-    assert command == SetLimit(1, "A", 1, TRANSACTION, 12_000, 12_000, None, NUMBERS["A"], 3, lowers=False)
+    expected = SetLimit(1, "A", 1, TRANSACTION, 12_000, 12_000, None, NUMBERS["A"], 3, lowers=False)
+    assert attrs.evolve(command, not_after_ms=None) == expected
     assert said(acknowledged(state, (command,)), NOW_MS + LEASE_MS, A=16) == []
     beside = attrs.evolve(METERED, stations=(Station("A"), Station("B", start_alone_ma=7_000)))
     assert said(attrs.evolve(state, site=beside), A=16) == []

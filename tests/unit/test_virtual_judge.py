@@ -219,6 +219,24 @@ def test_what_a_station_is_left_with_is_not_judged_while_it_hears_nothing_since_
     assert "I6" in scene.violations, "it hears, and nobody told it anything"
 
 
+@pytest.mark.parametrize("refuses", [True, False])
+def test_what_a_station_is_left_with_is_not_judged_while_it_refuses_all_since_it_restarted(refuses: bool) -> None:
+    forgetful = StationConfig("B", quirks=Quirks(keeps_profiles=False, boot_s=5.0))
+    scene = Scene(STATIC, stations=(StationConfig("A"), forgetful), floor_a=6.0)
+    quirks = attrs.evolve(forgetful.quirks, rejects_profiles=refuses)
+    scene.plant.stations["B"].config = attrs.evolve(forgetful, quirks=quirks)
+    scene.plant.stations["B"].restart()
+    scene.until(scene.plant.t + 10)
+    scene.plant.link_up("B")
+    scene.until(scene.plant.t + 100)
+    assert ("I6" in scene.violations) != refuses
+    scene.plant.stations["B"].config = forgetful
+    scene.until(scene.plant.t + 59)
+    assert ("I6" in scene.violations) != refuses, "a minute to tell it"
+    scene.until(scene.plant.t + 10)
+    assert "I6" in scene.violations, "it takes what it is told, and nobody told it anything"
+
+
 def test_a_schedule_that_a_clock_begins_once_more_is_nobodys_raise() -> None:
     scene = Scene(DYNAMIC)
     scene.send("A", 14.0, 0.0)
@@ -242,6 +260,22 @@ def test_a_car_that_rounds_up_counts_on_its_way_down_with_the_offer_that_it_foll
     assert scene.violations == {}, "6 A may be had, 9.5 A are followed"
     scene.send("B", 10.6)
     assert scene.violations == {"I2": 3}
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_a_car_takes_beyond_its_limit_is_not_known_from_a_meter_that_repeats_itself(linked: bool) -> None:
+    scene = Scene(DYNAMIC)
+    scene.plant.meter.frozen = True
+    scene.until(scene.plant.t + 80)
+    if not linked:
+        scene.plant.link_down("A")
+    scene.becomes("A", CarModel(reaction_s=2.0, ignores_limit=True))
+    scene.until(scene.plant.t + 20)
+    scene.send("B", 8.0, 6.0)
+    assert scene.violations == {}, "not by its readings either"
+    scene.until(scene.plant.t + 20)
+    scene.send("B", 10.0, 6.0)
+    assert scene.violations == ({"I2": 3} if linked else {}), "by its readings, where it has a link"
 
 
 def test_lowering_never_breaks_anything() -> None:
@@ -268,6 +302,21 @@ def test_a_limit_between_nothing_and_the_minimum_breaks_i4() -> None:
     assert scene.violations == {}
     scene.send("A", 4.0)
     assert scene.violations == {"I4": 1}
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_meter_that_repeats_itself_is_new_to_a_controller_that_was_away(away: bool) -> None:
+    scene = Scene(DYNAMIC)
+    scene.plant.meter.frozen = True
+    scene.until(scene.plant.t + 30)
+    if away:
+        scene.judge.away(30.0)
+    scene.until(scene.plant.t + 50)
+    scene.send("A", 12.0, 6.0)
+    assert scene.violations == ({} if away else {"I5": 3})
+    scene.until(scene.plant.t + 57)
+    scene.send("A", 13.0, 6.0)
+    assert scene.violations == ({"I5": 3} if away else {"I5": 6})
 
 
 @pytest.mark.parametrize("failure", ["silent", "nan", "frozen"])

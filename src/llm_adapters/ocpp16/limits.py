@@ -4,7 +4,8 @@ Theory of operation
     Two lanes lead to the station. A decrease goes out at once and as an urgent call; the session gives up whatever
     else is out after one more second. Everything else waits its turn in one line, where a newer command for the same
     place supersedes an older one that was not sent yet, and a decrease also one whose call still waits for its turn:
-    on the wire nothing older follows it. Each command ends in exactly one fact for the core:
+    on the wire nothing older follows it. A raise that has waited until what it was decided on is too old is not sent:
+    the core decides anew. Each command ends in exactly one fact for the core:
     `LimitConfirmed`; `LimitRefused` where the station cannot hold it (it said so, or was never told);
     `LimitUnanswered` where nobody knows.
 
@@ -158,7 +159,7 @@ class LimitWriter:
                 else:
                     outcome = LimitRefused(command.station_id, command.connector, command.seq, reason)
         except CallWithdrawn:
-            outcome = untold(command, "superseded")
+            outcome = untold(command, "not sent in time" if self._is_newest(command) else "superseded")
         except LinkLost:
             self._closed = True  # what still waits is not sent any more
         finally:
@@ -220,13 +221,18 @@ class LimitWriter:
         payload = set_charging_profile(command, dialect, self._memory.utc(self._clock))
         return await self._ask(command, "SetChargingProfile", payload, urgent=urgent)
 
+    def _is_wanted(self, command: LimitCommand) -> bool:
+        not_after_ms = command.not_after_ms if isinstance(command, SetLimit) else None
+        in_time = not_after_ms is None or self._clock.monotonic_ms() < not_after_ms
+        return in_time and self._is_newest(command)
+
     def _is_newest(self, command: LimitCommand) -> bool:
         """Whether no decrease for any of its places has been asked for since; one that has may have passed it."""
         return all(self._newest.get((command.connector, place), 0) <= command.seq for place in _places(command))
 
     async def _ask(self, command: LimitCommand, action: str, payload: Payload, *, urgent: bool = False) -> str | None:
         """None where the station accepts, else the word or error it refuses with; `Unclear` where it does neither."""
-        wanted = partial(self._is_newest, command)
+        wanted = partial(self._is_wanted, command)
         try:
             answer = await self._call(action, payload, deadline_s=DEADLINE_S, urgent=urgent, wanted=wanted)
         except CallRefused as refusal:

@@ -36,12 +36,13 @@ How each invariant is judged
     I4  The limit that profiles give a connector is 0 or at least its minimum (`min_a`), never between.
     I5  Dynamic mode: while the meter has shown nothing true for `meter_lost_s` (`frozen_s` where it repeats itself), a
         raise leaves the sum of entitled at the root within `fallback_a`, on each phase that it can use. One that was
-        silent and comes back frozen has repeated itself since it came back.
+        silent and comes back frozen has repeated itself since it came back; so has one for a controller that began
+        while it was frozen.
     I6  At every change: were all links lost now, what remains once every lease has run out (phase by phase the larger
         of what the running transaction and a new one, on all wired phases, would get an hour from now) fits each
         node; in dynamic mode at the root `fallback_a`. Not judged until `adoption_s` after the last station appeared,
-        restarted or had its clock stepped, nor while one of them hears nothing since then (`deaf`). Counted when it
-        becomes so.
+        restarted or had its clock stepped, or refused what it was told since then, nor while one of them hears
+        nothing since then (`deaf`). Counted when it becomes so.
 
     `lease_rises` counts a limit that rose by the mere passing of time.
 """
@@ -78,7 +79,7 @@ class Terms:
     fallback_a: Amps3 | None = None
     min_a: float = 6.0
     wire_s: float = 1.0
-    meter_lost_s: float = 6.0
+    meter_lost_s: float = 6.1
     frozen_s: float = 76.0
     adoption_s: float = 60.0
     unmetered_s: float = 35.0
@@ -119,6 +120,7 @@ class Judge:
         self._mute_at = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
+        self._adopting: set[str] = set()
         self._deaf: dict[str, int] = {}
         self._allowed: dict[tuple[str, str], tuple[float, float]] = {}
         plant.observers.append(self.observe)
@@ -134,6 +136,10 @@ class Judge:
         if self.plant.t < self._settled_at:
             self._deaf[station_id] = self.plant.stations[station_id].links
 
+    def away(self, seconds: float) -> None:
+        """From now on the controller is away for so long: what a meter repeats when it is back, it may be new to."""
+        self._mute_at = max(self._mute_at, self.plant.t + seconds)
+
     # -- watching ------------------------------------------------------------------------------------------------
 
     def observe(self, cause: str, t: float) -> None:
@@ -145,8 +151,10 @@ class Judge:
         self._notice(t)
         if self._deaf:
             self._hear_again(t)
+        if self._adopting:
+            self._adopt(t)
         if self.plant.meter.silent or self.plant.meter.nan:
-            self._mute_at = t
+            self._mute_at = max(self._mute_at, t)
         if evaluations == self._evaluations and t < self._look_again_at:
             return
         self._evaluations = evaluations
@@ -170,6 +178,13 @@ class Judge:
                 del self._deaf[name]
                 self._settled_at = self._look_again_at = t + self.terms.adoption_s
 
+    def _adopt(self, t: float) -> None:
+        """Who refuses all that it is told since it was disturbed cannot be told where it is to settle."""
+        if any(self.plant.stations[name].config.quirks.rejects_profiles for name in self._adopting):
+            self._settled_at = self._look_again_at = t + self.terms.adoption_s
+        elif t >= self._settled_at:
+            self._adopting.clear()
+
     def _disturbances(self, t: float) -> set[str]:
         """Stations whose entitlement may have moved by no command: new ones, restarted ones, stepped clocks."""
         found = set()
@@ -183,6 +198,7 @@ class Judge:
                 self._disturbed[name] = station.disturbances
                 found.add(name)
         if found:
+            self._adopting |= found
             self._settled_at = self._look_again_at = t + self.terms.adoption_s
         return found
 
@@ -246,10 +262,16 @@ class Judge:
     @property
     def _window_s(self) -> float:
         """How old the controller's knowledge of the supply may be."""
-        meter, wire_s = self.plant.meter, self.terms.wire_s
-        usual_s = meter.config.period_s + meter.config.lag_s + wire_s
-        untrue_s = self.plant.t - meter.last_true + wire_s
-        return max(usual_s, untrue_s if not self._is_blind else min(untrue_s, self.terms.meter_lost_s))
+        return self._age_s if not self._is_blind else max(self._usual_s, min(self._age_s, self.terms.meter_lost_s))
+
+    @property
+    def _usual_s(self) -> float:
+        return self.plant.meter.config.period_s + self.plant.meter.config.lag_s + self.terms.wire_s
+
+    @property
+    def _age_s(self) -> float:
+        """How old what the meter last showed truly is."""
+        return max(self._usual_s, self.plant.t - self.plant.meter.last_true + self.terms.wire_s)
 
     @property
     def _is_blind(self) -> bool:
@@ -263,7 +285,9 @@ class Judge:
         return self._with_draw(station, connector, self.terms.unmetered_s if station.online else math.inf)
 
     def _worst_at_the_meter(self, station: Station, connector: Connector) -> Amps3:
-        return self._with_draw(station, connector, self._window_s)
+        """What is its own doing the meter shows, or its readings do where the meter shows nothing true."""
+        by_reading_s = self.terms.unmetered_s if station.online else math.inf
+        return self._with_draw(station, connector, min(self._age_s, by_reading_s))
 
     def _with_draw(self, station: Station, connector: Connector, known_after_s: float) -> Amps3:
         """What counts for I2: a car's own doing as soon as it can be known."""
