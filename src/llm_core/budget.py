@@ -225,10 +225,18 @@ def silence_ms(period_ms: int) -> int:
     return max(SILENT_MS, SILENT_PERIODS * period_ms)
 
 
-def silent_from_ms(meter: MeterState) -> list[int]:
-    """When each phase that is still believed will be silent if nothing more comes of it."""
-    limit_ms = silence_ms(meter.period_ms)
-    return [phase.seen_ms + limit_ms for phase in meter.phases.values() if phase.seen_ms is not None and not phase.lost]
+def silent_from_ms(state: State, nodes: Iterable[str]) -> int | None:
+    """When the first phase that is believed at these nodes will be silent if nothing more comes; None if there is none."""
+    meters = [state.meters[node] for node in nodes if node in state.meters]
+    return min(
+        (
+            phase.seen_ms + silence_ms(meter.period_ms)
+            for meter in meters
+            for phase in meter.phases.values()
+            if phase.seen_ms is not None and not phase.lost
+        ),
+        default=None,
+    )
 
 
 def drawn_ma(state: State, node: str) -> PerPhase:

@@ -180,6 +180,8 @@ def _mean(connector: ConnectorState, reading: Reading) -> PerPhase | None:
 
 
 def _with_phases(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ...]) -> ConnectorState:
+    if not reading.by_phase:
+        return changed(connector, phases=None, phases_pending=None)
     draws = {phase: reading.current_ma[phase] for phase in wired}
     in_use = tuple(phase for phase in wired if draws[phase] >= NOTHING_MA)
     if not in_use:
@@ -197,8 +199,9 @@ def _with_phases(connector: ConnectorState, reading: Reading, wired: tuple[Phase
 
 def _with_cap(connector: ConnectorState, reading: Reading) -> ConnectorState:
     """A car that uses less than offered for 60 s is capped at its draw and a margin, until it climbs to its cap. One
-    that charged and stopped by itself is capped at once: so it keeps its minimum, and the rest is not idle."""
-    draw_ma = max(reading.current_ma)
+    that charged and stopped by itself is capped at once: so it keeps its minimum, and the rest is not idle. Of a total
+    any phase may draw all."""
+    draw_ma = sum(reading.current_ma) if reading.spread else max(reading.current_ma)
     if draw_ma >= NOTHING_MA:
         connector = changed(connector, idle_since_ms=None, cut_short=connector.cut_short and connector.offered_ma == 0)
     elif connector.offered_ma > 0 and connector.idle_since_ms is None and reading.at_ms >= connector.settled_from_ms:

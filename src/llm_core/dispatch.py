@@ -304,7 +304,7 @@ def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) 
     if command.limit_ma <= assured_ma:
         return None
     books.enter(entry, command.limit_ma)
-    return attrs.evolve(command, not_after_ms=books.silent_ms(entry))
+    return attrs.evolve(command, not_after_ms=silent_from_ms(state, books.chain(entry)))
 
 
 def _is_worth_it(connector: ConnectorState, rise_ma: int, now_ms: int) -> bool:
@@ -362,7 +362,7 @@ class _Books:
     def _worst(self) -> dict[str, list[int]]:
         sums = sum_per_node(self.tree, ((e.station.node, e.worst_ma) for e in self._seen))
         for entry in self._seen:
-            for node in self._chain(entry) if entry.let_go_ma is not ZERO else ():
+            for node in self.chain(entry) if entry.let_go_ma is not ZERO else ():
                 counted = self._hiding.counted(entry, node)
                 sums[node] = [a + b - c for a, b, c in zip(sums[node], counted, entry.worst_ma, strict=True)]
         return sums
@@ -375,7 +375,7 @@ class _Books:
     def _parents(self) -> dict[str, str | None]:
         return {node.id: node.parent for node in self.tree}
 
-    def _chain(self, entry: Seen) -> list[str]:
+    def chain(self, entry: Seen) -> list[str]:
         chain = []
         node: str | None = entry.station.node
         while node is not None:
@@ -385,11 +385,6 @@ class _Books:
 
     def least(self, entry: Seen) -> int:
         return least_of(entry.station, self._step_ma(entry), entry.spread)
-
-    def silent_ms(self, entry: Seen) -> int | None:
-        """When the first of the meters that measure it now will have been silent for too long to raise anybody."""
-        known = (self._state.meters.get(node) for node in self._chain(entry))
-        return min((at_ms for meter in known if meter is not None for at_ms in silent_from_ms(meter)), default=None)
 
     def _step_ma(self, entry: Seen) -> int:
         return self._state.stations[entry.key[0]].capabilities.step_ma
@@ -410,7 +405,7 @@ class _Books:
 
     def _replaced(self, entry: Seen) -> Iterator[tuple[str, list[int]]]:
         """At each node above it, the part of the sum that a new limit takes the place of."""
-        for node in self._chain(entry):
+        for node in self.chain(entry):
             if entry.let_go_ma is ZERO:
                 yield node, list(entry.worst_ma)
             else:
@@ -420,7 +415,7 @@ class _Books:
         """Whether all worst cases as they are counted fit at every node above this connector, on these phases."""
         return all(
             self._worst[node][i] <= self._raise_ma[node][PHASES[i]]
-            for node in self._chain(entry)
+            for node in self.chain(entry)
             for i in _indices(phases)
         )
 
@@ -460,13 +455,13 @@ class _Books:
         own = list(_alone(entry))
         return min(
             self._alone_limit[node][i] - self._alone[node][i] + own[i]
-            for node in self._chain(entry)
+            for node in self.chain(entry)
             for i in _indices(entry.station.phase_rotation)
         )
 
     def _promise(self, entry: Seen, then_ma: int) -> None:
         own = list(_alone(entry))
-        for node in self._chain(entry):
+        for node in self.chain(entry):
             for i in _indices(entry.station.phase_rotation):
                 self._alone[node][i] += max(then_ma - own[i], 0)
 

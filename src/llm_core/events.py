@@ -184,7 +184,8 @@ class StopRequested:
 
 @attrs.frozen
 class MeterValuesReceived:
-    """A station's own reading. `current_ma` follows the *station's* phases; None where it says nothing."""
+    """A station's own reading. `current_ma` follows the *station's* phases; None where it says nothing, and a single
+    value where it does not say of which. `spread` where only a total is measured: their sum counts, not each."""
 
     station_id: str
     connector: int
@@ -192,6 +193,7 @@ class MeterValuesReceived:
     current_ma: tuple[int | None, ...] | None = None
     register_wh: int | None = None
     at: datetime | None = None
+    spread: bool = False
 
 
 @attrs.frozen

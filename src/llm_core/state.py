@@ -27,11 +27,16 @@ Key = tuple[str, int]  # station id, connector: the address of a connector
 
 @attrs.frozen
 class Reading:
-    """What a connector drew, on the phases of the site, as reported at `at_ms`, and the most that it might hold."""
+    """What a connector drew, on the phases of the site, as reported at `at_ms`, and the most that it might hold.
+
+    `by_phase` where that was told of each phase it is wired to; `spread` where a total was spread over them.
+    """
 
     at_ms: int
     current_ma: PerPhase
     held_ma: int = 0
+    by_phase: bool = True
+    spread: bool = False
 
 
 @attrs.frozen(slots=False)  # copied with every reading (`copies.changed`)

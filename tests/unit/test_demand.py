@@ -103,6 +103,26 @@ def test_at_nothing_the_phases_are_forgotten() -> None:
     assert (after.phases, after.phases_pending) == (None, None)
 
 
+def test_what_is_not_told_by_phase_proves_no_phase() -> None:
+    by_phase = drew(offered(), (15_800, 0, 0), 0, 60)
+    assert by_phase.phases == (L1,)
+    after = observed(by_phase, Reading(START_MS + 70_000, PerPhase.same(15_800), 16_000, by_phase=False), PHASES)
+    assert (after.phases, after.phases_pending) == (None, None)
+    for second in range(80, 200, 10):
+        reading = Reading(START_MS + second * 1_000, PerPhase.same(15_800), 16_000, by_phase=False)
+        after = observed(after, reading, PHASES)
+    assert after.phases is None
+
+
+@pytest.mark.parametrize(("spread", "cap_ma"), [(True, None), (False, 6_834)])
+def test_of_a_total_any_phase_may_draw_all_so_it_caps_nobody_at_a_third(spread: bool, cap_ma: int | None) -> None:
+    connector = offered()
+    for second in (0, 60):
+        reading = Reading(START_MS + second * 1_000, PerPhase.same(5_334), 16_000, by_phase=False, spread=spread)
+        connector = observed(connector, reading, PHASES)
+    assert connector.cap_ma == cap_ma
+
+
 def test_only_wired_phases_are_counted() -> None:
     """A station wired to L2 alone reports on L2; what a faulty one claims elsewhere makes no phase of it."""
     assert drew(offered(), (6_000, 15_800, 0), 0, 60, wired=(L2,)).phases == (L2,)

@@ -71,8 +71,8 @@ def reading(*samples: object, phases: int = 3) -> Reading | None:
         ([current("16", "L1"), current("16", "L2"), current("16", "L3"), current("0.3", "N")], (16_000,) * 3),
         ([current("6.0", "L1")], (6_000,)),
         ([current("6.0", "L2")], (None, 6_000)),
-        ([current("10.12")], (10_120,) * 3),  # one current only: it may be on any phase
-        ([current("10.12", "N")], (10_120,) * 3),  # only N
+        ([current("10.12")], (10_120,)),  # one current only: it may be on any phase
+        ([current("10.12", "N")], (10_120,)),  # only N
         ([current(10.12, "L1"), current(0, "L2")], (10_120, 0)),  # numbers that are numbers
         ([current("10,5", "L1")], (10_500,)),
         ([current(" 10.5 ", "l1")], (10_500,)),
@@ -98,6 +98,17 @@ def test_currents_are_read_out_of_any_dialect(samples: list[Any], current_ma: tu
     found = reading(*samples)
     assert found is not None
     assert found.current_ma == current_ma
+
+
+def test_a_total_that_was_spread_says_so() -> None:
+    def told(sample: Payload, phases: int = 3) -> tuple[tuple[int | None, ...] | None, bool]:
+        payload = {"connectorId": 1, "meterValue": {"sampledValue": [sample]}}
+        (event,) = meter_events("A", payload, NOW, phases)
+        return event.current_ma, event.spread
+
+    assert told(power("3680")) == ((5_334,) * 3, True)
+    assert told(power("3680"), phases=1) == ((16_000,), False)
+    assert told(power("3680", "L1")) == told(current("16")) == told(current("16", "L1")) == ((16_000,), False)
 
 
 @pytest.mark.parametrize(
@@ -394,8 +405,8 @@ def test_what_is_read_at_once_is_what_is_read_carefully(listed: list[dict[str, A
 
 
 def test_the_usual_is_read_at_once() -> None:
-    assert usually(usual) == ((1_000, 1_000, 1_000), 5)
-    assert usually([{**usual[0], "value": "16.03"}, *usual[1:]]) == ((16_030, 1_000, 1_000), 5)
+    assert usually(usual) == ((1_000, 1_000, 1_000), 5, False)
+    assert usually([{**usual[0], "value": "16.03"}, *usual[1:]]) == ((16_030, 1_000, 1_000), 5, False)
 
 
 def test_endless_words_are_not_remembered() -> None:

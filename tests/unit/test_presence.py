@@ -363,6 +363,25 @@ def test_what_a_station_draws_lands_on_the_phases_of_the_site(
     assert state.connectors[KEY].readings[-1].at_ms == START_MS
 
 
+@pytest.mark.parametrize(
+    ("rotation", "current_ma", "spread", "by_phase"),
+    [
+        ((L1, L2, L3), (9_000, 9_000, 9_000), False, True),
+        ((L1, L2, L3), (9_000,), False, False),
+        ((L1, L2, L3), (9_000, None, 9_000), False, False),
+        ((L2, L3), (9_000, 0), False, True),
+        ((L3,), (9_000,), False, True),
+        ((L1, L2, L3), (9_000, 9_000, 9_000), True, False),
+    ],
+)
+def test_a_draw_is_told_by_phase_where_each_wired_phase_has_a_value_of_its_own(
+    rotation: tuple[Phase, ...], current_ma: tuple[int | None, ...], spread: bool, by_phase: bool
+) -> None:
+    told = MeterValuesReceived("A", 1, current_ma=current_ma, spread=spread)
+    reading = after(fresh(attrs.evolve(A, phase_rotation=rotation)), told).connectors[KEY].readings[-1]
+    assert (reading.by_phase, reading.spread) == (by_phase, spread)
+
+
 @pytest.mark.parametrize("current_ma", [None, (), (None, None, None)])
 def test_a_reading_without_a_current_is_none(current_ma: tuple[int | None, ...] | None) -> None:
     assert after(fresh(), MeterValuesReceived("A", 1, current_ma=current_ma)).connectors[KEY].readings == ()

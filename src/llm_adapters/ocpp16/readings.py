@@ -1,9 +1,9 @@
 """MeterValues, as stations really send them: currents per phase and the energy register out of any dialect.
 
-A reading is taken from the best that is offered: Current.Import per phase, one current without a phase (it counts on
-every phase), Power.Active.Import per phase at 230 V, total power spread over the phases. Offered currents are no
-readings: what a car may draw is not what it draws. `Transaction.Begin` values count only where nothing newer stands
-beside them. Currents round up, and lose their sign: a transformer put on backwards is a load all the same.
+A reading is taken from the best that is offered: Current.Import per phase, one current without a phase (a single value:
+of which phases nobody knows), Power.Active.Import per phase at 230 V, total power spread over the phases. Offered
+currents are no readings: what a car may draw is not what it draws. `Transaction.Begin` values count only where nothing
+newer stands beside them. Currents round up, and lose their sign: a transformer put on backwards is a load all the same.
 Source: OCPP 1.6 §6.31, §7.24 (default measurand), §7.31 to §7.36.
 """
 
@@ -43,6 +43,7 @@ class Reading:
     stamped: datetime | None
     current_ma: tuple[int | None, ...] | None
     register_wh: int | None
+    spread: bool = False  # a total over several phases
 
 
 _Sample: TypeAlias = tuple[tuple[int, int], str, Decimal]
@@ -71,6 +72,7 @@ def meter_events(station_id: str, payload: Payload, now: datetime, phases: int =
             reading.current_ma,
             reading.register_wh,
             believed(reading.stamped, now),
+            spread=reading.spread,
         )
         for reading in parse_meter_values(payload, phases)
     ]
@@ -95,14 +97,14 @@ def _objects(value: object) -> list[Payload]:
 def _reading(entry: Payload, phases: int) -> Reading | None:
     listed = _objects(entry.get("sampledValue"))
     read = usually(listed)
-    current_ma, register_wh = carefully(listed, phases) if read is None else read
+    current_ma, register_wh, spread = carefully(listed, phases) if read is None else read
     if current_ma is None and register_wh is None:
         return None
-    return Reading(parse_stamp(entry.get("timestamp")), current_ma, register_wh)
+    return Reading(parse_stamp(entry.get("timestamp")), current_ma, register_wh, spread)
 
 
-Told: TypeAlias = tuple[tuple[int | None, ...] | None, int | None]
-"""Currents and register, as in a `Reading`."""
+Told: TypeAlias = tuple[tuple[int | None, ...] | None, int | None, bool]
+"""Currents, register and whether a total was spread, as in a `Reading`."""
 
 
 def usually(listed: list[Payload]) -> Told | None:
@@ -128,7 +130,7 @@ def usually(listed: list[Payload]) -> Told | None:
         read.append(value * scale)
     *currents_ma, register_wh = read
     current_ma = _believed(tuple(currents_ma))
-    return None if current_ma is None or register_wh < 0 else (current_ma, _whole(register_wh))
+    return None if current_ma is None or register_wh < 0 else (current_ma, _whole(register_wh), False)
 
 
 _Place: TypeAlias = tuple[tuple[int, Decimal], ...]
@@ -165,8 +167,12 @@ def carefully(listed: list[Payload], phases: int) -> Told:
         if read is not None:
             samples.setdefault(read[0], []).append(read[1])
     freshest = {measurand: _freshest(found) for measurand, found in samples.items()}
-    current_ma = _currents(freshest.get(_CURRENT, {}), phases) or _currents_of(freshest.get(_POWER, {}), phases)
-    return current_ma, _register(freshest.get(_ENERGY, {}))
+    register_wh = _register(freshest.get(_ENERGY, {}))
+    current_ma = _currents(freshest.get(_CURRENT, {}))
+    if current_ma is not None:
+        return current_ma, register_wh, False
+    current_ma, spread = _currents_of(freshest.get(_POWER, {}), phases)
+    return current_ma, register_wh, spread
 
 
 def _sample(raw: Payload) -> tuple[str, _Sample] | None:
@@ -216,20 +222,23 @@ def _freshest(samples: list[_Sample]) -> dict[str, Decimal]:
     return {phase: value for staleness, phase, value in samples if staleness == best}
 
 
-def _currents(values_ma: dict[str, Decimal], phases: int) -> tuple[int | None, ...] | None:
+def _currents(values_ma: dict[str, Decimal]) -> tuple[int | None, ...] | None:
     per_phase = _per_phase(values_ma)
     if per_phase is not None:
         return _believed(per_phase)
     alone = values_ma.get("", values_ma.get("N"))
-    return None if alone is None else _believed((alone,) * phases)
+    return None if alone is None else _believed((alone,))
 
 
-def _currents_of(values_w: dict[str, Decimal], phases: int) -> tuple[int | None, ...] | None:
+def _currents_of(values_w: dict[str, Decimal], phases: int) -> tuple[tuple[int | None, ...] | None, bool]:
+    """The currents of these powers, and whether they are a total spread over several phases."""
     per_phase = _per_phase(values_w)
     if per_phase is not None:
-        return _believed(tuple(None if watts is None else watts * 1000 / VOLTAGE_V for watts in per_phase))
+        return _believed(tuple(None if watts is None else watts * 1000 / VOLTAGE_V for watts in per_phase)), False
     total = values_w.get("", values_w.get("N"))
-    return None if total is None else _believed((total * 1000 / VOLTAGE_V / phases,) * phases)
+    if total is None:
+        return None, False
+    return _believed((total * 1000 / VOLTAGE_V / phases,) * phases), phases > 1
 
 
 def _per_phase(values: dict[str, Decimal]) -> tuple[Decimal | None, ...] | None:
