@@ -226,7 +226,7 @@ def silence_ms(period_ms: int) -> int:
 
 
 def silent_from_ms(state: State, nodes: Iterable[str]) -> int | None:
-    """When the first phase that is believed at these nodes will be silent if nothing more comes; None if there is none."""
+    """When the first phase that is believed at these nodes will be silent if no more comes; None where none is."""
     meters = [state.meters[node] for node in nodes if node in state.meters]
     return min(
         (
