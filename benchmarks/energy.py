@@ -52,10 +52,13 @@ AT_ONCE, AS_THEY_ARE = "round robin, obeyed at once", "round robin, cars as they
 # A day second by second
 
 
-def demo_day(hours: float, seed: int, losses: Losses, supply_a: float = 63.0) -> tuple[Outcome, Program]:
+def demo_day(
+    hours: float, seed: int, losses: Losses, supply_a: float = 63.0, phases: int | None = None
+) -> tuple[Outcome, Program]:
     """The run of a day, and the program of what could have been delivered."""
     scenario = made_up(8, hours, seed, supply_a)
-    cars = [(attrs.evolve(model, taper_from=1.0), weight) for model, weight in COMMON_CARS]
+    common = [(model, weight) for model, weight in COMMON_CARS if phases in (None, model.phases)]
+    cars = [(attrs.evolve(model, taper_from=1.0), weight) for model, weight in common]
     bays = [(s.station_id, n + 1) for s in scenario.plant.stations for n in range(len(s.rotations))]
     stations = tuple(attrs.evolve(s, quirks=attrs.evolve(s.quirks, offline=())) for s in scenario.plant.stations)
     visits = endless_visits(bays, BADGES, seed=seed, cars=cars)
@@ -225,16 +228,17 @@ def taper(path: Path, days: float | None, tick_s: int) -> list[str]:
     ]
 
 
-def day(hours: float, seed: int, supply_a: float, *, losses: bool) -> list[str]:
+def day(hours: float, seed: int, supply_a: float, phases: int | None, *, losses: bool) -> list[str]:
     """A day second by second: lines for people."""
     lost = Losses()
-    outcome, program = demo_day(hours, seed, lost, supply_a)
+    outcome, program = demo_day(hours, seed, lost, supply_a, phases)
     optimum = program.best()
     best_kwh, ceiling_kwh = sum(program.delivered_wh(optimum.amps)) / 1000, program.ceiling_wh(optimum.prices) / 1000
     shown = outcome.figures
     kwh = shown["energy_kwh"]
     lines = [
-        f"demo, {hours:g} h second by second under {supply_a:g} A, seed {seed}: {kwh:.1f} kWh",
+        f"demo, {hours:g} h second by second under {supply_a:g} A, seed {seed}"
+        f"{'' if phases is None else f', cars of {phases} phases'}: {kwh:.1f} kWh",
         f"  {kwh / best_kwh:.2%} of the bound for any current, {best_kwh:.1f} kWh",
         f"  {kwh / ceiling_kwh:.2%} of the bound for currents of 0 or at least 6 A, {ceiling_kwh:.1f} kWh",
         f"  {shown['limit_changes_per_car_minute']:.2f} limit changes per car and minute,"
@@ -255,6 +259,7 @@ def main() -> int:
     parser.add_argument("--tick", type=int, default=10, help="most seconds between ticks of the recorded sessions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--supply", type=float, default=63.0, help="amps per phase of the demo's supply")
+    parser.add_argument("--phases", type=int, choices=(1, 2, 3), help="only cars of so many phases in the demo")
     parser.add_argument("--wishes", action="store_true", help="drivers say when they leave and how much they want")
     parser.add_argument("--reach", action="store_true", help="of the recordings only what rules can reach, no replay")
     parser.add_argument("--losses", action="store_true", help="where the current of the demo went, cause by cause")
@@ -263,7 +268,7 @@ def main() -> int:
     hours = asked.hours if asked.hours is not None else 2.0 if asked.quick else 24.0
     days = asked.days if asked.days is not None else 7.0 if asked.quick else None
     with ProcessPoolExecutor(2) as pool:
-        tasks = [pool.submit(day, hours, asked.seed, asked.supply, losses=asked.losses)] if hours else []
+        tasks = [pool.submit(day, hours, asked.seed, asked.supply, asked.phases, losses=asked.losses)] if hours else []
         if asked.reach:
             tasks += [pool.submit(reach, path, days) for path in asked.sessions]
         else:

@@ -137,8 +137,9 @@ class SmallestStations:
 
     DEADLINE_S = 1.0
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, clock: Clock) -> None:
         self._inbox = inbox
+        self._clock = clock
         self._queues: dict[str, asyncio.Queue[SetLimit | ClearLimit]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -175,6 +176,9 @@ class SmallestStations:
             while not queue.empty():  # of several that wait only the newest goes out
                 self._answer(command, None)
                 command = queue.get_nowait()
+            if self._is_too_late(command):
+                self._answer(command, False)
+                continue
             taken: bool | None = None
             try:
                 async with asyncio.timeout(self.DEADLINE_S):
@@ -183,6 +187,10 @@ class SmallestStations:
                 pass  # in doubt it is unanswered
             finally:
                 self._answer(command, taken)
+
+    def _is_too_late(self, command: SetLimit | ClearLimit) -> bool:
+        not_after_ms = command.not_after_ms if isinstance(command, SetLimit) else None
+        return not_after_ms is not None and self._clock.monotonic_ms() >= not_after_ms
 
     def _answer(self, command: SetLimit | ClearLimit, taken: bool | None) -> None:
         kind: Callable[[str, int, int], Any] = LimitConfirmed if taken else LimitRefused
@@ -212,8 +220,8 @@ class Posts:
     kind: ClassVar[Kind] = "stations"
 
     @asynccontextmanager
-    async def open(self, inbox: Facts, clock: Clock) -> AsyncIterator[_StationsRig]:  # noqa: ARG002 - part of the port
-        stations = SmallestStations(inbox)
+    async def open(self, inbox: Facts, clock: Clock) -> AsyncIterator[_StationsRig]:
+        stations = SmallestStations(inbox, clock)
         try:
             yield _StationsRig(stations, {"ST1": Post(), "ST2": Post()})
         finally:

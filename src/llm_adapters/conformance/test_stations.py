@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+import attrs
+
 from llm_adapters.conformance.benches import Facts, StationsBench, StationsRig, WallClock, bench
 from llm_core import (
     ClearLimit,
@@ -57,6 +59,24 @@ def test_a_limit_that_the_station_takes_is_confirmed_once_and_held_rounded_down(
         assert held_ma is not None
         assert 9_999 - ROUNDING_MA <= held_ma <= 9_999
         assert len(answers(facts, 1)) == 1
+
+    tell(stations_name, story)
+
+
+def test_a_raise_is_sent_in_time_or_not_at_all(stations_name: str) -> None:
+    async def story(rig: StationsRig, facts: Facts) -> None:
+        await rig.connect("ST1")
+        rig.stations.perform(limit(1, 9_000))
+        assert await answered(facts, 1, SOON_S) == LimitConfirmed("ST1", 1, 1)
+        now_ms = WallClock().monotonic_ms()
+        in_time, late = (attrs.evolve(limit(seq, 6_000 + 2_000 * seq), lowers=False) for seq in (2, 3))
+        rig.stations.perform(attrs.evolve(in_time, not_after_ms=now_ms + 60_000))
+        assert await answered(facts, 2, SOON_S) == LimitConfirmed("ST1", 1, 2)
+        rig.stations.perform(attrs.evolve(late, not_after_ms=now_ms))
+        assert isinstance(await answered(facts, 3, AT_LAST_S), LimitRefused)
+        held_ma = rig.held_ma("ST1")
+        assert held_ma is not None
+        assert 10_000 - ROUNDING_MA <= held_ma <= 10_000
 
     tell(stations_name, story)
 
