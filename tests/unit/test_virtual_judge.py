@@ -262,20 +262,24 @@ def test_a_car_that_rounds_up_counts_on_its_way_down_with_the_offer_that_it_foll
     assert scene.violations == {"I2": 3}
 
 
-@pytest.mark.parametrize("linked", [True, False])
-def test_what_a_car_takes_beyond_its_limit_is_not_known_from_a_meter_that_repeats_itself(linked: bool) -> None:
+@pytest.mark.parametrize(("link", "known"), [("is up", True), ("is down", False), ("is dead", False)])
+def test_what_a_car_takes_beyond_its_limit_is_not_known_from_a_meter_that_repeats_itself(
+    link: str, known: bool
+) -> None:
     scene = Scene(DYNAMIC)
     scene.plant.meter.frozen = True
     scene.until(scene.plant.t + 80)
-    if not linked:
+    if link == "is down":
         scene.plant.link_down("A")
+    if link == "is dead":
+        scene.judge.deaf("A")
     scene.becomes("A", CarModel(reaction_s=2.0, ignores_limit=True))
     scene.until(scene.plant.t + 20)
     scene.send("B", 8.0, 6.0)
     assert scene.violations == {}, "not by its readings either"
     scene.until(scene.plant.t + 20)
     scene.send("B", 10.0, 6.0)
-    assert scene.violations == ({"I2": 3} if linked else {}), "by its readings, where it has a link"
+    assert scene.violations == ({"I2": 3} if known else {}), "by its readings, where they come"
 
 
 def test_lowering_never_breaks_anything() -> None:

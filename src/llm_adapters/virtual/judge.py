@@ -122,6 +122,7 @@ class Judge:
         self._settled_at = self._look_again_at = 0.0
         self._adopting: set[str] = set()
         self._deaf: dict[str, int] = {}
+        self._dead_links: dict[str, int] = {}
         self._allowed: dict[tuple[str, str], tuple[float, float]] = {}
         plant.observers.append(self.observe)
 
@@ -132,9 +133,10 @@ class Judge:
             self._allowed[station_id, who] = (amps, self.plant.t)
 
     def deaf(self, station_id: str) -> None:
-        """From now on this station hears nothing, and does not know it, until it has a link anew."""
+        """From now on nothing passes this station's link either way, and nobody is told, until it has a link anew."""
+        links = self._dead_links[station_id] = self.plant.stations[station_id].links
         if self.plant.t < self._settled_at:
-            self._deaf[station_id] = self.plant.stations[station_id].links
+            self._deaf[station_id] = links
 
     def away(self, seconds: float) -> None:
         """From now on the controller is away for so long: what a meter repeats when it is back, it may be new to."""
@@ -282,12 +284,16 @@ class Judge:
         return self.plant.t - meter.last_true > terms.meter_lost_s
 
     def _worst(self, station: Station, connector: Connector) -> Amps3:
-        return self._with_draw(station, connector, self.terms.unmetered_s if station.online else math.inf)
+        return self._with_draw(station, connector, self._by_reading_s(station))
 
     def _worst_at_the_meter(self, station: Station, connector: Connector) -> Amps3:
         """What is its own doing the meter shows, or its readings do where the meter shows nothing true."""
-        by_reading_s = self.terms.unmetered_s if station.online else math.inf
-        return self._with_draw(station, connector, min(self._age_s, by_reading_s))
+        return self._with_draw(station, connector, min(self._age_s, self._by_reading_s(station)))
+
+    def _by_reading_s(self, station: Station) -> float:
+        """After which time the station's own readings have told what its cars do."""
+        is_heard = station.online and self._dead_links.get(station.config.station_id) != station.links
+        return self.terms.unmetered_s if is_heard else math.inf
 
     def _with_draw(self, station: Station, connector: Connector, known_after_s: float) -> Amps3:
         """What counts for I2: a car's own doing as soon as it can be known."""
