@@ -110,6 +110,8 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
     heeds_nothing = connector.disobeys_ms is not None  # then a lost link gives nobody what it takes above its limit
     if (known.online or heeds_nothing) and connector.mean_ma is not None:
         worst = worst.larger(connector.mean_ma)
+    elif held_ma:  # who rounds up does so as well while nobody hears it
+        worst = worst.larger(entitled + connector.over_ma)
     let_go = _let_go(connector, lo) if measured else ZERO
     unclear = known.capabilities.in_watts and connector.phases is None
     spread = len(station.phase_rotation) if unclear else 1

@@ -281,7 +281,7 @@ def takes(wanted: Callable[[Payload], bool]) -> Callable[[Payload], Answer]:
 @pytest.mark.parametrize(
     ("command", "wants", "found"),
     [
-        (RAISE, lambda p: p["chargingSchedule"]["chargingRateUnit"] == "W", {"in_watts": True}),
+        (DECREASE, lambda p: p["chargingSchedule"]["chargingRateUnit"] == "W", {"in_watts": True}),
         (RAISE, lambda p: len(p["chargingSchedule"]["chargingSchedulePeriod"]) == 1, {"decays": False}),
         (
             attrs.evolve(RAISE, limit_ma=13_500),
@@ -306,6 +306,27 @@ def test_a_refused_limit_is_worded_otherwise_and_that_is_remembered(
             server.perform(attrs.evolve(command, seq=99))
             assert isinstance(await outcome(inbox, 99), LimitConfirmed)
             assert len(script.profiles()) == tried + 1
+
+    run(scenario)
+
+
+def test_a_raise_is_never_found_out_to_be_watts_by_giving_them() -> None:
+    """A car on one phase would get those of all three; a station on one phase has no other phase to give."""
+
+    def watts(p: Payload) -> bool:
+        return bool(p["chargingSchedule"]["chargingRateUnit"] == "W")
+
+    async def scenario() -> None:
+        for phases, kinds, given_w in ((3, LimitRefused, 0), (1, LimitConfirmed, 16 * 230)):
+            script = Script(SetChargingProfile=takes(watts))
+            async with linked(script) as (inbox, server):
+                server.perform(attrs.evolve(RAISE, phases=phases))
+                assert isinstance(await outcome(inbox, RAISE.seq), kinds)
+                assert now_limit(script.profiles()[-1]) == given_w
+                assert inbox.all(CapabilitiesFound)[-1].capabilities.in_watts
+                server.perform(attrs.evolve(RAISE, seq=20, phases=phases))
+                assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+                assert now_limit(script.profiles()[-1]) == 16 * 230 * phases
 
     run(scenario)
 

@@ -297,7 +297,7 @@ SAID = (
     Said(call.StatusNotification(1, "NoError", "Reserved", STAMP), StatusChanged("CP_1", 1, Status.RESERVED, at=NOON)),
     Said(
         call.MeterValues(1, [SAMPLE], 17),
-        MeterValuesReceived("CP_1", 1, 17, (6_000,) * 3, at=NOON),
+        MeterValuesReceived("CP_1", 1, 17, (6_000,), at=NOON),
     ),
     Said(
         call.SignCertificate("-----BEGIN CERTIFICATE REQUEST-----"),

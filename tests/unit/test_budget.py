@@ -22,6 +22,7 @@ from llm_core import (
     MeterPhase,
     MeterSampled,
     MeterSetup,
+    MeterState,
     Mode,
     PerPhase,
     Phase,
@@ -45,6 +46,7 @@ from llm_core.budget import (
     is_repeating,
     rooms,
     sampled,
+    silent_from_ms,
     sum_per_node,
     survey,
 )
@@ -209,6 +211,13 @@ def test_an_offline_station_counts_with_its_limit_until_its_lease_is_over_and_th
     state = station_changed(scene({A: ConnectorState(held(16_000, 6_000))}), "A", online=False)
     assert only(state, 149).worst_ma == PerPhase.same(16_000)
     assert only(state, 150).worst_ma == PerPhase.same(6_000)
+
+
+def test_what_a_car_rounds_up_counts_also_while_nobody_hears_it_as_long_as_it_may_draw() -> None:
+    rounds_up = ConnectorState(held(6_600, 0), over_ma=PerPhase(400, 0, 0))
+    state = station_changed(scene({A: rounds_up}), "A", online=False)
+    assert only(state, 149).worst_ma == PerPhase(7_000, 6_600, 6_600)
+    assert only(state, 150).worst_ma == ZERO, "at 0 A it rounds nothing"
 
 
 @pytest.mark.parametrize("changes", [{"clock_ahead_ms": None}, {"clock_ahead_ms": -10_001}, {"capabilities": RIGID}])
@@ -407,6 +416,19 @@ def test_a_silent_meter_raises_nobody_after_five_seconds_and_is_lost_after_ten()
     assert max(room(ticked(state, 5), 5).raise_ma) < -1_000_000  # no sum of worst cases fits
     assert room(ticked(state, 9), 9).keep_ma == left
     assert room(ticked(state, 10), 10) == Room(FALLBACK_MA, FALLBACK_MA)
+
+
+def test_a_meter_will_be_silent_when_the_first_phase_that_is_believed_is() -> None:
+    quick = MeterState({L1: MeterPhase(seen_ms=7_000), L2: MeterPhase(seen_ms=3_000), L3: MeterPhase()})
+    lost = attrs.evolve(quick, phases={**quick.phases, L2: MeterPhase(seen_ms=3_000, lost=True)})
+    slow = MeterState({L1: MeterPhase(seen_ms=1_000)}, period_ms=4_000)
+    state = attrs.evolve(scene(), meters={SITE: quick, "yard": slow})
+    assert silent_from_ms(state, (SITE,)) == 8_000
+    assert silent_from_ms(state, ("row", "yard", SITE)) == 8_000
+    assert silent_from_ms(state, ("row", "yard")) == 13_000
+    assert silent_from_ms(attrs.evolve(state, meters={SITE: lost}), (SITE,)) == 12_000
+    assert silent_from_ms(state, ("row",)) is None
+    assert silent_from_ms(state, ()) is None
 
 
 def test_a_slow_meter_has_three_of_its_own_periods() -> None:

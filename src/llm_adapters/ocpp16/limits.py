@@ -12,6 +12,9 @@ Theory of operation
     Stations differ in what they take (`Dialect`). A limit that is refused is offered once, after each boot and for
     each purpose, in every other wording; what is taken then is remembered, and the core told.
 
+    A raise that was decided in amps per phase is never given in watts over several phases, of which a car on one phase
+    would get all: it is tried with nothing, and decided anew by who knows that it is watts.
+
     A first floor is confirmed only when others' profiles above it are gone as well, since it limits nothing beneath
     them. They go one place at a time, so that a charging car is never without a limit.
 """
@@ -172,10 +175,11 @@ class LimitWriter:
         if reason is not None and command.purpose not in memory.explored:
             memory.explored.add(command.purpose)
             for dialect in other_wordings(command, memory.dialect, unit_known=memory.unit_known):
-                if await self._offer(command, dialect, urgent) is None:
+                offered = command if _gives_no_more(command, memory.dialect, dialect) else _nothing_of(command)
+                if await self._offer(offered, dialect, urgent) is None:
                     memory.speaks(dialect)
                     tell_capabilities(memory, self._inbox)
-                    reason = None
+                    reason = None if offered is command else "takes watts: nothing was given"
                     break
         if reason is None and not memory.dialect.stacks:
             memory.single[command.connector] = command.purpose
@@ -265,6 +269,15 @@ def other_wordings(command: SetLimit, dialect: Dialect, *, unit_known: bool) -> 
         for in_watts, relative, periods, step_ma in choices
     }
     yield from sorted(wordings - {dialect}, key=lambda other: (_changes(other, dialect), str(other)))
+
+
+def _gives_no_more(command: SetLimit, meant: Dialect, wording: Dialect) -> bool:
+    """Whether in this wording no phase gets more than was decided when `meant` was thought to be spoken."""
+    return command.lowers or command.phases == 1 or meant.in_watts or not wording.in_watts
+
+
+def _nothing_of(command: SetLimit) -> SetLimit:
+    return attrs.evolve(command, limit_ma=0, then_ma=0)
 
 
 def _changes(one: Dialect, other: Dialect) -> int:

@@ -41,7 +41,7 @@ How each invariant is judged
     I6  At every change: were all links lost now, what remains once every lease has run out (phase by phase the larger
         of what the running transaction and a new one, on all wired phases, would get an hour from now) fits each
         node; in dynamic mode at the root `fallback_a`. Not judged until `adoption_s` after the last station appeared,
-        restarted or had its clock stepped, or refused what it was told since then, nor while one of them hears
+        restarted or had its clock stepped, or was without a link or refused all since then, nor while one of them hears
         nothing since then (`deaf`). Counted when it becomes so.
 
     `lease_rises` counts a limit that rose by the mere passing of time.
@@ -181,8 +181,9 @@ class Judge:
                 self._settled_at = self._look_again_at = t + self.terms.adoption_s
 
     def _adopt(self, t: float) -> None:
-        """Who refuses all that it is told since it was disturbed cannot be told where it is to settle."""
-        if any(self.plant.stations[name].config.quirks.rejects_profiles for name in self._adopting):
+        """Who refuses all since it was disturbed, or has no link, cannot be told where it is to settle."""
+        adopting = (self.plant.stations[name] for name in self._adopting)
+        if any(station.config.quirks.rejects_profiles or not station.online for station in adopting):
             self._settled_at = self._look_again_at = t + self.terms.adoption_s
         elif t >= self._settled_at:
             self._adopting.clear()
