@@ -237,6 +237,20 @@ def test_what_a_station_is_left_with_is_not_judged_while_it_refuses_all_since_it
     assert "I6" in scene.violations, "it takes what it is told, and nobody told it anything"
 
 
+@pytest.mark.parametrize(("after_s", "known"), [(0.0, False), (0.9, False), (1.1, True)])
+def test_a_raise_that_meets_a_boot_on_its_way_was_decided_without_it(after_s: float, known: bool) -> None:
+    forgetful = StationConfig("B", quirks=Quirks(keeps_profiles=False, boot_s=5.0))
+    scene = Scene(STATIC, stations=(StationConfig("A"), forgetful), floor_a=0.0)
+    scene.plant.stations["B"].restart()
+    scene.until(scene.plant.t + 10)
+    scene.plant.link_up("B")
+    while not scene.plant.stations["B"].accepted:
+        scene.until(scene.plant.t + 0.1)
+    scene.until(scene.plant.t + after_s)
+    scene.send("A", 12.0)
+    assert scene.violations.get("I1") == (3 if known else None), "6 A before, 16 A now"
+
+
 def test_a_schedule_that_a_clock_begins_once_more_is_nobodys_raise() -> None:
     scene = Scene(DYNAMIC)
     scene.send("A", 14.0, 0.0)
@@ -364,6 +378,7 @@ def test_a_restart_that_loses_profiles_is_not_the_controllers_fault() -> None:
     scene.plant.link_up("A")
     scene.serve()
     assert scene.violations == {}
+    scene.until(scene.plant.t + 1.1)
     scene.send("B", 8.0)
     assert scene.violations == {"I1": 3}, "but raising another one then is"
 

@@ -5,10 +5,11 @@ How each invariant is judged
     *Entitled* is what a connector may offer now: its profiles, evaluated on its own clock, and its hardware. It counts
     on the phases that its present car uses, on all wired ones without a car (then it is what a car that starts
     would get). A phase that a charging car adds by itself counts from when it can be known (see I2). A station that
-    has not been accepted yet is a stranger and counts with what it draws. One that restarted counts with its draw up to
-    what it was entitled to before, until its boot is accepted: that it lost its profiles nobody knows before it tells
-    that it started; what it draws beyond is its own doing (I2). One that keeps its profiles without heeding
-    them is entitled to what they say, and what it gives beyond counts as that of a car that ignores its limit (I2).
+    has not been accepted yet is a stranger and counts with what it draws. One that restarted counts with its draw up
+    to what it was entitled to before, until its boot is accepted, and for raises a message's way longer: that it lost
+    its profiles nobody knows before it tells that it started; what it draws beyond is its own doing (I2). One that
+    keeps its profiles without heeding them is entitled to what they say, and what it gives beyond counts as that of a
+    car that ignores its limit (I2).
     *Load* at the root in dynamic mode is the smallest building load of the last `window_s` seconds (a meter period,
     its lag and the way of a message): a controller cannot know better. While the meter shows nothing true the window
     reaches back to the last true measurement, at most by the time after which I5 forbids to rely on it. The error of
@@ -117,6 +118,7 @@ class Judge:
         self._stranded: set[tuple[str, int]] = set()
         self._alone: dict[Connector, tuple[int, Amps3]] = {}
         self._known: set[str] = set()
+        self._accepted_at: dict[str, float] = {}
         self._mute_at = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
@@ -195,7 +197,8 @@ class Judge:
             if station.accepted != (name in self._known):
                 found.add(name)
                 self._known ^= {name}
-                for outlet in station.connectors:
+                self._accepted_at[name] = t
+                for outlet in station.connectors if name not in self._known else ():
                     self._restarted[outlet] = self._entitled.get(outlet, (math.inf, None))[0]
             if self._disturbed.get(name) != station.disturbances:
                 self._disturbed[name] = station.disturbances
@@ -223,12 +226,21 @@ class Judge:
     def entitled(self, station: Station, connector: Connector) -> Amps3:
         """What counts for I1: the entitlement of a known station, the draw of a stranger."""
         if station.config.station_id not in self._known:
-            a, b, c = connector.draw_a
-            before = self._restarted.get(connector, math.inf)
-            return (min(a, before), min(b, before), min(c, before))
+            return self._of_a_stranger(connector)
         granted = connector.granted_a
         known = self._known_phases.get(connector, connector.phases)
         return (granted if 0 in known else 0.0, granted if 1 in known else 0.0, granted if 2 in known else 0.0)
+
+    def _of_a_stranger(self, connector: Connector) -> Amps3:
+        a, b, c = connector.draw_a
+        before = self._restarted.get(connector, math.inf)
+        return (min(a, before), min(b, before), min(c, before))
+
+    def _as_known(self, station: Station, connector: Connector) -> Amps3:
+        """The entitlement as who raises now knows it: that raise left before a boot that it has just accepted."""
+        if self.plant.t - self._accepted_at.get(station.config.station_id, -math.inf) < self.terms.wire_s:
+            return self._of_a_stranger(connector)
+        return self.entitled(station, connector)
 
     def _notice(self, t: float) -> None:
         """Since when each car that ignores its limit takes more than it may, or uses a phase more than before."""
@@ -298,7 +310,7 @@ class Judge:
 
     def _with_draw(self, station: Station, connector: Connector, known_after_s: float) -> Amps3:
         """What counts for I2: a car's own doing as soon as it can be known."""
-        entitled, drawn = self.entitled(station, connector), connector.draw_a
+        entitled, drawn = self._as_known(station, connector), connector.draw_a
         own_doing = max(self._ignoring.get(connector, -math.inf), self._added.get(connector, -math.inf))
         if self.plant.t - own_doing < known_after_s:
             return entitled
@@ -322,12 +334,12 @@ class Judge:
     def _sums(self, raised: list[tuple[Station, Connector]], disturbed: set[str], cause: str, t: float) -> None:
         if not raised and self.terms.dynamic:
             return
-        entitled = self.plant.by_node(self.entitled)
+        entitled = self.plant.by_node(self._as_known)
         worst = self.plant.by_node(self._worst)
         if self.terms.dynamic:
             worst[self._root] = self.plant.by_node(self._worst_at_the_meter)[self._root]
         if not self.terms.dynamic:
-            self._static_excess(entitled, disturbed, t)
+            self._static_excess(self.plant.by_node(self.entitled), disturbed, t)
         gives = {place for s, c in raised if c.granted_a > max(c.draw_a) + _EPS_A for place in self._places(s, c)}
         for node, phase in sorted({place for outlet in raised for place in self._places(*outlet)}):
             load, limit = self._load(node, t)[phase], self._limits[node][phase]
