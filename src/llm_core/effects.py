@@ -50,6 +50,9 @@ class SetLimit:
     lowers: bool
     not_after_ms: int | None = None
 
+    def is_too_late(self, now_ms: int) -> bool:
+        return self.not_after_ms is not None and now_ms >= self.not_after_ms
+
 
 @attrs.frozen
 class ClearLimit:

@@ -340,13 +340,10 @@ def _reading(state: State, event: MeterValuesReceived, now: Now) -> Reading | No
     station = state.site.station(event.station_id)
     if station is None:  # on which phases it is wired nobody knows
         return Reading(now.monotonic_ms, on_phases(max(*known, 0), state.site.supply.site_phases))
-    rotation = station.phase_rotation
-    return Reading(
-        now.monotonic_ms,
-        _on_site(event.current_ma, known, rotation),
-        by_phase=not event.spread and all(ma is not None for ma in (*event.current_ma, *[None] * 3)[: len(rotation)]),
-        spread=event.spread,
-    )
+    drawn = _on_site(event.current_ma, known, station.phase_rotation)
+    wired = len(station.phase_rotation)
+    each_told = len(event.current_ma) >= wired and None not in event.current_ma[:wired]
+    return Reading(now.monotonic_ms, drawn, by_phase=each_told and not event.spread, spread=event.spread)
 
 
 def _on_site(current_ma: tuple[int | None, ...], known: Iterable[int], rotation: tuple[Phase, ...]) -> PerPhase:

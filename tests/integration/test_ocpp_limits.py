@@ -431,6 +431,27 @@ def test_a_station_without_room_keeps_one_profile_and_clearing_brings_the_floor_
     run(scenario)
 
 
+def test_where_nothing_was_given_in_watts_over_the_floor_clearing_brings_the_floor_back() -> None:
+    async def scenario() -> None:
+        in_watts = takes(lambda p: p["chargingSchedule"]["chargingRateUnit"] == "W")
+        script = Script(SetChargingProfile=in_watts)
+        script.answers["GetConfiguration"] = {"configurationKey": [{"key": "ChargeProfileMaxStackLevel", "value": "0"}]}
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            server.perform(FLOOR)
+            script.answers["SetChargingProfile"] = {"status": "Accepted"}
+            assert isinstance(await outcome(inbox, FLOOR.seq), LimitConfirmed)
+            script.answers["SetChargingProfile"] = in_watts
+            server.perform(RAISE)
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitRefused)
+            before = len(script.profiles())
+            server.perform(ClearLimit(5, "CP", 1))
+            assert isinstance(await outcome(inbox, 5), LimitConfirmed)
+            assert len(script.profiles()) == before + 1, "the floor, where nothing was given"
+
+    run(scenario)
+
+
 def test_a_lease_starts_on_the_clock_of_the_station() -> None:
     async def scenario() -> None:
         script = Script()

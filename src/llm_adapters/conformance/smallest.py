@@ -176,7 +176,7 @@ class SmallestStations:
             while not queue.empty():  # of several that wait only the newest goes out
                 self._answer(command, None)
                 command = queue.get_nowait()
-            if self._is_too_late(command):
+            if isinstance(command, SetLimit) and command.is_too_late(self._clock.monotonic_ms()):
                 self._answer(command, False)
                 continue
             taken: bool | None = None
@@ -187,10 +187,6 @@ class SmallestStations:
                 pass  # in doubt it is unanswered
             finally:
                 self._answer(command, taken)
-
-    def _is_too_late(self, command: SetLimit | ClearLimit) -> bool:
-        not_after_ms = command.not_after_ms if isinstance(command, SetLimit) else None
-        return not_after_ms is not None and self._clock.monotonic_ms() >= not_after_ms
 
     def _answer(self, command: SetLimit | ClearLimit, taken: bool | None) -> None:
         kind: Callable[[str, int, int], Any] = LimitConfirmed if taken else LimitRefused

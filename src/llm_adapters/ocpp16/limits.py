@@ -172,6 +172,7 @@ class LimitWriter:
         """Have the station take the limit, in one wording or another; returns why it did not."""
         memory = self._memory
         reason = await self._offer(command, memory.dialect, urgent)
+        holds_one = reason is None  # of this purpose, be it of 0 A
         if reason is not None and command.purpose not in memory.explored:
             memory.explored.add(command.purpose)
             for dialect in other_wordings(command, memory.dialect, unit_known=memory.unit_known):
@@ -180,8 +181,9 @@ class LimitWriter:
                     memory.speaks(dialect)
                     tell_capabilities(memory, self._inbox)
                     reason = None if offered is command else "takes watts: nothing was given"
+                    holds_one = True
                     break
-        if reason is None and not memory.dialect.stacks:
+        if holds_one and not memory.dialect.stacks:
             memory.single[command.connector] = command.purpose
         return reason
 
@@ -226,9 +228,8 @@ class LimitWriter:
         return await self._ask(command, "SetChargingProfile", payload, urgent=urgent)
 
     def _is_wanted(self, command: LimitCommand) -> bool:
-        not_after_ms = command.not_after_ms if isinstance(command, SetLimit) else None
-        in_time = not_after_ms is None or self._clock.monotonic_ms() < not_after_ms
-        return in_time and self._is_newest(command)
+        too_late = isinstance(command, SetLimit) and command.is_too_late(self._clock.monotonic_ms())
+        return not too_late and self._is_newest(command)
 
     def _is_newest(self, command: LimitCommand) -> bool:
         """Whether no decrease for any of its places has been asked for since; one that has may have passed it."""

@@ -80,7 +80,7 @@ class Terms:
     fallback_a: Amps3 | None = None
     min_a: float = 6.0
     wire_s: float = 1.0
-    meter_lost_s: float = 6.1
+    meter_lost_s: float = 6.1  # a second of lag, five of silence, and a message's way
     frozen_s: float = 76.0
     adoption_s: float = 60.0
     unmetered_s: float = 35.0
