@@ -112,10 +112,17 @@ def _seen(key: Key, connector: ConnectorState, station: Station, state: State, n
         worst = worst.larger(connector.mean_ma)
     elif held_ma:  # who rounds up does so as well while nobody hears it
         worst = worst.larger(entitled + connector.over_ma)
+        if connector.mean_ma is not None:  # it may have rounded up at a limit that it had no time to settle on
+            worst = worst.larger(connector.mean_ma.smaller(entitled.map(_in_whole_amps)))
     let_go = _let_go(connector, lo) if measured else ZERO
     unclear = known.capabilities.in_watts and connector.phases is None
     spread = len(station.phase_rotation) if unclear else 1
     return Seen(key, station, connector, known.online, held_ma, phases, spread, worst, lo, hi, let_go)
+
+
+def _in_whole_amps(limit_ma: int) -> int:
+    """What a car takes at a limit if it takes whole amps only and rounds up."""
+    return -(-limit_ma // 1_000) * 1_000
 
 
 def decays(state: State, station_id: str) -> bool:
@@ -199,7 +206,9 @@ def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
     phases = dict(before.phases)
     for phase, current_ma in zip(PHASES, event.current_ma, strict=True):
         good = current_ma is not None and abs(current_ma) <= absurd_ma
-        phases[phase] = _phase_after(phases.get(phase, MeterPhase()), current_ma if good else None, now_ms, silent_ms)
+        known = phases.get(phase, MeterPhase())
+        gap = known.seen_ms is not None and (now_ms - known.seen_ms > silent_ms or (moved and before.frozen))
+        phases[phase] = _phase_after(known, current_ma if good else None, now_ms, gap=gap)
     meter = MeterState(
         phases=phases,
         taken_ms=event.taken_ms,
@@ -215,12 +224,14 @@ def sampled(state: State, event: MeterSampled, now_ms: int) -> State:
     return changed(state, meters={**state.meters, event.node: meter})
 
 
-def _phase_after(phase: MeterPhase, current_ma: int | None, now_ms: int, silent_ms: int) -> MeterPhase:
+def _phase_after(phase: MeterPhase, current_ma: int | None, now_ms: int, *, gap: bool) -> MeterPhase:
+    """After a gap, all that the meter shows may be the building's: each car may have stopped since it last reported."""
     if current_ma is None:
         return phase
-    gap = phase.seen_ms is None or now_ms - phase.seen_ms > silent_ms
-    good_since_ms = now_ms if gap or phase.good_since_ms is None else phase.good_since_ms
-    return changed(phase, current_ma=current_ma, seen_ms=now_ms, good_since_ms=good_since_ms)
+    phase = changed(phase, current_ma=current_ma, seen_ms=now_ms)
+    if gap:
+        return changed(phase, good_since_ms=now_ms, high_ma=max(phase.high_ma, current_ma), fell_ms=None)
+    return changed(phase, good_since_ms=now_ms if phase.good_since_ms is None else phase.good_since_ms)
 
 
 def silence_ms(period_ms: int) -> int:

@@ -23,6 +23,7 @@ from llm_core.external import (
     NodeCap,
     instants,
     is_over,
+    is_planned,
     limit_faults,
     may_hold,
     node_caps,
@@ -176,6 +177,8 @@ def _lived(state: State, known: LimitState, between: Between, now: Now) -> Limit
     if lifted or not may_hold(limit, between):
         ends = lifted and known.holds
         record = _ended(known.record, Ended.LIFTED, now) if ends else known.record
+        if is_planned(limit, between):  # if it held, then by a clock that was wrong
+            record = attrs.evolve(record, began_at=None, drawn_ma=None, held_after_ms=None)
         return attrs.evolve(known, record=record, holds=False, began_ms=None, silent=silent)
     began_ms = known.began_ms if known.began_ms is not None else now.monotonic_ms
     record = _witnessed(state, known.record, now, began_ms)

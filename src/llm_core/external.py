@@ -9,7 +9,7 @@ asks for no more than the smallest of its caps.
 When a limit holds is a question of the wall clock, and that clock may be wrong. `Between` is what it may mean: from the
 earliest to the latest instant that it can be now. A limit holds while it may have begun and may not have ended, so a
 clock that fell to 1970 ends no limit of the grid operator, and one that leapt ahead ends none before the new time has
-stood for an hour.
+stood for an hour. One that fell while nobody ran to see it may have lost any time: all that is planned may have begun.
 
 A sender who promised to keep a limit alive and fell silent has said beforehand what follows: it is kept, or lifted.
 """
@@ -203,8 +203,8 @@ def instants(now: Now, latest_utc: datetime | None, doubt: ClockDoubt | None) ->
     if doubt is not None and now.monotonic_ms - doubt.since_ms < STOOD_MS:
         earliest -= min(timedelta(milliseconds=doubt.back_ms), now.utc - EARLIEST)
         latest += min(timedelta(milliseconds=doubt.ahead_ms), LATEST - now.utc)
-    if latest_utc is not None and latest_utc - now.utc > AHEAD:
-        latest = max(latest, latest_utc)
+    if latest_utc is not None and latest_utc - now.utc > AHEAD:  # without a step that we saw it fell while we were off
+        latest = LATEST if doubt is None else max(latest, latest_utc)
     return earliest, latest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 
 from llm_core import (
     PHASES,
@@ -98,6 +99,22 @@ def test_a_second_fall_may_be_another_car_that_stopped_so_it_has_to_speak_again(
     assert watched.high(7, 11_500) == 16_000, "it fell by more than 1 A below the lowest since second 5"
     watched.says(8)
     assert watched.high(9, 11_400) == 13_000, "a tenth lower is no new fall; the highest since second 5 was 13 A"
+
+
+@pytest.mark.parametrize("fault", ["silence", "freeze"])
+def test_after_a_fault_of_the_meter_all_that_it_shows_is_the_buildings_until_the_car_has_spoken(fault: str) -> None:
+    """The car may have stopped meanwhile: what it drew before proves nothing about what the meter shows now."""
+    watched = Watched()
+    watched.high(0, 12_000)
+    if fault == "freeze":
+        frozen = attrs.evolve(watched.state.meters[SITE], frozen=True)
+        watched.state = attrs.evolve(watched.state, meters={SITE: frozen})
+    after = 20 if fault == "silence" else 2
+    watched.says(after - 1)
+    assert watched.high(after, 14_000) == 24_000
+    watched.says(after + 1)
+    assert watched.high(after + 2, 14_500) == 14_500
+    assert watched.high(after + 4, 14_000) == 14_500, "the next samples are a fall like any other"
 
 
 def test_it_falls_by_itself_where_no_car_draws() -> None:

@@ -189,6 +189,20 @@ def test_it_begins_and_ends_by_itself() -> None:
     assert (record(site).began_at, record(site).ended) == (start, Ended.OVER)
 
 
+def test_by_a_clock_that_fell_while_we_were_off_it_may_have_begun_and_once_it_is_right_it_has_not() -> None:
+    site = charging(SmallSite(static(63, *THREE)))
+    put(site, amps(30, starts_at=now(site.second).utc + timedelta(days=1)))
+    right = site.state
+    site.state = attrs.evolve(right, latest_utc=now(site.second).utc + timedelta(hours=1))
+    site.run(10)
+    assert site.offered() == [10, 10, 10]
+    assert record(site).began_at is not None
+    site.state = attrs.evolve(site.state, latest_utc=right.latest_utc)
+    site.run(30)
+    assert site.offered() == [21, 21, 21]
+    assert (record(site).began_at, record(site).drawn_ma, record(site).held_after_ms) == (None, None, None)
+
+
 @pytest.mark.parametrize(("then", "offered"), [(Lapse.KEEP, 10), (Lapse.LIFT, 21)])
 def test_a_sender_who_falls_silent_has_said_what_follows(then: Lapse, offered: int) -> None:
     site = charging(SmallSite(static(63, *THREE)))

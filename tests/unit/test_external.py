@@ -93,8 +93,16 @@ def test_a_clock_that_was_never_set_may_mean_any_time_since_the_latest_known() -
 
 
 def test_a_clock_that_fell_back_may_mean_anything_up_to_the_latest_known() -> None:
-    assert instants(now(0), NOON + HOUR, None) == (NOON, NOON + HOUR)
-    assert may_hold(amps(20, starts_at=NOON + HOUR / 2), instants(now(0), NOON + HOUR, None))
+    doubt = ClockDoubt(now(0).monotonic_ms)
+    assert instants(now(0), NOON + HOUR, doubt) == (NOON, NOON + HOUR)
+    assert may_hold(amps(20, starts_at=NOON + HOUR / 2), instants(now(0), NOON + HOUR, doubt))
+    assert is_planned(amps(20, starts_at=NOON + 2 * HOUR), instants(now(0), NOON + HOUR, doubt))
+
+
+def test_a_clock_that_fell_back_while_nobody_ran_to_see_it_may_mean_any_time() -> None:
+    assert instants(now(0), NOON + HOUR, None) == (NOON, LATEST)
+    assert may_hold(amps(20, starts_at=NOON + 2 * HOUR), instants(now(0), NOON + HOUR, None))
+    assert instants(now(0), NOON + timedelta(minutes=5), None) == (NOON, NOON), "as much is no news"
 
 
 def test_a_clock_that_leapt_ahead_ends_no_limit_before_its_time_has_stood_for_an_hour() -> None:

@@ -348,6 +348,18 @@ def test_raising_without_a_meter_breaks_i5(failure: str) -> None:
     assert scene.violations == {"I5": 3}
 
 
+@pytest.mark.parametrize(("after_s", "known"), [(0.5, False), (1.5, False), (2.5, True)])
+def test_a_meter_that_is_back_is_known_when_its_sample_has_arrived(after_s: float, known: bool) -> None:
+    loaded = attrs.evolve(QUIET, peak_a=(10.0, 10.0, 10.0))
+    scene = Scene(DYNAMIC, building=loaded)
+    scene.plant.meter.silent = True
+    scene.until(scene.plant.t + 8)
+    scene.plant.meter.silent = False
+    scene.until(scene.plant.t + after_s)
+    scene.send("A", 10.0, 6.0)
+    assert scene.violations == ({"I1": 3} if known else {}), "6 A and 10 A beside 10 A"
+
+
 def test_leases_that_end_above_the_fallback_break_i6() -> None:
     scene = Scene(DYNAMIC)
     scene.send("A", 10.0, 6.0)

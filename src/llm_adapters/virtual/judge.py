@@ -120,6 +120,7 @@ class Judge:
         self._known: set[str] = set()
         self._accepted_at: dict[str, float] = {}
         self._mute_at = -math.inf
+        self._unseen_at = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
         self._adopting: set[str] = set()
@@ -159,6 +160,8 @@ class Judge:
             self._adopt(t)
         if self.plant.meter.silent or self.plant.meter.nan:
             self._mute_at = max(self._mute_at, t)
+        if t - self.plant.meter.last_true > self.terms.meter_lost_s:
+            self._unseen_at = t
         if evaluations == self._evaluations and t < self._look_again_at:
             return
         self._evaluations = evaluations
@@ -392,8 +395,11 @@ class Judge:
         self._over = over
 
     def _blind_a(self, t: float) -> Amps3:
-        """What charging may take whatever the building does: nothing while the meter may still be believed."""
-        if not self.terms.dynamic or t - self.plant.meter.last_true <= self.terms.meter_lost_s:
+        """What charging may take whatever the building does: nothing while the meter is believed, or is so again.
+
+        What it shows anew reaches a controller as late as anything that it shows.
+        """
+        if not self.terms.dynamic or t - self._unseen_at > self._usual_s:
             return NO_AMPS
         return self.terms.fallback_a or NO_AMPS
 
