@@ -51,6 +51,13 @@ def refuses_zero(ledger: Ledger) -> bool:
     return ledger.zero_refusals >= TWICE
 
 
+def without_late_refusals(ledger: Ledger, ended_ms: int) -> Ledger:
+    """What was refused once the transaction it was for had ended, which we heard late, says nothing of 0 A."""
+    if ledger.zero_refused_ms is None or ledger.zero_refused_ms < ended_ms:
+        return ledger
+    return attrs.evolve(ledger, zero_refused_ms=None, zero_refusals=0)
+
+
 def takes_no_zero(ledger: Ledger) -> bool:
     """Whether 0 A is what people should not let it be told: neither while it charges nor for when we are not there."""
     return refuses_zero(ledger) or (ledger.floor_refused_ms is not None and ledger.floor_refused_ma == 0)

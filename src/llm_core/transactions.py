@@ -28,6 +28,7 @@ from llm_core.effects import (
 )
 from llm_core.enrolling import scanned
 from llm_core.events import BadgePresented, StartRequested, Status, StopRequested
+from llm_core.pausing import without_late_refusals
 from llm_core.presence import MOST_CONNECTORS, stranger_ledger
 from llm_core.quantities import Now
 from llm_core.reservations import reserved_for_another, used_reservation
@@ -347,6 +348,14 @@ def _is_foreign(event: StopRequested, session: Session, now: Now) -> bool:
     return event.at < session.started_at - AHEAD and not metered
 
 
+def _ended_ms(state: State, key: Key, session: Session, now: Now) -> int:
+    """When the session ended, on our clock, as far as its station's clock tells."""
+    known = state.stations.get(key[0])
+    ahead_ms = known.clock_ahead_ms or 0 if known is not None else 0
+    ago = timedelta(0) if session.stopped_at is None else now.utc - session.stopped_at
+    return now.monotonic_ms - ago // timedelta(milliseconds=1) - ahead_ms
+
+
 def concluded(state: State, key: Key | None, session: Session, now: Now) -> State:
     """The session among the ended ones, its connector free; what the station still holds stays in the ledger."""
     recent = {**state.recent, session.transaction_id: session}
@@ -356,6 +365,7 @@ def concluded(state: State, key: Key | None, session: Session, now: Now) -> Stat
     if key is not None:
         connectors[key] = attrs.evolve(
             forgotten(connectors[key]),
+            ledger=without_late_refusals(connectors[key].ledger, _ended_ms(state, key, session, now)),
             session=None,
             preparing_ms=None,
             available_ms=None,

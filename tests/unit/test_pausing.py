@@ -20,7 +20,7 @@ from llm_core import (
     station_notes,
 )
 from llm_core.ledger import Ledger
-from llm_core.pausing import ended, refuses_zero, rejects_limits, takes_no_zero
+from llm_core.pausing import ended, refuses_zero, rejects_limits, takes_no_zero, without_late_refusals
 from unit.small_site import A, Car, SmallSite, dynamic, static
 from unit.strategies import now
 
@@ -202,6 +202,13 @@ def test_a_turn_ends_no_transaction_unless_more_flows_than_may(over_since_s: int
         state, more = ended(state, now(site.second + second).monotonic_ms)
         asked += more
     assert len(asked) == stops
+
+
+def test_what_was_refused_after_its_transaction_had_ended_says_nothing_of_0_a() -> None:
+    ledger = Ledger(None, zero_refused_ms=5_000, zero_refusals=2)
+    assert without_late_refusals(ledger, 5_001) == ledger
+    assert without_late_refusals(ledger, 5_000) == Ledger(None)
+    assert without_late_refusals(Ledger(None), 0) == Ledger(None)
 
 
 @pytest.mark.parametrize("refused", [{"zero_refusals": 2}, {"floor_refused_ms": 1}])

@@ -333,6 +333,18 @@ def test_a_stop_days_late_keeps_its_stamp_and_frees_no_newer_session() -> None:
     assert open_at(state).id_tag == BEA
 
 
+@pytest.mark.parametrize(
+    ("ended_s", "ahead_ms", "refusals"), [(60, None, 0), (61, 0, 2), (65, 5_000, 0), (66, 5_000, 2), (55, -5_000, 0)]
+)
+def test_a_stop_told_late_forgets_that_0_a_was_refused_since(ended_s: int, ahead_ms: int | None, refusals: int) -> None:
+    """A transaction that is over takes no limit at all. The stop is stamped by the station's own clock."""
+    refused = Ledger(None, zero_refused_ms=now(60).monotonic_ms, zero_refusals=2)
+    known = {"A": StationState(online=True, met=True, accepted=True, clock_ahead_ms=ahead_ms)}
+    state, _ = after(scene(stations=known, connectors={ALONE: ConnectorState(refused)}), start())
+    state, _ = after(state, stop(1, NOON + timedelta(seconds=ended_s)), 120)
+    assert state.connectors[ALONE].ledger.zero_refusals == refusals
+
+
 def test_a_station_cannot_stop_anothers_session() -> None:
     state, _ = after(scene(), start())
     for _ in range(2):  # while it is open, and when it has ended

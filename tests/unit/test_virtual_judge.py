@@ -188,6 +188,21 @@ def test_a_phase_that_a_car_adds_by_itself_makes_its_raise_a_fault_once_that_can
     assert "raise at site L2: 23.00 against 20.00" in scene.judge.findings[0].text
 
 
+def test_a_phase_that_a_car_adds_while_the_controller_is_away_can_be_known_once_it_is_back() -> None:
+    scene = Scene(DYNAMIC)
+    outlet = scene.becomes("A", CarModel(begins_on=1, begins_for_s=100.0))
+    scene.plant.building.set_step(scene.plant.t, 1, 9.0)
+    scene.judge.away(60.0)
+    while outlet.phases == (0,):
+        scene.until(scene.plant.t + 1)
+    scene.until(scene.plant.t + DYNAMIC.unmetered_s + 5)
+    scene.send("A", 7.0)
+    assert scene.violations == {}
+    scene.until(scene.plant.t + 60)
+    scene.send("A", 8.0)
+    assert scene.violations == {"I1": 1}
+
+
 def test_a_limit_below_what_a_car_takes_by_itself_gives_nothing() -> None:
     scene = Scene(STATIC)
     outlet = scene.becomes("A", CarModel(ignores_limit=True))

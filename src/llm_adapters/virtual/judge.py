@@ -121,6 +121,7 @@ class Judge:
         self._accepted_at: dict[str, float] = {}
         self._mute_at = -math.inf
         self._unseen_at = -math.inf
+        self._away_until = -math.inf
         self._restarted: dict[Connector, float] = {}
         self._settled_at = self._look_again_at = 0.0
         self._adopting: set[str] = set()
@@ -143,7 +144,8 @@ class Judge:
 
     def away(self, seconds: float) -> None:
         """From now on the controller is away for so long: what a meter repeats when it is back, it may be new to."""
-        self._mute_at = max(self._mute_at, self.plant.t + seconds)
+        self._away_until = self.plant.t + seconds
+        self._mute_at = max(self._mute_at, self._away_until)
 
     # -- watching ------------------------------------------------------------------------------------------------
 
@@ -274,7 +276,7 @@ class Judge:
         if len(now) <= len(self._known_phases.get(connector, now)):
             self._known_phases[connector] = now
             self._added.pop(connector, None)
-        elif t - self._added.setdefault(connector, t) >= self.terms.unmetered_s:
+        elif t - max(self._added.setdefault(connector, t), self._away_until) >= self.terms.unmetered_s:
             self._known_phases[connector] = now
 
     @property
