@@ -222,7 +222,7 @@ def test_what_a_car_rounds_up_counts_also_while_nobody_hears_it_as_long_as_it_ma
 
 @pytest.mark.parametrize(("mean_ma", "worst_ma"), [(6_900, 6_900), (7_000, 7_000), (16_000, 7_000)])
 def test_what_it_may_have_rounded_up_already_counts_when_its_link_is_lost(mean_ma: int, worst_ma: int) -> None:
-    """Its limit was changed a moment ago: what it takes above it is read, but not yet known to last; whole amps at most."""
+    """Its limit was changed a moment ago: what it takes above it is read, and not yet known to last."""
     rounds_up = ConnectorState(held(6_600, 0), mean_ma=PerPhase(mean_ma, 0, 0))
     state = station_changed(scene({A: rounds_up}), "A", online=False)
     assert only(state, 149).worst_ma == PerPhase(worst_ma, 6_600, 6_600)

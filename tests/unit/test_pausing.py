@@ -187,8 +187,9 @@ def test_one_that_has_nothing_is_given_nothing_for_refusing_0_a() -> None:
     assert site.offered("A") == [0]
 
 
-@pytest.mark.parametrize(("over_since_s", "stops"), [(None, 0), (35, 0), (0, 1)])
-def test_a_turn_ends_no_transaction_unless_more_flows_than_may(over_since_s: int | None, stops: int) -> None:
+@pytest.mark.parametrize(("over_since_s", "asked_at"), [(None, []), (35, []), (0, [40])])
+def test_a_turn_ends_no_transaction_unless_more_flows_than_may(over_since_s: int | None, asked_at: list[int]) -> None:
+    """Ten seconds of overload are the ramp that every building step causes; then its car has 30 s."""
     site = charging()
     capped(site, 0)
     site.run(12)
@@ -200,8 +201,8 @@ def test_a_turn_ends_no_transaction_unless_more_flows_than_may(over_since_s: int
     state, asked = attrs.evolve(site.state, connectors={("A", 1): waiting}, nodes=nodes), []
     for second in range(0, 45, 5):
         state, more = ended(state, now(site.second + second).monotonic_ms)
-        asked += more
-    assert len(asked) == stops
+        asked += [second] * len(more)
+    assert asked == asked_at
 
 
 def test_what_was_refused_after_its_transaction_had_ended_says_nothing_of_0_a() -> None:
