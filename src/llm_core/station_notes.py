@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from llm_core.budget import decays
+from llm_core.demand import NOTHING_MA
 from llm_core.pausing import rejects_limits, takes_no_zero
 from llm_core.state import State, StationState
 
@@ -29,6 +30,7 @@ class StationNote(StrEnum):
     TAKES_NO_LIMIT = "takes_no_limit"  # counts with its maximum all the time
     WHOLE_AMPS = "whole_amps"
     IN_WATTS = "in_watts"
+    PHASES_NOT_TOLD = "phases_not_told"  # a car draws, and on which of its phases the station does not say
     ONE_PROFILE = "one_profile"  # no stacking: floor and live limit share one place
     NO_FALL_BACK = "no_fall_back"  # it keeps a limit for ever when it loses us
     CLOCK_UNKNOWN = "clock_unknown"
@@ -80,6 +82,8 @@ def _abilities(state: State, station_id: str, known: StationState) -> Iterator[S
         yield StationNote.IN_WATTS
     elif can.step_ma >= 1_000:
         yield StationNote.WHOLE_AMPS
+    if _hides_phases(state, station_id):
+        yield StationNote.PHASES_NOT_TOLD
     if not can.stacks:
         yield StationNote.ONE_PROFILE
     if known.clock_ahead_ms is None:
@@ -90,6 +94,14 @@ def _abilities(state: State, station_id: str, known: StationState) -> Iterator[S
         yield StationNote.NO_FALL_BACK
     if _phase_order_differs(state, station_id, known):
         yield StationNote.PHASE_ORDER_DIFFERS
+
+
+def _hides_phases(state: State, station_id: str) -> bool:
+    station = state.site.station(station_id)
+    mine = (connector for key, connector in state.connectors.items() if key[0] == station_id)
+    latest = [connector.readings[-1] for connector in mine if connector.readings]
+    draws = any(not reading.by_phase and max(reading.current_ma) >= NOTHING_MA for reading in latest)
+    return station is not None and len(station.phase_rotation) > 1 and draws
 
 
 def _phase_order_differs(state: State, station_id: str, known: StationState) -> bool:

@@ -9,7 +9,9 @@ from llm_core import (
     Capabilities,
     ConnectorState,
     Ledger,
+    PerPhase,
     Phase,
+    Reading,
     Site,
     State,
     Station,
@@ -80,6 +82,23 @@ def test_what_people_set_and_what_it_does_is_named() -> None:
     assert notes(GOOD, disobeys) == [StationNote.DISOBEYS, StationNote.REJECTS_LIMITS]
     assert notes(GOOD, ConnectorState(Ledger(None, refusals=2))) == []
     assert notes(GOOD, ConnectorState(Ledger(None, zero_refusals=2))) == [StationNote.REFUSES_ZERO]
+
+
+@pytest.mark.parametrize(
+    ("reading", "hides"),
+    [
+        (Reading(1, PerPhase.same(6_000), by_phase=False), True),
+        (Reading(1, PerPhase.same(900), by_phase=False), False),  # who draws nothing has nothing to tell
+        (Reading(1, PerPhase(6_000, 0, 0)), False),
+        (None, False),
+    ],
+)
+def test_a_station_that_does_not_tell_on_which_phases_its_car_draws_is_named(
+    reading: Reading | None, hides: bool
+) -> None:
+    connector = ConnectorState(Ledger(None), readings=() if reading is None else (Reading(0, PerPhase()), reading))
+    assert notes(GOOD, connector) == [StationNote.PHASES_NOT_TOLD] * hides
+    assert notes(GOOD, connector, phase_rotation=(Phase.L1,)) == [], "there is no other"
 
 
 @pytest.mark.parametrize(

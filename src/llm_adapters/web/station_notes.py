@@ -48,6 +48,9 @@ NOTES: dict[StationNote, str] = {
     StationNote.IN_WATTS: N_(
         "It takes limits in watts; until the phases of a car are known, its limit counts on each."
     ),
+    StationNote.PHASES_NOT_TOLD: N_(
+        "It does not tell the current of each phase, so its car counts on all of them; let it report Current.Import."
+    ),
     StationNote.ONE_PROFILE: N_(
         "It keeps one limit for a connector, so what holds without this controller is written with each limit."
     ),
@@ -67,6 +70,7 @@ MILD = frozenset(
         StationNote.INOPERATIVE,
         StationNote.WHOLE_AMPS,
         StationNote.IN_WATTS,
+        StationNote.PHASES_NOT_TOLD,
         StationNote.ONE_PROFILE,
     }
 )
