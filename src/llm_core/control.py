@@ -36,7 +36,7 @@ from llm_core.pausing import ended as ended_remotely
 from llm_core.pausing import taken
 from llm_core.phase_check import phases_checked
 from llm_core.plan import Plan, plan
-from llm_core.presence import strangers_forgotten
+from llm_core.presence import clocks_doubted, strangers_forgotten
 from llm_core.problem import GrantReason
 from llm_core.quantities import PHASES, ZERO, Now, PerPhase
 from llm_core.sessions import clock_session
@@ -56,7 +56,7 @@ MOST_CHANGES = 200  # of limits, kept in sight
 def tick(state: State, now: Now) -> tuple[State, tuple[Effect, ...]]:
     """Compute the limits; returns the next state and the effects, saves before commands."""
     now_ms = now.monotonic_ms
-    state, ended = abandoned(strangers_forgotten(state, now_ms), now)
+    state, ended = abandoned(clocks_doubted(strangers_forgotten(state, now_ms), now_ms), now)
     state, answers = overdue(state, now)
     state = _clocked(_turned(state, now), now_ms)
     state, witnessed = curtailed(state, now)

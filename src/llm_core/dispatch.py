@@ -293,7 +293,7 @@ def _raise(state: State, entry: Seen, grant: Grant, books: _Books, now_ms: int) 
     """The raise as far as it fits now: whole, or in part when nothing is under way that would make more room."""
     assured_ma = _assured(entry, now_ms)
     rise_ma = grant.limit_ma - assured_ma
-    if rise_ma <= 0 or not _is_worth_it(entry.connector, rise_ma, now_ms):
+    if rise_ma <= 0 or state.stations[entry.key[0]].clock_due_ms or not _is_worth_it(entry.connector, rise_ma, now_ms):
         return None
     limit_ma, room_ma = grant.limit_ma, books.room_for(entry)
     if limit_ma > room_ma:

@@ -131,7 +131,10 @@ class CapabilitiesFound:
 
 @attrs.frozen
 class StationClockRead:
-    """A live stamp of the station, `ahead_ms` of our UTC on arrival (negative: behind)."""
+    """A live stamp of the station, `ahead_ms` of our UTC on arrival (negative: behind).
+
+    Told on each link anew: without one the station is not raised, and after 30 s its clock counts as unknown.
+    """
 
     station_id: str
     ahead_ms: int

@@ -37,6 +37,7 @@ from llm_core.state import ConnectorState, Key, Reading, State, StationState, Tu
 HEARTBEAT_S = 60
 PENDING_S = 30
 FORGOTTEN_MS = 600_000
+CLOCK_DUE_MS = 30_000  # a station says something with a stamp within so long, if it is asked
 MOST_DEPARTED = 20
 MOST_CONNECTORS = 64  # more is no station but a flood
 LIVE_MS = 60_000  # a reading stamped longer ago came out of a queue
@@ -66,6 +67,7 @@ def connected(state: State, event: StationConnected, now: Now) -> Result:
         path=event.path,
         reset_ms=None,
         turned_away=None,  # whatever kept it out does so no longer
+        clock_due_ms=None if known.clock_ahead_ms is None else now.monotonic_ms + CLOCK_DUE_MS,
     )
     state = with_station(state, event.station_id, known)
     state = _each(state, event.station_id, lambda c: attrs.evolve(c, ledger=books.unanswered_all(c.ledger)))
@@ -158,6 +160,7 @@ def booted(state: State, event: StationBooted) -> Result:
         firmware=event.firmware,
         serial=event.serial,
         clock_ahead_ms=None,
+        clock_due_ms=None,
     )
     state = with_station(state, event.station_id, known)
     answer = Reply(event.request, BootAnswer(station is not None, HEARTBEAT_S if station is not None else PENDING_S))
@@ -202,7 +205,17 @@ def _rebooted(connector: ConnectorState, station: Station, *, keeps_profiles: bo
 
 def clock_read(state: State, station_id: str, ahead_ms: int) -> State:
     known = state.stations.get(station_id)
-    return state if known is None else with_station(state, station_id, attrs.evolve(known, clock_ahead_ms=ahead_ms))
+    if known is None:
+        return state
+    return with_station(state, station_id, attrs.evolve(known, clock_ahead_ms=ahead_ms, clock_due_ms=None))
+
+
+def clocks_doubted(state: State, now_ms: int) -> State:
+    """Whose clock no stamp has borne out since its link is up again may have been set meanwhile: it is unknown."""
+    for name, known in state.stations.items():
+        if known.online and known.clock_due_ms is not None and now_ms >= known.clock_due_ms:
+            state = with_station(state, name, attrs.evolve(known, clock_ahead_ms=None, clock_due_ms=None))
+    return state
 
 
 def clock_stepped(state: State, by_ms: int, now: Now) -> State:

@@ -110,6 +110,7 @@ class StationState:
     serial: str = ""
     capabilities: Capabilities = Capabilities()
     clock_ahead_ms: int | None = None  # unknown since its boot
+    clock_due_ms: int | None = None  # it has a link anew: by then a stamp must bear out what is known of its clock
     connectors: tuple[int, ...] = ()
     configuration: Mapping[str, str] = attrs.field(factory=dict)  # its keys, as far as they were read
     inoperative: frozenset[int] = frozenset()  # connectors that a person took out of use; 0: the station

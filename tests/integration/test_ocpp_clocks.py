@@ -11,7 +11,9 @@ import pytest
 from memory_inbox import LoopClock
 from test_ocpp_limits import Payload, Script, linked, run
 
-from llm_core import StationClockRead
+from llm_core import StationClockRead, StationDisconnected
+
+OLD = "2026-01-01T00:00:00Z"
 
 
 class Clockwork:
@@ -68,6 +70,32 @@ def test_a_clock_that_is_right_is_left_alone() -> None:
             await inbox.until(StationClockRead)
             await asyncio.sleep(3_600)
             assert station.heartbeats() == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("ahead_s", "within_s"), [(3, 12), (-120, 20)])
+def test_on_a_new_link_the_clock_is_told_again_whether_it_was_set_or_not(ahead_s: float, within_s: float) -> None:
+    """Without a boot: its clock may have been set while the link was down. A stamp out of its queue tells nothing."""
+
+    async def scenario() -> None:
+        station = Clockwork(3)
+        async with linked(station.script) as (inbox, server):
+            station.script.say("BootNotification", chargePointModel="M")
+            first = await inbox.until(StationClockRead)
+            station.script.hang_up()
+            await inbox.until(StationDisconnected)
+            again = Clockwork(ahead_s, obeys=False)
+            again.script.say(
+                "StatusNotification", connectorId=1, errorCode="NoError", status="Available", timestamp=OLD
+            )
+            began = asyncio.get_running_loop().time()
+            serving = asyncio.create_task(server.attach(again.script, "CP", "10.0.0.1", "/CP"))
+            told = await inbox.until(StationClockRead, lambda told: told is not first)
+            assert told.ahead_ms == pytest.approx(ahead_s * 1_000, abs=1_000)
+            assert asyncio.get_running_loop().time() - began < within_s
+            again.script.hang_up()
+            await serving
 
     run(scenario)
 

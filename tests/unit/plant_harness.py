@@ -324,7 +324,7 @@ class Bench:
             self._break(link)
         elif not link.up and not link.cut and station.wants_link:
             link.up, link.since = True, self.t
-            link.clock = link.clock if station.accepted else StationTime()
+            link.clock = link.clock.on_a_new_link() if station.accepted else StationTime()
             self.post(StationConnected(link.station_id))
             if not link.known:
                 link.known = True
@@ -494,7 +494,7 @@ class Bench:
             now = self.now()
             link.clock = link.clock.heard(stamp, now.utc, now.monotonic_ms)
             ahead_ms = link.clock.ahead_ms(now.utc, now.monotonic_ms)
-            if ahead_ms is not None:
+            if ahead_ms is not None and link.clock.is_sure:
                 self.post(StationClockRead(link.station_id, ahead_ms))
 
     def _note_reading(self, station: PlantStation, payload: Payload) -> None:

@@ -71,6 +71,17 @@ def three(rotation_min: int = 15) -> SmallSite:
     return charging(static(13, *(Station(name) for name in "ABC"), rotation_min=rotation_min))
 
 
+def test_a_station_that_is_back_without_a_stamp_is_raised_no_more_and_is_soon_one_without_a_clock() -> None:
+    site = charging(ALONE)
+    site.post(StationConnected("A"))
+    assert site.state.stations["A"].clock_due_ms is not None
+    site.run(29)
+    assert site.state.stations["A"].clock_ahead_ms is not None
+    site.run(2)
+    known = site.state.stations["A"]
+    assert (known.clock_ahead_ms, known.clock_due_ms) == (None, None)
+
+
 def test_who_waited_is_first_at_the_next_turn() -> None:
     small = three()
     assert small.offered() == [6.5, 6.5, 0]

@@ -189,6 +189,12 @@ def test_who_cannot_hear_or_was_not_accepted_is_told_nothing() -> None:
 # Raises
 
 
+def test_nobody_is_raised_whose_clock_may_have_been_set_while_the_link_was_down() -> None:
+    state = scene(site(63), A=charging("A", 6), B=charging("B", 6))
+    assert said(known(state, "A", clock_due_ms=NOW_MS + 1), A=16, B=16) == ["B transaction 16 up"]
+    assert said(known(state, "A", clock_due_ms=NOW_MS + 1), A=0, B=6) == ["A transaction 0"]
+
+
 def test_raises_of_one_round_count_for_each_other_and_the_last_in_turn_gets_what_fits() -> None:
     state = scene(site(32), A=charging("A", 6), B=charging("B", 6))
     assert said(state, A=20, B=20) == ["A transaction 20 up", "B transaction 12 up"]

@@ -37,6 +37,19 @@ def test_a_stamp_that_agrees_with_ours_is_taken_at_once() -> None:
     assert time.utc(65_000) == T0 + timedelta(seconds=57)
 
 
+def test_on_a_new_link_what_was_known_is_borne_out_or_replaced_and_unsure_until_then() -> None:
+    known = after((5, 3))
+    assert known.is_sure
+    anew = known.on_a_new_link()
+    assert (anew.is_sure, ahead_s(anew)) == (False, -2)
+    assert after((100, 98.5), known=anew).is_sure
+    queued = after((100, 50), known=anew)
+    assert (queued.is_sure, ahead_s(queued)) == (False, -2)
+    step = after((100, -30), (103, -27), known=anew)
+    assert (step.is_sure, ahead_s(step)) == (True, -130)
+    assert after((200, 50), known=known).is_sure, "a queue puts nothing in doubt that was heard on this link"
+
+
 def test_a_clock_that_is_far_off_is_known_once_it_was_heard_twice() -> None:
     assert ahead_s(after((0, 3_600))) is None
     assert ahead_s(after((0, 3_600), (1, 3_601))) is None  # too soon after the first

@@ -51,7 +51,15 @@ from llm_core import (
     step,
 )
 from llm_core.ledger import FOLLOW_MS, Inherited, sent
-from llm_core.presence import HEARTBEAT_S, LIVE_MS, MOST_CONNECTORS, MOST_DEPARTED, PENDING_S
+from llm_core.presence import (
+    CLOCK_DUE_MS,
+    HEARTBEAT_S,
+    LIVE_MS,
+    MOST_CONNECTORS,
+    MOST_DEPARTED,
+    PENDING_S,
+    clocks_doubted,
+)
 from unit.strategies import NOON, now
 
 L1, L2, L3 = Phase
@@ -221,6 +229,23 @@ def test_a_stations_clock_is_known_once_it_was_read_and_moves_against_ours() -> 
     assert stepped.stations["A"].clock_ahead_ms == 500 - 86_400_000
     assert stepped.stations["S"].clock_ahead_ms is None
     assert stepped.leases_from_ms == START_MS + 7_000
+
+
+def test_on_a_new_link_what_is_known_of_a_clock_must_be_borne_out_within_30_seconds() -> None:
+    """It may have been set while nobody heard it, and by it the station ends its lease."""
+    known = after(fresh(), StationClockRead("A", 500))
+    again = after(known, StationConnected("A"), seconds=10)
+    due_ms = START_MS + 10_000 + CLOCK_DUE_MS
+    assert (again.stations["A"].clock_ahead_ms, again.stations["A"].clock_due_ms) == (500, due_ms)
+    assert clocks_doubted(again, due_ms - 1) == again
+    doubted = clocks_doubted(again, due_ms).stations["A"]
+    assert (doubted.clock_ahead_ms, doubted.clock_due_ms) == (None, None)
+    heard, boots = after(again, StationClockRead("A", 700)), after(again, StationBooted("A"))
+    assert clocks_doubted(heard, due_ms).stations["A"].clock_ahead_ms == 700
+    assert boots.stations["A"].clock_due_ms is None
+    away = after(again, StationDisconnected("A"))
+    assert clocks_doubted(away, due_ms) == away, "while it is away it goes by what was known"
+    assert after(fresh(), StationConnected("A")).stations["A"].clock_due_ms is None, "nothing was known"
 
 
 def test_what_is_said_of_nobody_changes_nothing() -> None:

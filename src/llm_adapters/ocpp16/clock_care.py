@@ -67,7 +67,7 @@ class ClockCare:
 
     def _agrees(self) -> bool:
         ahead_ms = self._memory.time.ahead_ms(self._clock.utc(), self._clock.monotonic_ms())
-        return ahead_ms is not None and abs(ahead_ms) <= AGREES_MS
+        return ahead_ms is not None and self._memory.time.is_sure and abs(ahead_ms) <= AGREES_MS
 
     async def _put_right(self) -> None:
         await self._try("TriggerMessage", {"requestedMessage": "Heartbeat"})
@@ -75,7 +75,7 @@ class ClockCare:
             await self._try("TriggerMessage", {"requestedMessage": "StatusNotification"})
             await asyncio.sleep(SETTLE_S)
         for _ in range(2):
-            if self._memory.time.offset_ms is None:
+            if not self._memory.time.is_sure:
                 answer = await self._try("GetCompositeSchedule", {"connectorId": 1, "duration": 60})
                 self._heard(parse_stamp(answer.get("scheduleStart")))
                 await asyncio.sleep(SETTLE_S)

@@ -98,6 +98,8 @@ class Conversation:
         self._clock = clock
         self._vendors = vendors or VendorHooks()
         self._upstream = upstream or Nobody()
+        self._clock_told = False
+        memory.time = memory.time.on_a_new_link()
         self._session = Session(link, self._handle, bounds, at_once=AT_ONCE)
         self._turn = asyncio.Lock()
         self._readings = Thinning(self._read)
@@ -319,16 +321,17 @@ class Conversation:
         return answer
 
     def _heard(self, stamp: datetime | None) -> None:
-        """Judge the station's clock by a stamp, and tell the core where that changed."""
+        """Judge the station's clock by a stamp, and tell the core once on each link and where that changed."""
         if stamp is None:
             return
         memory, utc, monotonic_ms = self._memory, self._clock.utc(), self._clock.monotonic_ms()
         memory.time = memory.time.heard(stamp, utc, monotonic_ms)
         ahead_ms = memory.time.ahead_ms(utc, monotonic_ms)
-        if ahead_ms is None:
+        if ahead_ms is None or not memory.time.is_sure:
             return
-        if memory.ahead_told_ms is None or abs(ahead_ms - memory.ahead_told_ms) > CLOCK_STEP_MS:
-            memory.ahead_told_ms = ahead_ms
+        known_ms = memory.ahead_told_ms if self._clock_told else None
+        if known_ms is None or abs(ahead_ms - known_ms) > CLOCK_STEP_MS:
+            memory.ahead_told_ms, self._clock_told = ahead_ms, True
             self._inbox.post(StationClockRead(self.station_id, ahead_ms))
             self._clock_care.told(ahead_ms)
 

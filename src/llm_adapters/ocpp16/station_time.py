@@ -23,6 +23,7 @@ class StationTime:
     """A station's clock against our monotonic one; a value, unknown until `heard`."""
 
     offset_ms: int | None = None  # its UTC since 1970 less our monotonic time
+    is_sure: bool = False  # a stamp of this link bears it out: while there was none, the clock may have been set
     _doubted: tuple[int, int] | None = None  # an offset that waits to be confirmed, and when it was heard
 
     def heard(self, stamp: datetime, utc: datetime, monotonic_ms: int) -> StationTime:
@@ -30,10 +31,16 @@ class StationTime:
         offset_ms = _ms(stamp) - monotonic_ms
         if self.offset_ms is None:
             if abs(offset_ms - (_ms(utc) - monotonic_ms)) <= AGREES_MS:
-                return StationTime(offset_ms)
+                return StationTime(offset_ms, is_sure=True)
         elif -JITTER_MS <= offset_ms - self.offset_ms <= AGREES_MS:
-            return StationTime(max(offset_ms, self.offset_ms))  # whole seconds are cut: the later is the truer
+            return StationTime(
+                max(offset_ms, self.offset_ms), is_sure=True
+            )  # whole seconds are cut: the later is the truer
         return self._doubting(offset_ms, monotonic_ms)
+
+    def on_a_new_link(self) -> StationTime:
+        """What was known, until a stamp of the new link bears it out or another takes its place."""
+        return StationTime(self.offset_ms)
 
     def utc(self, monotonic_ms: int) -> datetime | None:
         """The time its clock shows now."""
@@ -46,7 +53,7 @@ class StationTime:
     def _doubting(self, offset_ms: int, monotonic_ms: int) -> StationTime:
         if self._doubted is not None and abs(offset_ms - self._doubted[0]) <= JITTER_MS:
             if monotonic_ms - self._doubted[1] >= APART_MS:
-                return StationTime(offset_ms)
+                return StationTime(offset_ms, is_sure=True)
             return self
         return attrs.evolve(self, doubted=(offset_ms, monotonic_ms))
 
