@@ -33,9 +33,8 @@ class StationTime:
             if abs(offset_ms - (_ms(utc) - monotonic_ms)) <= AGREES_MS:
                 return StationTime(offset_ms, is_sure=True)
         elif -JITTER_MS <= offset_ms - self.offset_ms <= AGREES_MS:
-            return StationTime(
-                max(offset_ms, self.offset_ms), is_sure=True
-            )  # whole seconds are cut: the later is the truer
+            later_ms = max(offset_ms, self.offset_ms)  # whole seconds are cut: the later is the truer
+            return StationTime(later_ms, is_sure=True)
         return self._doubting(offset_ms, monotonic_ms)
 
     def on_a_new_link(self) -> StationTime:
