@@ -227,6 +227,8 @@ def test_what_it_may_have_rounded_up_already_counts_when_its_link_is_lost(mean_m
     state = station_changed(scene({A: rounds_up}), "A", online=False)
     assert only(state, 149).worst_ma == PerPhase(worst_ma, 6_600, 6_600)
     assert only(state, 150).worst_ma == ZERO, "at 0 A it rounds nothing"
+    just_above = ConnectorState(held(7_001, 0), mean_ma=PerPhase(9_000, 0, 0))
+    assert only(station_changed(scene({A: just_above}), "A", online=False), 149).worst_ma.l1 == 8_000
 
 
 @pytest.mark.parametrize("changes", [{"clock_ahead_ms": None}, {"clock_ahead_ms": -10_001}, {"capabilities": RIGID}])
