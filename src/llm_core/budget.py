@@ -143,14 +143,15 @@ def _draw(connector: ConnectorState, entitled: PerPhase, *, online: bool, now_ms
 
 
 def _let_go(connector: ConnectorState, lo: PerPhase) -> PerPhase:
-    """What its last reading says that it draws beyond the least that it was told since.
+    """What its last reading says that it draws beyond the least that it was told since, in whole amps if the car takes
+    only those.
 
     Once it has followed, the meter shows so much less, and whatever takes the place unseen looks like no rise of the
     building. So whoever raises it before the next reading is in must count that place as the building's.
     """
     if lo is ZERO or connector.readings[-1].at_ms >= connector.settled_from_ms:
         return ZERO
-    gone = (lo - PerPhase.same(connector.least_told_ma)).larger(ZERO)
+    gone = (lo - PerPhase.same(connector.least_told_ma // 1_000 * 1_000)).larger(ZERO)
     return gone if any(gone) else ZERO
 
 

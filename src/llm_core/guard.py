@@ -289,7 +289,8 @@ def _surely_drawn(state: State, key: Key, now_ms: int) -> dict[Phase, int]:
 def _still_drawn(
     state: State, key: Key, drawn: Mapping[Phase, int], worst: Mapping[Phase, int], told_ma: int, now_ms: int
 ) -> dict[Phase, int]:
-    """What of its draw one that is raised surely still has: it may have let go of all beyond the least it was told.
+    """What of its draw one that is raised surely still has: it may have let go of all beyond the least it was told, and
+    of the part of an ampere that this had.
 
     Then the meter shows it gone, and what it may take from now on comes on top; unless it counts with as much anyway.
     """
@@ -299,7 +300,8 @@ def _still_drawn(
         return dict(drawn)
     helds = _helds((ledger.floor, ledger.default, ledger.transaction))
     limit_ma = max([told_ma, *(_gives(held, now_ms, falls_back) for held in helds)])
-    gone = {phase: max(ma - connector.least_told_ma, 0) for phase, ma in drawn.items()}
+    least_ma = connector.least_told_ma - connector.least_told_ma % 1_000
+    gone = {phase: max(ma - least_ma, 0) for phase, ma in drawn.items()}
     return {p: ma - (max(limit_ma + gone[p] - worst[p], 0) if gone[p] else 0) for p, ma in drawn.items()}
 
 

@@ -183,6 +183,8 @@ def test_the_place_of_a_car_that_was_lowered_and_raised_counts_until_its_reading
     )
     entry = only(scene({A: told}), 3)
     assert (entry.worst_ma, entry.let_go_ma) == (PerPhase(12_000), PerPhase(4_000))
+    in_whole_amps = only(scene({A: attrs.evolve(told, least_told_ma=9_600)}), 3)  # 9 A of 9.6
+    assert in_whole_amps.let_go_ma == PerPhase(1_000)
     heard = only(reports(scene({A: told}), A, PerPhase(6_000), 7), 7)
     steady = only(scene({A: attrs.evolve(told, least_told_ma=10_000)}), 3)
     unmetered = only(scene({A: told}, meters=()), 3)

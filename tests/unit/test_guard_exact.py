@@ -131,12 +131,16 @@ def test_below_a_cluster_whose_meter_is_lost_the_safe_limit_of_the_site_is_not_t
 
 
 def test_a_raised_car_keeps_what_it_was_never_told_to_leave() -> None:
-    """A draws 6 A and was told 6 at the least: nothing is gone. B's reading is none of A's."""
+    """A draws 6 A and was told 6 at the least: nothing is gone. B's reading is none of A's. Told a little less than 6,
+    a car in whole amps lets one go; so it does at 6.4 of the 7 that it drew."""
     blind = overlooked(with_meter(DYNAMIC, SITE, 20, 20, 20))
     state = reads(changed(blind, "A", least_told_ma=6_000), "A", 6, settled_ms=NOW_MS + 1)
     assert fits_exactly(state, 20_000)
+    assert fits_exactly(changed(state, "A", least_told_ma=6_999), 20_000)
+    seven = reads(changed(blind, "A", least_told_ma=6_400), "A", 7, settled_ms=NOW_MS + 1)
+    assert fits_exactly(seven, 20_000)  # 13 A of building seem to be there, and one where A was
     gone = changed(state, "A", least_told_ma=5_999)
-    assert fits_exactly(gone, 19_999)
+    assert fits_exactly(gone, 19_000)
     assert fits_exactly(changed(gone, "A", settled_from_ms=NOW_MS), 20_000)
 
 
