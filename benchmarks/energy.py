@@ -139,7 +139,7 @@ def _on_steps(stay: Stay) -> tuple[int, int]:
     return stay.arrive_s // STEP_S * STEP_S, -(-stay.leave_s // STEP_S) * STEP_S
 
 
-def compare(path: Path, days: float | None, tick_s: int, *, wishes: bool) -> list[str]:
+def compare(path: Path, days: float | None, tick_s: int | None, *, wishes: bool) -> list[str]:
     """One garage: the controller beside bounds and round robins; lines for people."""
     logging.disable(logging.CRITICAL)
     garage = recorded(path, days)
@@ -214,7 +214,7 @@ def recorded(path: Path, days: float | None) -> Garage:
     return attrs.evolve(garage, stays=stays)
 
 
-def taper(path: Path, days: float | None, tick_s: int) -> list[str]:
+def taper(path: Path, days: float | None, tick_s: int | None) -> list[str]:
     """Cars that taper from 80 % on, under a supply that is enough for all but the peak."""
     logging.disable(logging.CRITICAL)
     garage = attrs.evolve(recorded(path, days), taper_from=0.8)
@@ -256,7 +256,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=Path, nargs="*", default=[], help="recorded sessions to replay")
     parser.add_argument("--days", type=float, help="so many days of each recording")
     parser.add_argument("--hours", type=float, help="so many hours of the demo; 0: none")
-    parser.add_argument("--tick", type=int, default=10, help="most seconds between ticks of the recorded sessions")
+    parser.add_argument("--tick", type=int, help="most seconds between ticks of the recorded sessions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--supply", type=float, default=63.0, help="amps per phase of the demo's supply")
     parser.add_argument("--phases", type=int, choices=(1, 2, 3), help="only cars of so many phases in the demo")

@@ -241,7 +241,7 @@ def simulate(
         list[float] | None,
         typer.Option(min=6, help="The protection, A per phase [default: 63]; several compare supplies for --sessions."),
     ] = None,
-    tick: Annotated[int | None, typer.Option(min=1, max=60, help="Seconds between ticks of --sessions.")] = None,
+    tick: Annotated[int | None, typer.Option(min=1, max=60, help="Most seconds between ticks of --sessions.")] = None,
     energy: Annotated[str, typer.Option(help="What a recorded car wants: requested or delivered.")] = "requested",
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw a picture: FILE.svg or FILE.png.")] = None,

@@ -4,9 +4,10 @@ Theory of operation
     The core is the real one, from `step` on; cars and outlets are the plant's. Only the wire is left out: months of
     frames would teach nothing about a supply, and a planner assumes stations that answer at once and obey. So time
     goes from event to event. The core ticks within a second of whatever happens: a car that comes, leaves or is full,
-    a reading, and what follows a change of a limit, at most `tick_s` later; while no car is there, time skips to the
-    next arrival. Stations report every minute, and every 10 s where it still has to be seen which phases a car uses.
-    Between two ticks nobody is given more, so a tick left out costs at most speed.
+    a reading, a limit that was told or cleared; and again when something may have come of it. While no car is there,
+    time skips to the next arrival. Stations report every minute, and every 10 s where it still has to be seen which
+    phases a car uses. Between two ticks nobody is given more, so a tick left out can only cost energy; `tick_s=1`
+    leaves none out.
 
 The run judges the controller by what lies in the outlets: the sum of what they may offer against the limit at every
 change (I1), with what cars still draw at every raise (I2), limits between 0 and the minimum (I4), what is left when
@@ -15,6 +16,7 @@ every lease has run out (I6). I3 and I5 are about the wire and the meter, which 
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -67,10 +69,11 @@ from llm_core import (
 DERATED = 0.8
 _EPS_A = 0.011
 _BEGIN_MS = 1_000_000
-_READING_S = 10
-_WATCHED_S = 120  # so long after a start it still has to be seen which phases a car uses
+_READING_S = 60
+_WATCHED_S = 120  # so long after a start it still has to be seen which phases a car uses…
+_WATCHING_S = 10  # …from readings that come so often
 _SLOWER = 10  # readings while no car draws anything
-_FOLLOWED_S = 7  # after a change of a limit the car has followed, and its reading has been asked for
+_ECHOES_S = (1, 7, 61, 91)  # what a change brings: room is free, a car has followed, is finished, has waited enough
 _CAPABLE = Capabilities(step_ma=100, stacks=True, decays=True, keeps_profiles=True)
 
 
@@ -126,13 +129,14 @@ def replay(
     garage: Garage,
     limit_a: float,
     *,
-    tick_s: int = 10,
+    tick_s: int | None = None,
     site: Site | None = None,
     progress: Callable[[float], None] | None = None,
     wishes: bool = False,
 ) -> Replayed:
     """Replay the garage under `limit_a` per phase (`site` may set it up differently); `progress` hears a share.
 
+    `tick_s`: tick at least so often while a car is there, beside the ticks that are needed; 1 is second by second.
     `wishes`: every driver says on arrival how much the car wants and when it leaves. Else nobody says anything.
     """
     return _Replay(garage, site or site_of(garage, limit_a), tick_s, wishes=wishes).run(progress or (lambda _: None))
@@ -204,20 +208,20 @@ class _Bay:
 class _Replay:
     """One run."""
 
-    def __init__(self, garage: Garage, site: Site, tick_s: int, *, wishes: bool) -> None:
+    def __init__(self, garage: Garage, site: Site, tick_s: int | None, *, wishes: bool) -> None:
         self._garage = garage
         self._wishes = wishes
         self._began_at = _believable(garage.began_at)
         self._site = site
         self._limit_a: Amps3 = _amps(site.supply.limit_ma)
         self._tick_s = tick_s
-        self._reading_s = min(max(6 * tick_s, _READING_S), 60)
         self._bays = [_Bay(garage, number) for number in range(len(garage.names))]
         self._by_name = {bay.name: bay for bay in self._bays}
         self._busy: dict[str, _Bay] = {}
         self._calendar = Calendar(garage.stays)
         self._state, _ = recover(Stored(site=site), self._now(0), factory=False)
-        self._tick_at = self._read_at = self._read_all_at = math.inf
+        self._ticks: list[float] = []
+        self._read_at = self._read_all_at = math.inf
         self._answers: list[Answer] = []
         self._served: list[tuple[Stay, float]] = []
         self._pauses = self._changes = 0
@@ -230,7 +234,7 @@ class _Replay:
     def run(self, progress: Callable[[float], None]) -> Replayed:
         self._adopt()
         end_s = max(stay.leave_s for stay in self._garage.stays)
-        while (t := min(self._calendar.next_s, self._tick_at, self._read_at, self._full_at())) < math.inf:
+        while (t := min(self._calendar.next_s, self._tick_at(), self._read_at, self._full_at())) < math.inf:
             progress(min(t / end_s, 1.0))
             for bay in self._busy.values():
                 bay.advance(t)
@@ -238,7 +242,7 @@ class _Replay:
             self._come_and_go(t)
             if t >= self._read_at:
                 self._read(t)
-            if t >= self._tick_at:
+            if t >= self._tick_at():
                 self._tick(t)
             self._look(t)
         return self._result()
@@ -259,18 +263,17 @@ class _Replay:
             self._post(StatusChanged(bay.name, 1, Status.AVAILABLE), 0)
         for second in range(3):
             self._tick(second * 0.1)
-        self._tick_at = self._tick_s
+        self._echoing(0)
 
     def _post(self, event: Event, t: float) -> bool:
-        """Apply an event and all that follows at this instant; whether it moved any limit (a renewal does not)."""
+        """Apply an event and all that follows at this instant; whether any station was told something."""
         outcome = step(self._state, event, self._now(t))
         self._state = outcome.state
         told: list[SetLimit | ClearLimit] = []
-        moved = False
         for effect in outcome.effects:
             match effect:
                 case SetLimit() | ClearLimit():
-                    moved |= self._obey(effect, t)
+                    self._obey(effect, t)
                     told.append(effect)
                 case AskReading():
                     self._post(self._reading(self._by_name[effect.station_id]), t)
@@ -281,16 +284,29 @@ class _Replay:
             self._post(LimitConfirmed(command.station_id, command.connector, command.seq), t)
         if told:
             self._judge(t)
-        return moved
+        return bool(told)
 
     def _tick(self, t: float) -> None:
-        self._tick_at = math.inf
+        while self._tick_at() <= t:
+            heapq.heappop(self._ticks)
         if self._post(Tick(), t):
-            self._tick_at = min(self._tick_at, t + min(self._tick_s, _FOLLOWED_S))
+            self._echoing(t)
+        if self._tick_s is not None and self._busy:
+            self._soon(t + self._tick_s - 1)
+
+    def _tick_at(self) -> float:
+        return self._ticks[0] if self._ticks else math.inf
+
+    def _echoing(self, t: float) -> None:
+        """Something happened: tick at the next second, and whenever it may have led to something."""
+        for after_s in _ECHOES_S:
+            self._soon(t + after_s - 1)
 
     def _soon(self, t: float) -> None:
-        """Something happened: tick at the next second."""
-        self._tick_at = min(self._tick_at, math.floor(t) + 1)
+        """Tick at the next second."""
+        at = math.floor(t) + 1
+        if at not in self._ticks:
+            heapq.heappush(self._ticks, at)
 
     # -- the cars ------------------------------------------------------------------------------------------------
 
@@ -301,7 +317,7 @@ class _Replay:
         for stay in came:
             self._arrive(self._bays[stay.outlet], stay, t)
         if left or came:
-            self._soon(t)
+            self._echoing(t)
 
     def _arrive(self, bay: _Bay, stay: Stay, t: float) -> None:
         model = CarModel(
@@ -321,8 +337,8 @@ class _Replay:
         bay.settle(t)
         self._post(StatusChanged(bay.name, 1, Status.CHARGING), t)
         self._busy[bay.name] = bay
-        self._read_all_at = min(self._read_all_at, math.ceil((t + 1) / self._reading_s) * self._reading_s)
-        self._read_at = min(self._read_at, self._read_all_at, t + _READING_S)
+        self._read_all_at = min(self._read_all_at, math.ceil((t + 1) / _READING_S) * _READING_S)
+        self._read_at = min(self._read_at, self._read_all_at, t + _WATCHING_S)
 
     def _leave(self, bay: _Bay, stay: Stay, t: float) -> None:
         transaction_id, outlet = bay.transaction_id, bay.outlet
@@ -347,11 +363,11 @@ class _Replay:
                 self._post(self._reading(bay), t)
         if all_due:
             drawing = any(max(bay.outlet.draw_a) > 0 for bay in self._busy.values())
-            self._read_all_at = t + self._reading_s * (1 if drawing else _SLOWER)
+            self._read_all_at = t + _READING_S * (1 if drawing else _SLOWER)
         if not self._busy:
             self._read_all_at = math.inf
         watched = any(t < bay.watched_until for bay in self._busy.values())
-        self._read_at = min(self._read_all_at, t + _READING_S if watched else math.inf)
+        self._read_at = min(self._read_all_at, t + _WATCHING_S if watched else math.inf)
         self._soon(t)
 
     def _full_at(self) -> float:
@@ -365,13 +381,13 @@ class _Replay:
                 bay.full = True
                 self._post(StatusChanged(bay.name, 1, Status.SUSPENDED_EV), t)
                 self._post(self._reading(bay), t)
-                self._soon(t)
+                self._echoing(t)
 
     def _reading(self, bay: _Bay) -> MeterValuesReceived:
         drawn = tuple(math.ceil(bay.outlet.draw_a[phase] * 1000) for phase in bay.outlet.rotation)
         return MeterValuesReceived(bay.name, 1, bay.transaction_id, drawn, round(bay.outlet.energy_wh))
 
-    def _obey(self, command: SetLimit | ClearLimit, t: float) -> bool:
+    def _obey(self, command: SetLimit | ClearLimit, t: float) -> None:
         bay = self._by_name[command.station_id]
         before = bay.outlet.entitled_a
         bay.advance(t)
@@ -380,7 +396,6 @@ class _Replay:
             self.violations["I4"] += 1
         if bay.outlet.entitled_a > before + _EPS_A and self._exceeds(_larger):
             self.violations["I2"] += 1
-        return bay.outlet.entitled_a != before
 
     # -- judging -------------------------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ def _story(asked: Asked) -> Scenario:
 
 def _plan(asked: Asked, path: Path) -> str:
     garage = _garage(path, asked.energy)
-    results = compared(garage, asked.supplies_a or (SUPPLY_A,), asked.tick_s or 10)
+    results = compared(garage, asked.supplies_a or (SUPPLY_A,), asked.tick_s)
     if asked.plot is not None:
         plot_sessions(results, asked.plot)
     peak_a = uncontrolled_peak_a(garage)
@@ -110,7 +110,7 @@ def _garage(path: Path, energy: str) -> Garage:
         raise WrongInput("\n".join(f"{path}: {fault}" for fault in error.faults)) from error
 
 
-def compared(garage: Garage, supplies_a: Sequence[float], tick_s: int) -> dict[float, Replayed]:
+def compared(garage: Garage, supplies_a: Sequence[float], tick_s: int | None) -> dict[float, Replayed]:
     """The same sessions under each supply, at 80 % of it; several at once where there are cores."""
     wanted = list(dict.fromkeys(supplies_a))
     if len(wanted) == 1:

@@ -83,10 +83,12 @@ def test_more_supply_gives_more_energy() -> None:
     assert len(set(shares)) == 3
 
 
-def test_a_coarser_beat_costs_little_energy() -> None:
-    garage = three_on_one_phase(kwh=12.0)
-    fine, coarse = (replay(garage, 36.0, tick_s=tick_s).delivered_kwh for tick_s in (1, 30))
-    assert coarse == pytest.approx(fine, rel=0.03)
+def test_the_ticks_that_are_left_out_cost_no_energy() -> None:
+    """Cars that come and leave one after the other: what one leaves, the others have within seconds."""
+    stays = [session(name, 0.1 * n, 0.5 + 0.2 * n, 9.0) for n, name in enumerate("ABCDE")]
+    garage = attrs.evolve(garage_of(stays), rotations=(("L1",),) * 5)
+    at_times, every_second = (replay(garage, 25.0, tick_s=tick_s).delivered_kwh for tick_s in (None, 1))
+    assert at_times == pytest.approx(every_second, rel=0.0005)
 
 
 def test_cars_that_taper_leave_nothing_unused_that_others_want() -> None:
