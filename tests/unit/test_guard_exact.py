@@ -202,12 +202,22 @@ def test_behind_a_lost_meter_a_limit_of_the_total_comes_off_the_smaller_of_fallb
 
 def test_behind_a_meter_that_is_back_a_limit_of_the_total_comes_off_the_limit() -> None:
     """To the milliamp: limit 50 A, of which 40 are left in all, 20 of them the building's."""
-    generous = attrs.evolve(DYNAMIC, site=attrs.evolve(DYNAMIC.site, supply=metered_supply(50, fallback_a=50)))
-    lost = with_meter(generous, SITE, 20, 20, 20, lost=PHASES)
-    known = {phase: attrs.evolve(k, good_since_ms=NOW_MS) for phase, k in lost.meters[SITE].phases.items()}
-    back = attrs.evolve(lost, meters={SITE: MeterState(known)})
+    back = back_again(20)
     assert fits_exactly(limited(back, total(40_000), holds=True), 14_000)
     assert fits_exactly(back, 24_000)
+
+
+def test_from_what_a_meter_shows_that_is_back_the_draw_of_stations_is_taken_off() -> None:
+    """To the milliamp: limit 50 A, the meter shows 30, 6 of them B's own, which B holds as well."""
+    assert fits_exactly(reads(overlooked(back_again(30)), "B", 6), 20_000)
+
+
+def back_again(shown_a: int) -> State:
+    """A limit of 50 A, a fallback as high, and a meter that speaks again and is not to be trusted yet."""
+    generous = attrs.evolve(DYNAMIC, site=attrs.evolve(DYNAMIC.site, supply=metered_supply(50, fallback_a=50)))
+    lost = with_meter(generous, SITE, shown_a, shown_a, shown_a, lost=PHASES)
+    known = {phase: attrs.evolve(k, good_since_ms=NOW_MS) for phase, k in lost.meters[SITE].phases.items()}
+    return attrs.evolve(lost, meters={SITE: MeterState(known)})
 
 
 def test_watts_are_cut_to_whole_milliamps_and_never_rounded_up() -> None:
