@@ -421,7 +421,7 @@ def test_a_floor_in_watts_on_three_phases_gives_nothing() -> None:
 
 def test_the_floor_is_never_above_what_the_cpo_lets_the_connector_have() -> None:
     alone = Station("A", start_alone_ma=8_000)
-    for cap_a, floor_a in ((5, 0), (7, 7), (8, 8), (16, 8)):
+    for cap_a, floor_a in ((5, 0), (6, 6), (7, 7), (8, 8), (16, 8)):
         capped = attrs.evolve(BOOTED, caps_ma={CapSource.CPO: cap_a * 1_000})
         assert until_quiet(scene(site(32, alone), A=capped))[0].startswith(f"A floor {floor_a}"), cap_a
     lies = attrs.evolve(ConnectorState(laid(floor(1, 8_000), ClearLimit(2, "A", 1))), caps_ma={CapSource.CPO: 5_000})
@@ -440,6 +440,11 @@ def test_a_lease_is_renewed_when_forty_percent_of_it_are_left_and_at_once_when_o
         SetLimit(1, "A", 1, TRANSACTION, 16_000, 6_000, LEASE_MS, NUMBERS["A"], 3, lowers=True),
     )
     assert said(attrs.evolve(state, leases_from_ms=1), A=16) == ["A transaction 16"]
+    (renewal,) = chosen(attrs.evolve(state, next_seq=10), 180_000, A=16)
+    ledger = books.sent(state.connectors["A", 1].ledger, renewal, 180_000)
+    renewed = changed(state, "A", ledger=books.confirmed(ledger, renewal.seq, 180_000, decays=True))
+    assert said(renewed, 359_999, A=16) == []
+    assert said(renewed, 360_000, A=16) == ["A transaction 16"]
 
 
 def test_a_lease_that_may_be_over_is_given_again_only_where_it_fits() -> None:

@@ -83,6 +83,12 @@ def test_what_fits_no_more_is_left_behind_as_nothing_at_all() -> None:
     assert [command.then_ma for command in commands if isinstance(command, SetLimit)] == [6_000, 0]
 
 
+def test_what_is_more_than_follows_a_lease_that_is_over_is_a_raise() -> None:
+    """It was told 16 A and gives 6 by now: 10 A are more than it has, and 10 fit."""
+    state = scene(site(10), A=charging("A", 16, 6))
+    assert said(state, LEASE_MS + 30_000, A=10) == ["A transaction 10 up"]
+
+
 def test_a_renewal_leaves_before_a_raise_whoever_comes_first() -> None:
     state = scene(site(32), A=charging("A", 6), B=charging("B", 16))
     assert said(state, LEASE_MS * 6 // 10, A=16, B=16) == ["B transaction 16", "A transaction 16 up"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_core.budget import aged, interval, rooms, survey
 from llm_core.demand import least_of
-from llm_core.dispatch import RAISE_AFTER_MS, dispatch
+from llm_core.dispatch import RAISE_AFTER_MS, Command, dispatch
 from llm_core.effects import Purpose
 from llm_core.events import Capabilities
 from llm_core.ledger import Held, Inherited, Ledger, Slot
@@ -99,7 +100,31 @@ def test_a_connector_that_is_passed_over_would_have_got_no_command(
     in_watts: bool,
     grants_ma: list[int | None],
 ) -> None:
-    state = scene(one, other, limit_ma, leases_from_ms, in_watts=in_watts)
+    assert_same_commands(scene(one, other, limit_ma, leases_from_ms, in_watts=in_watts), grants_ma)
+
+
+CLEARED, FLOOR = Held(1, None, 0, 0, None), Held(1, 0, 0, 0, None)
+MAY_LIE_THERE = (Held(2, 6_000, 0, NOW_MS - 30_000, LEASE_MS),)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"inherited": Inherited(16_000, 6_000, None)},
+        {"floor": Slot(FLOOR, MAY_LIE_THERE)},
+        {"default": Slot(CLEARED, MAY_LIE_THERE)},
+        {"transaction": Slot(CLEARED, MAY_LIE_THERE)},
+    ],
+    ids=lambda left: next(iter(left)),
+)
+def test_what_may_be_left_where_no_car_is_gets_its_command(left: dict[str, Slot | Inherited]) -> None:
+    ledger = Ledger(None, floor=Slot(FLOOR), default=Slot(CLEARED), transaction=Slot(CLEARED))
+    empty = [ConnectorState(attrs.evolve(ledger, **changes)) for changes in (left, {})]  # type: ignore[arg-type]
+    assert assert_same_commands(scene(*empty, 100_000, 0, in_watts=False), [None, None])
+
+
+def assert_same_commands(state: State, grants_ma: list[int | None]) -> list[Command]:
+    """The commands are the same whether or not connectors are passed over; returns those of A."""
     seen = survey(state, NOW_MS)
     left = rooms(state.site, interval(state, aged(state, NOW_MS), seen, NOW_MS), seen, ZERO, NOW_MS)
     least_ma = {entry.key: least_of(entry.station, STEP_MA, entry.spread) for entry in seen}
@@ -108,4 +133,6 @@ def test_a_connector_that_is_passed_over_would_have_got_no_command(
         for key, ma in zip(state.connectors, grants_ma, strict=True)
         if ma is not None
     }
-    assert dispatch(state, seen, left, grants, NOW_MS) == dispatch(state, seen, left, grants, NOW_MS, whole=True)
+    commands = dispatch(state, seen, left, grants, NOW_MS)
+    assert commands == dispatch(state, seen, left, grants, NOW_MS, whole=True)
+    return [command for command in commands if command.station_id == "A"]
