@@ -73,9 +73,10 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class Script:
-    """A station in memory: `answers` by action, `asked` with the seconds since the start."""
+    """A station in memory: `answers` by action, each after `takes_s`; `asked` with the seconds since the start."""
 
-    def __init__(self, **answers: Answer | Callable[[Payload], Answer]) -> None:
+    def __init__(self, takes_s: float = 0.0, **answers: Answer | Callable[[Payload], Answer]) -> None:
+        self.takes_s = takes_s
         self.answers: dict[str, Any] = {
             "SetChargingProfile": {"status": "Accepted"},
             "ClearChargingProfile": {"status": "Unknown"},
@@ -104,7 +105,7 @@ class Script:
         answer = answer(payload) if callable(answer) else answer
         if answer is not None:
             kind = [4, unique_id, answer["error"], "", {}] if "error" in answer else [3, unique_id, answer]
-            self._frames.put_nowait(json.dumps(kind))
+            asyncio.get_running_loop().call_later(self.takes_s, self._frames.put_nowait, json.dumps(kind))
 
     async def recv(self) -> str:
         frame = None if self.is_closed else await self._frames.get()
@@ -346,6 +347,49 @@ def test_other_wordings_are_tried_once_until_the_next_boot() -> None:
             await outcome(inbox, 22)
             tries.append(len(script.profiles()))
             assert tries == [4, 5, 9]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("takes_s", "limits"), [(0.0, 1), (3.0, 2), (6.0, 4)])
+def test_where_a_slow_station_leaves_no_time_for_all_wordings_the_next_limit_goes_on(
+    takes_s: float, limits: int
+) -> None:
+    """It takes the last of four wordings: watts without a second period."""
+
+    def watts(p: Payload) -> bool:
+        schedule = p["chargingSchedule"]
+        return schedule["chargingRateUnit"] == "W" and len(schedule["chargingSchedulePeriod"]) == 1
+
+    async def scenario() -> None:
+        script = Script(takes_s, SetChargingProfile=takes(watts), GetConfiguration=None)
+        async with linked(script) as (inbox, server):
+            kinds = []
+            for seq in range(20, 20 + limits):
+                server.perform(attrs.evolve(DECREASE, seq=seq))
+                kinds.append(type(await outcome(inbox, seq)))
+            assert kinds == [LimitUnanswered] * (limits - 1) + [LimitConfirmed]
+            assert watts(script.profiles()[-1])
+            assert inbox.all(CapabilitiesFound)[-1].capabilities.in_watts
+
+    run(scenario)
+
+
+def test_a_slow_station_is_asked_again_what_it_can_do_when_a_limit_had_to_pass_the_question() -> None:
+    async def scenario() -> None:
+        told = {"configurationKey": [{"key": "ChargingScheduleAllowedChargingRateUnit", "value": "Power"}]}
+        script = Script(2.5, GetConfiguration=told)
+        async with linked(script) as (inbox, server):
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await asyncio.sleep(0.5)
+            for given_up, seq in enumerate((20, 21, 22)):
+                assert len(script.when("GetConfiguration")) == given_up + 1
+                server.perform(attrs.evolve(DECREASE, seq=seq))
+                assert isinstance(await outcome(inbox, seq), LimitConfirmed)
+                await asyncio.sleep(0.5)
+            found = await inbox.until(CapabilitiesFound)
+            assert len(script.when("GetConfiguration")) == 4
+            assert found.capabilities.in_watts
 
     run(scenario)
 

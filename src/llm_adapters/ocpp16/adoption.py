@@ -15,7 +15,7 @@ import attrs
 from llm_adapters.ocpp16.memory import Memory
 from llm_adapters.ocpp16.messages import text, whole_number
 from llm_adapters.ocpp16.profiles import LIVE_LEVEL, Dialect
-from llm_adapters.ocpp16.rpc import CallRefused, CallTimeout
+from llm_adapters.ocpp16.rpc import CallAbandoned, CallRefused, CallTimeout
 
 Payload: TypeAlias = dict[str, Any]
 Caller: TypeAlias = Callable[[str, Payload], Awaitable[Payload]]
@@ -123,11 +123,11 @@ def changes_wanted(configuration: Configuration) -> Iterator[list[tuple[str, str
 
 async def configuration_of(call: Caller) -> Configuration:
     """What the station tells of itself; empty where it does not answer. Raises `LinkLost`."""
-    answer = await _try(call, "GetConfiguration", {"key": list(KEYS)})
+    answer = await answer_to(call, "GetConfiguration", {"key": list(KEYS)})
     found = read_configuration(answer or {})
     if not found.values:
         # Some know no list of keys, only all of them.
-        found = read_configuration(await _try(call, "GetConfiguration", {}) or {})
+        found = read_configuration(await answer_to(call, "GetConfiguration", {}) or {})
     return found
 
 
@@ -144,18 +144,23 @@ async def set_up_readings(call: Caller, configuration: Configuration, memory: Me
             if change in memory.changed | memory.useless:
                 continue
             memory.changed.add(change)
-            answer = await _try(call, "ChangeConfiguration", {"key": change[0], "value": change[1]})
+            answer = await answer_to(call, "ChangeConfiguration", {"key": change[0], "value": change[1]})
             if answer is None:
                 continue
             if answer.get("status") in ("Accepted", "RebootRequired"):
                 break
             memory.found_useless(change)
     for message in ("StatusNotification", "MeterValues"):
-        await _try(call, "TriggerMessage", {"requestedMessage": message})
+        await answer_to(call, "TriggerMessage", {"requestedMessage": message})
 
 
-async def _try(call: Caller, action: str, payload: Payload) -> Payload | None:
-    try:
-        return await call(action, payload)
-    except (CallRefused, CallTimeout):
-        return None
+async def answer_to(call: Caller, action: str, payload: Payload) -> Payload | None:
+    """The answer, None where there is none. What was given up for a limit is asked again: a slow station is told many
+    before it has answered the first question."""
+    while True:
+        try:
+            return await call(action, payload)
+        except CallAbandoned:
+            continue
+        except (CallRefused, CallTimeout):
+            return None

@@ -23,7 +23,7 @@ from typing import TypeAlias, assert_never
 import attrs
 
 from llm_adapters.ocpp16 import messages
-from llm_adapters.ocpp16.adoption import configuration_of, dialect_of, set_up_readings
+from llm_adapters.ocpp16.adoption import answer_to, configuration_of, dialect_of, set_up_readings
 from llm_adapters.ocpp16.calls import place
 from llm_adapters.ocpp16.clock_care import ClockCare
 from llm_adapters.ocpp16.frames import ErrorCode
@@ -33,7 +33,7 @@ from llm_adapters.ocpp16.memory import Memory, tell_capabilities
 from llm_adapters.ocpp16.notices import NOTICES, configuration_fact, parse_configuration, parse_notice
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
-from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, CallTimeout, Link, LinkLost, Refuse, Session
+from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
 from llm_adapters.ocpp16.signing import Signed, Signing
 from llm_adapters.ocpp16.thinning import Thinning
 from llm_adapters.ocpp16.upstream import Nobody, Upstream
@@ -397,8 +397,7 @@ class Conversation:
     async def _keep_out_of_use(self) -> None:
         """Say again which connectors people took out of use: not every station knows after it was without power."""
         for connector in sorted(self._known.inoperative):
-            with contextlib.suppress(CallRefused, CallTimeout):
-                await self._call("ChangeAvailability", {"connectorId": connector, "type": "Inoperative"})
+            await answer_to(self._call, "ChangeAvailability", {"connectorId": connector, "type": "Inoperative"})
 
     async def _heartbeat_triggered(self, within_s: float) -> None:
         """Returns once the station answers, whatever it answers."""

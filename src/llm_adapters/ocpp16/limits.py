@@ -10,7 +10,8 @@ Theory of operation
     `LimitUnanswered` where nobody knows.
 
     Stations differ in what they take (`Dialect`). A limit that is refused is offered once, after each boot and for
-    each purpose, in every other wording; what is taken then is remembered, and the core told.
+    each purpose, in every other wording; what is taken then is remembered, and the core told. Where a slow station
+    leaves no time for all of them, the next limit goes on where this one was.
 
     A raise that was decided in amps per phase is never given in watts over several phases, of which a car on one phase
     would get all: it is tried with nothing, and decided anew by who knows that it is watts.
@@ -171,21 +172,41 @@ class LimitWriter:
     async def _set(self, command: SetLimit, urgent: bool) -> str | None:
         """Have the station take the limit, in one wording or another; returns why it did not."""
         memory = self._memory
-        reason = await self._offer(command, memory.dialect, urgent)
+        refused = memory.refused.setdefault(command.purpose, set())
+        looks_on = command.purpose not in memory.explored
+        reason = (
+            "refused in this wording"
+            if looks_on and memory.dialect in refused
+            else await self._offer(command, memory.dialect, urgent)
+        )
         holds_one = reason is None  # of this purpose, be it of 0 A
-        if reason is not None and command.purpose not in memory.explored:
-            memory.explored.add(command.purpose)
-            for dialect in other_wordings(command, memory.dialect, unit_known=memory.unit_known):
-                offered = command if _gives_no_more(command, memory.dialect, dialect) else _nothing_of(command)
-                if await self._offer(offered, dialect, urgent) is None:
-                    memory.speaks(dialect)
-                    tell_capabilities(memory, self._inbox)
-                    reason = None if offered is command else "takes watts: nothing was given"
-                    holds_one = True
-                    break
+        if reason is not None and looks_on:
+            refused.add(memory.dialect)
+            memory.explored.add(command.purpose)  # one command at a time looks for another wording…
+            try:
+                taken = await self._in_another_wording(command, refused, urgent)
+            except BaseException:
+                memory.explored.discard(command.purpose)  # …and where it was cut short, the next one goes on
+                raise
+            if taken is not None:
+                reason = None if taken is command else "takes watts: nothing was given"
+                holds_one = True
         if holds_one and not memory.dialect.stacks:
             memory.single[command.connector] = command.purpose
         return reason
+
+    async def _in_another_wording(self, command: SetLimit, refused: set[Dialect], urgent: bool) -> SetLimit | None:
+        """What of the command the station takes in a wording that it has not refused yet; None where it takes none."""
+        memory = self._memory
+        wordings = other_wordings(command, memory.dialect, unit_known=memory.unit_known)
+        for dialect in (wording for wording in wordings if wording not in refused):
+            offered = command if _gives_no_more(command, memory.dialect, dialect) else _nothing_of(command)
+            if await self._offer(offered, dialect, urgent) is None:
+                memory.speaks(dialect)
+                tell_capabilities(memory, self._inbox)
+                return offered
+            refused.add(dialect)
+        return None
 
     async def _clear_the_way(self, floor: SetLimit) -> str | None:
         """Clear others' profiles from above a floor, once for each connector; after a time-out it goes on there."""

@@ -33,7 +33,8 @@ class Memory:
     dialect: Dialect = Dialect()
     unit_known: bool = False
     max_level: int | None = None
-    explored: set[Purpose] = attrs.field(factory=set)  # other wordings were tried since its boot
+    explored: set[Purpose] = attrs.field(factory=set)  # other wordings were tried since its boot…
+    refused: dict[Purpose, set[Dialect]] = attrs.field(factory=dict)  # …and these it did not take
     floors: dict[int, SetLimit] = attrs.field(factory=dict)  # the last one accepted, by connector
     single: dict[int, Purpose] = attrs.field(factory=dict)  # without stacking: whose limit lies in the one place
     foreign: dict[int, list[Payload]] = attrs.field(factory=dict)  # places still to clear of others' profiles
@@ -60,6 +61,7 @@ class Memory:
         self.time = StationTime()
         self.ahead_told_ms = None
         self.explored.clear()
+        self.refused.clear()
         self.single.clear()
 
     def speaks(self, dialect: Dialect) -> None:
