@@ -394,6 +394,27 @@ def test_a_slow_station_is_asked_again_what_it_can_do_when_a_limit_had_to_pass_t
     run(scenario)
 
 
+def test_the_floor_is_laid_again_where_a_live_default_may_have_taken_its_place() -> None:
+    """A station may keep one profile of a purpose although it speaks of eight levels."""
+
+    async def scenario() -> None:
+        script = Script()
+        async with linked(script) as (inbox, server):
+            default = attrs.evolve(RAISE, seq=20, purpose=Purpose.DEFAULT, transaction_id=None)
+            clears = (ClearLimit(21, "CP", 1, Purpose.TRANSACTION), ClearLimit(22, "CP", 1, Purpose.DEFAULT))
+            for command in (FLOOR, default, *clears, ClearLimit(23, "CP", 1)):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            order = [
+                p["csChargingProfiles"]["stackLevel"] if "csChargingProfiles" in p else p.get("chargingProfilePurpose")
+                for _, action, p in script.asked
+                if action == "SetChargingProfile" or p.get("stackLevel") == 1
+            ]
+            assert order[-6:] == [0, 1, "TxProfile", 0, "TxDefaultProfile", None]  # first, once, and only then
+
+    run(scenario)
+
+
 def test_a_first_floor_is_confirmed_once_nothing_foreign_lies_above_it() -> None:
     async def scenario() -> None:
         script = Script(ClearChargingProfile=lambda p: {"status": "Accepted" if p["stackLevel"] == 2 else "Unknown"})

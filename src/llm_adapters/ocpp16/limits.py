@@ -172,6 +172,8 @@ class LimitWriter:
     async def _set(self, command: SetLimit, urgent: bool) -> str | None:
         """Have the station take the limit, in one wording or another; returns why it did not."""
         memory = self._memory
+        if command.purpose is Purpose.DEFAULT and memory.dialect.stacks:
+            memory.covered.add(command.connector)
         refused = memory.refused.setdefault(command.purpose, set())
         looks_on = command.purpose not in memory.explored
         reason = (
@@ -228,8 +230,13 @@ class LimitWriter:
         return await self._offer(floor, memory.dialect, urgent=False)
 
     async def _clear(self, command: ClearLimit) -> str | None:
-        """Have the live limits cleared; where the one place is shared with the floor, the floor is written again."""
+        """Have the live limits cleared; where the floor shared its place with one, or may have lost it, it is written
+        again."""
         memory = self._memory
+        if command.purpose is not Purpose.TRANSACTION and command.connector in memory.covered:
+            reason = await self._uncover(command.connector)
+            if reason is not None:
+                return reason
         reason = await self._ask(command, "ClearChargingProfile", clear_charging_profile(command, memory.dialect))
         if reason not in (None, "unknown"):  # "Unknown": there was nothing to clear
             return reason
@@ -243,6 +250,18 @@ class LimitWriter:
             return "no floor to put in its place"
         memory.single[command.connector] = Purpose.FLOOR
         return await self._offer(floor, memory.dialect, urgent=False)
+
+    async def _uncover(self, connector: int) -> str | None:
+        """Some stations keep one profile of a purpose whatever they say of levels: there the live default has taken the
+        floor's place, and once it is cleared nothing would limit the next car. So the floor is laid first."""
+        memory = self._memory
+        floor = memory.floors.get(connector)
+        if floor is None:
+            return None  # one is on its way: it is the first that the core sends
+        reason = await self._offer(floor, memory.dialect, urgent=False)
+        if reason is None:
+            memory.covered.discard(connector)
+        return reason
 
     async def _offer(self, command: SetLimit, dialect: Dialect, urgent: bool) -> str | None:
         payload = set_charging_profile(command, dialect, self._memory.utc(self._clock))

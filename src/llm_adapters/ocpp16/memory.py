@@ -36,6 +36,7 @@ class Memory:
     explored: set[Purpose] = attrs.field(factory=set)  # other wordings were tried since its boot…
     refused: dict[Purpose, set[Dialect]] = attrs.field(factory=dict)  # …and these it did not take
     floors: dict[int, SetLimit] = attrs.field(factory=dict)  # the last one accepted, by connector
+    covered: set[int] = attrs.field(factory=set)  # connectors where a live default was laid over the floor
     single: dict[int, Purpose] = attrs.field(factory=dict)  # without stacking: whose limit lies in the one place
     foreign: dict[int, list[Payload]] = attrs.field(factory=dict)  # places still to clear of others' profiles
     changed: set[Change] = attrs.field(factory=set)  # configuration changes tried
