@@ -394,6 +394,33 @@ def test_a_slow_station_is_asked_again_what_it_can_do_when_a_limit_had_to_pass_t
     run(scenario)
 
 
+def test_what_was_written_before_one_place_was_known_is_cleared_before_a_limit_counts() -> None:
+    """After our restart the transaction's own profile would go on hiding the one place in which limits lie now."""
+
+    async def scenario() -> None:
+        script = Script()
+        script.answers["GetConfiguration"] = {
+            "configurationKey": [
+                {"key": "MaxChargingProfilesInstalled", "value": "2"},
+                {"key": "ChargeProfileMaxStackLevel", "value": "1"},
+            ]
+        }
+        async with linked(script) as (inbox, server):
+            server.perform(RAISE)
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitConfirmed)
+            assert script.profiles()[-1]["chargingProfilePurpose"] == "TxProfile"
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(CapabilitiesFound)
+            for seq in (20, 21):
+                server.perform(attrs.evolve(DECREASE, seq=seq, connector=1))
+                assert isinstance(await outcome(inbox, seq), LimitConfirmed)
+            assert script.profiles()[-1]["chargingProfilePurpose"] == "TxDefaultProfile"
+            places = [(p["chargingProfilePurpose"], p["stackLevel"]) for p in script.cleared()]
+            assert sorted(places) == [("TxDefaultProfile", 1), ("TxProfile", 0), ("TxProfile", 1)]  # once
+
+    run(scenario)
+
+
 def test_the_floor_is_laid_again_where_a_live_default_may_have_taken_its_place() -> None:
     """A station may keep one profile of a purpose although it speaks of eight levels."""
 

@@ -153,7 +153,7 @@ class LimitWriter:
                     match command:
                         case SetLimit():
                             reason = await self._set(command, urgent)
-                            if reason is None and command.purpose is Purpose.FLOOR:
+                            if reason is None and self._may_be_covered(command):
                                 deadline.reschedule(asyncio.get_running_loop().time() + CLEARING_S)
                                 reason = await self._clear_the_way(command)
                         case ClearLimit():
@@ -210,10 +210,17 @@ class LimitWriter:
             refused.add(dialect)
         return None
 
-    async def _clear_the_way(self, floor: SetLimit) -> str | None:
-        """Clear others' profiles from above a floor, once for each connector; after a time-out it goes on there."""
-        memory, connector = self._memory, floor.connector
-        memory.floors[connector] = floor
+    def _may_be_covered(self, command: SetLimit) -> bool:
+        """Whether a profile may lie above this one: where all limits share one place, also one that we wrote before we
+        knew. Then no limit holds until that is gone."""
+        first_in_one_place = not self._memory.dialect.stacks and self._memory.foreign.get(command.connector) != []
+        return command.purpose is Purpose.FLOOR or first_in_one_place
+
+    async def _clear_the_way(self, command: SetLimit) -> str | None:
+        """Clear other profiles from above a limit, once for each connector; after a time-out it goes on there."""
+        memory, connector = self._memory, command.connector
+        if command.purpose is Purpose.FLOOR:
+            memory.floors[connector] = command
         if connector not in memory.foreign:
             level = USUAL_MAX_LEVEL if memory.max_level is None else min(memory.max_level, HIGHEST_LEVEL_CLEARED)
             memory.foreign[connector] = list(clear_foreign_profiles(connector, level, memory.dialect))
@@ -221,13 +228,13 @@ class LimitWriter:
         cleared = False
         while places:
             place = places[0]
-            cleared |= await self._ask(floor, "ClearChargingProfile", place) is None
+            cleared |= await self._ask(command, "ClearChargingProfile", place) is None
             if place in places:  # a second floor, on its way at the same time, may have been here as well
                 places.remove(place)
         if not cleared:
             return None
-        # A station that reads a clear too broadly may have dropped the floor with the rest.
-        return await self._offer(floor, memory.dialect, urgent=False)
+        # A station that reads a clear too broadly may have dropped this one with the rest.
+        return await self._offer(command, memory.dialect, urgent=False)
 
     async def _clear(self, command: ClearLimit) -> str | None:
         """Have the live limits cleared; where the floor shared its place with one, or may have lost it, it is written
