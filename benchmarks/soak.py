@@ -2,6 +2,7 @@
 
     python benchmarks/soak.py --hours 100 --seeds 100 [--first-seed 0] [--processes 2]
     python benchmarks/soak.py --hours 2000 --seeds 2000 --log soak.jsonl                 the long one
+    python benchmarks/soak.py --hours 200 --seeds 200 --odd                              slow meters, odd stations too
 
 Each seed is a site of 3 to 20 stations and gets its share of the hours. Prints every violation with its seed and
 instant and the command that repeats it alone, and how fast time passed. With `--log` each seed is a line of that file
@@ -24,7 +25,7 @@ from pathlib import Path
 import attrs
 
 from llm_app.simulate import simulate
-from llm_app.trouble import troubled
+from llm_app.trouble import troubled, with_odd_hardware
 
 
 @attrs.frozen
@@ -40,17 +41,18 @@ class Soaked:
     trips: int
     energy_kwh: float
     longest_above_s: float
+    odd: bool = False
 
     @property
     def is_clean(self) -> bool:
         return not self.violations and not self.trips
 
 
-def soak(seed: int, hours: float) -> Soaked:
+def soak(seed: int, hours: float, *, odd: bool = False) -> Soaked:
     """Play one seed."""
     logging.disable(logging.CRITICAL)
     began = time.process_time()
-    scenario = troubled(seed, hours)
+    scenario = with_odd_hardware(troubled(seed, hours)) if odd else troubled(seed, hours)
     outcome = simulate(scenario)
     figures = outcome.figures
     return Soaked(
@@ -62,23 +64,24 @@ def soak(seed: int, hours: float) -> Soaked:
         findings=[f"{finding.at:.0f} s {finding.invariant} {finding.text}" for finding in outcome.findings],
         trips=figures["breaker_trips"],
         energy_kwh=figures["energy_kwh"],
+        odd=odd,
         longest_above_s=max(second for phases in figures["longest_above_s"].values() for second in phases.values()),
     )
 
 
-def played(seeds: Iterable[int], hours: float, processes: int) -> Iterator[Soaked]:
+def played(seeds: Iterable[int], hours: float, processes: int, *, odd: bool) -> Iterator[Soaked]:
     """Each seed as it ends."""
     with ProcessPoolExecutor(processes) as pool:
-        for done in as_completed([pool.submit(soak, seed, hours) for seed in seeds]):
+        for done in as_completed([pool.submit(soak, seed, hours, odd=odd) for seed in seeds]):
             yield done.result()
 
 
-def logged(path: Path, hours: float) -> dict[int, Soaked]:
+def logged(path: Path, hours: float, *, odd: bool) -> dict[int, Soaked]:
     """What the log of an earlier run holds of seeds that were played as long."""
     if not path.exists():
         return {}
     lines = [Soaked(**json.loads(line)) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
-    return {line.seed: line for line in lines if line.hours == hours}
+    return {line.seed: line for line in lines if line.hours == hours and line.odd == odd}
 
 
 def tell(result: Soaked, shown: int) -> None:
@@ -87,7 +90,7 @@ def tell(result: Soaked, shown: int) -> None:
     for finding in result.findings[:shown]:
         print(f"    {finding}")
     command = f"benchmarks/soak.py --first-seed {result.seed} --seeds 1 --hours {result.hours:g} --shown 200"
-    print(f"    again: uv run python {command}", flush=True)
+    print(f"    again: uv run python {command}{' --odd' if result.odd else ''}", flush=True)
 
 
 def told(results: Iterable[Soaked], shown: int, log: Path | None) -> list[Soaked]:
@@ -110,13 +113,18 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--shown", type=int, default=3, help="findings shown for each seed")
+    parser.add_argument("--odd", action="store_true", help="slow meters and odd stations as well")
     parser.add_argument("--log", type=Path, help="a file to which each seed is added as it ends")
     asked = parser.parse_args()
     each_h = asked.hours / asked.seeds
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
-    before = {} if asked.log is None else {n: r for n, r in logged(asked.log, each_h).items() if n in seeds}
+    before = (
+        {} if asked.log is None else {n: r for n, r in logged(asked.log, each_h, odd=asked.odd).items() if n in seeds}
+    )
     began = time.perf_counter()
-    now = told(played([n for n in seeds if n not in before], each_h, asked.processes), asked.shown, asked.log)
+    now = told(
+        played([n for n in seeds if n not in before], each_h, asked.processes, odd=asked.odd), asked.shown, asked.log
+    )
     wall_s = time.perf_counter() - began
     results = [*before.values(), *now]
     found: Counter[str] = Counter()

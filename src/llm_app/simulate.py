@@ -51,6 +51,7 @@ from llm_core import (
 FALLBACK_A = 16
 METER_PERIOD_S = 1.0
 STATION_TICK_S = 1.0
+_CALLS_TO_ADOPT = 20  # that a station must answer until it holds its floor
 VOLTS = 230
 
 
@@ -240,7 +241,16 @@ def _terms(scenario: Scenario) -> Terms:
     supply = scenario.site.supply
     a, b, c = (ma / 1000 for ma in supply.fallback_ma)
     least_ma = min(station.min_ma for station in scenario.site.stations)
-    return Terms(dynamic=supply.mode is Mode.DYNAMIC, fallback_a=(a, b, c), min_a=least_ma / 1000)
+    terms = Terms(dynamic=supply.mode is Mode.DYNAMIC, fallback_a=(a, b, c), min_a=least_ma / 1000)
+    meter = scenario.plant.meter  # a slow one may be silent for three of its periods, and shows all of it later
+    later_s = max(meter.lag_s - 1.0, 0.0)
+    slowest_s = max(station.quirks.answer_delay_s for station in scenario.plant.stations)
+    return attrs.evolve(
+        terms,
+        meter_lost_s=terms.meter_lost_s + max(3 * meter.period_s - 5.0, 0.0) + later_s,
+        frozen_s=terms.frozen_s + meter.period_s - 1.0 + later_s,
+        adoption_s=terms.adoption_s + _CALLS_TO_ADOPT * slowest_s,
+    )
 
 
 async def _poll(meter: Meter, machine: VirtualController, clock: Clock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
 
@@ -55,6 +56,18 @@ _HABITS_OF_THE_CONTROLLER: Habits = {
     FaultKind.CONTROLLER_RESTART: (0.7, (1, 1), (0.5, 240)),
     FaultKind.PLANNED_LIMIT: (0.5, (120, 1200), (2, 40)),
 }
+# How a station may keep profiles beside what the others do, and what is odd about one in three otherwise.
+_STORES: tuple[dict[str, Any], ...] = (
+    {"stacking": False},
+    {"rejects_relative": True},
+    {"max_periods": 1},
+    {"max_installed": 2},
+    {"max_installed": 4, "full_refuses_replacement": True},
+    {"exhausted_hides_lower": True},
+    {"max_stack_level": 0},
+    {"units": ("W", "A")},
+)
+_ODD_SHARE = 0.3
 _DOUBTED_S = 3000.0  # so long a clock that was set wrong ends and forgets no limit (an hour, with a margin)
 _LAWLESS = (FaultKind.LIMITS_IGNORED, FaultKind.REBOOT_FORGETTING)
 
@@ -94,6 +107,31 @@ def troubled(seed: int, hours: float) -> Scenario:
     faults += _faults(random.Random(f"controller/{seed}"), _HABITS_OF_THE_CONTROLLER, hours * 3600, plant)
     sure = tuple(fault for fault in faults if fault.kind is not FaultKind.PLANNED_LIMIT or _is_timely(fault, faults))
     return Scenario(f"trouble {seed}", site, plant, hours * 3600, seed, sure)
+
+
+def with_odd_hardware(scenario: Scenario) -> Scenario:
+    """The same trouble with a meter that may be slow, and stations that take seconds for an answer, report once a
+    minute, read a little wrong, forget their limits at a restart, or keep profiles in a way of their own."""
+    draw = random.Random(f"odd/{scenario.seed}")
+    plant = scenario.plant
+    period_s = draw.choice((1.0, 2.0, 3.0, 5.0, 10.0))
+    meter = attrs.evolve(plant.meter, period_s=period_s, lag_s=draw.choice((0.5, 1.0, 3.0)), begins_s=0.5 - period_s)
+    stations = tuple(attrs.evolve(station, quirks=_odd(draw, station.quirks)) for station in plant.stations)
+    return attrs.evolve(scenario, plant=attrs.evolve(plant, meter=meter, stations=stations))
+
+
+def _odd(draw: random.Random, quirks: Quirks) -> Quirks:
+    changes: dict[str, Any] = {
+        "refused_keys": ("MeterValueSampleInterval",),
+        "meter_gain": draw.uniform(0.97, 1.03),
+        "answer_delay_s": draw.uniform(0.5, 4.0),
+        "keeps_profiles": False,
+    }
+    odd = {name: value for name, value in changes.items() if draw.random() < _ODD_SHARE}
+    store = draw.choice(_STORES)
+    if draw.random() < _ODD_SHARE and quirks.store == StoreRules():
+        odd["store"] = attrs.evolve(quirks.store, **store)
+    return attrs.evolve(quirks, **odd)
 
 
 def _nodes(draw: random.Random, limit_a: float) -> Iterator[dict[str, object]]:

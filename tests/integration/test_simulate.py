@@ -11,7 +11,7 @@ import pytest
 from server_process import llm_app
 
 from llm_app.simulate import made_up, simulate
-from llm_app.trouble import troubled
+from llm_app.trouble import troubled, with_odd_hardware
 
 SCENARIOS = Path(__file__).parents[1] / "unit" / "scenarios"
 HEAD = "arrival,departure,requested_energy,delivered_energy,station_id,session_id,estimated_departure,claimed"
@@ -124,5 +124,12 @@ def test_a_picture_is_drawn_of_a_run_and_of_sessions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [2, 3])
 def test_no_invariant_breaks_on_a_random_site_with_every_fault(seed: int) -> None:
     outcome = simulate(troubled(seed, 0.25))
+    assert outcome.findings == ()
+    assert outcome.figures["breaker_trips"] == 0
+
+
+@pytest.mark.parametrize("seed", [12, 20])
+def test_nor_where_meters_are_slow_and_stations_odd(seed: int) -> None:
+    outcome = simulate(with_odd_hardware(troubled(seed, 0.25)))
     assert outcome.findings == ()
     assert outcome.figures["breaker_trips"] == 0
