@@ -421,6 +421,45 @@ def test_what_was_written_before_one_place_was_known_is_cleared_before_a_limit_c
     run(scenario)
 
 
+def test_a_raise_that_lies_there_is_not_untold_because_a_decrease_passes_while_its_way_is_cleared() -> None:
+    async def scenario() -> None:
+        few = {"configurationKey": [{"key": "MaxChargingProfilesInstalled", "value": "2"}]}
+        script = Script(0.4, GetConfiguration=few, GetCompositeSchedule={"status": "Rejected"})
+        async with linked(script) as (inbox, server):
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(CapabilitiesFound)
+            await asyncio.sleep(10.0)  # all other questions are answered
+            server.perform(attrs.evolve(RAISE, seq=20))
+            await asyncio.sleep(1.0)
+            assert len(script.profiles()) == 1
+            server.perform(attrs.evolve(DECREASE, seq=21, connector=1))
+            assert isinstance(await outcome(inbox, 20), LimitUnanswered)
+            assert isinstance(await outcome(inbox, 21), LimitConfirmed)
+
+    run(scenario)
+
+
+def test_once_a_station_is_known_to_have_one_place_a_clear_lays_no_floor_over_the_live_limit() -> None:
+    async def scenario() -> None:
+        script = Script()
+        async with linked(script) as (inbox, server):
+            default = attrs.evolve(RAISE, seq=20, purpose=Purpose.DEFAULT, transaction_id=None)
+            for command in (FLOOR, default):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            script.answers["GetConfiguration"] = {
+                "configurationKey": [{"key": "MaxChargingProfilesInstalled", "value": "2"}]
+            }
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(CapabilitiesFound)
+            for command in (attrs.evolve(DECREASE, seq=21, connector=1), ClearLimit(22, "CP", 1, Purpose.DEFAULT)):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            assert now_limit(script.profiles()[-1]) == 6
+
+    run(scenario)
+
+
 def test_the_floor_is_laid_again_where_a_live_default_may_have_taken_its_place() -> None:
     """A station may keep one profile of a purpose although it speaks of eight levels."""
 

@@ -147,13 +147,15 @@ class LimitWriter:
             return  # the link is gone, or it was superseded before its turn came
         self._waiting.remove(command)
         outcome: Outcome = LimitUnanswered(command.station_id, command.connector, command.seq)
+        taken = False
         try:
             with contextlib.suppress(TimeoutError, CallTimeout, Unclear):
                 async with asyncio.timeout(DEADLINE_S) as deadline:
                     match command:
                         case SetLimit():
                             reason = await self._set(command, urgent)
-                            if reason is None and self._may_be_covered(command):
+                            taken = reason is None
+                            if taken and self._may_be_covered(command):
                                 deadline.reschedule(asyncio.get_running_loop().time() + CLEARING_S)
                                 reason = await self._clear_the_way(command)
                         case ClearLimit():
@@ -163,7 +165,8 @@ class LimitWriter:
                 else:
                     outcome = LimitRefused(command.station_id, command.connector, command.seq, reason)
         except CallWithdrawn:
-            outcome = untold(command, "not sent in time" if self._is_newest(command) else "superseded")
+            if not taken:  # else it lies there, and only the way above it was not cleared to the end
+                outcome = untold(command, "not sent in time" if self._is_newest(command) else "superseded")
         except LinkLost:
             self._closed = True  # what still waits is not sent any more
         finally:
@@ -240,7 +243,8 @@ class LimitWriter:
         """Have the live limits cleared; where the floor shared its place with one, or may have lost it, it is written
         again."""
         memory = self._memory
-        if command.purpose is not Purpose.TRANSACTION and command.connector in memory.covered:
+        may_cover = memory.dialect.stacks and command.connector in memory.covered
+        if may_cover and command.purpose is not Purpose.TRANSACTION:
             reason = await self._uncover(command.connector)
             if reason is not None:
                 return reason
