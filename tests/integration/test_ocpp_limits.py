@@ -460,6 +460,28 @@ def test_once_a_station_is_known_to_have_one_place_a_clear_lays_no_floor_over_th
     run(scenario)
 
 
+def test_where_all_limits_share_one_place_a_floor_that_nobody_answered_is_written_again_by_the_next_clear() -> None:
+    async def scenario() -> None:
+        few = {"configurationKey": [{"key": "MaxChargingProfilesInstalled", "value": "2"}]}
+        script = Script(GetConfiguration=few, GetCompositeSchedule={"status": "Rejected"})
+        async with linked(script) as (inbox, server):
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(CapabilitiesFound)
+            for command in (FLOOR, attrs.evolve(DECREASE, seq=20, connector=1)):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            script.answers["SetChargingProfile"] = None
+            server.perform(ClearLimit(21, "CP", 1))
+            assert isinstance(await outcome(inbox, 21), LimitUnanswered)
+            script.answers["SetChargingProfile"] = {"status": "Accepted"}
+            written = len(script.profiles())
+            server.perform(ClearLimit(22, "CP", 1))
+            assert isinstance(await outcome(inbox, 22), LimitConfirmed)
+            assert [now_limit(profile) for profile in script.profiles()[written:]] == [0]
+
+    run(scenario)
+
+
 def test_the_floor_is_laid_again_where_a_live_default_may_have_taken_its_place() -> None:
     """A station may keep one profile of a purpose although it speaks of eight levels."""
 

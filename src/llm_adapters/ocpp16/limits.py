@@ -259,8 +259,10 @@ class LimitWriter:
         floor = memory.floors.get(command.connector)
         if floor is None:
             return "no floor to put in its place"
-        memory.single[command.connector] = Purpose.FLOOR
-        return await self._offer(floor, memory.dialect, urgent=False)
+        reason = await self._offer(floor, memory.dialect, urgent=False)
+        if reason is None:
+            memory.single[command.connector] = Purpose.FLOOR
+        return reason
 
     async def _uncover(self, connector: int) -> str | None:
         """Some stations keep one profile of a purpose whatever they say of levels: there the live default has taken the
