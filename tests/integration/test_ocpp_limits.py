@@ -351,26 +351,52 @@ def test_other_wordings_are_tried_once_until_the_next_boot() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize(("takes_s", "limits"), [(0.0, 1), (3.0, 2), (6.0, 4)])
-def test_where_a_slow_station_leaves_no_time_for_all_wordings_the_next_limit_goes_on(
-    takes_s: float, limits: int
-) -> None:
-    """It takes the last of four wordings: watts without a second period."""
+def takes_watts_for_good(p: Payload) -> bool:
+    """The last of the four wordings of a limit with a lease."""
+    schedule = p["chargingSchedule"]
+    return schedule["chargingRateUnit"] == "W" and len(schedule["chargingSchedulePeriod"]) == 1
 
-    def watts(p: Payload) -> bool:
-        schedule = p["chargingSchedule"]
-        return schedule["chargingRateUnit"] == "W" and len(schedule["chargingSchedulePeriod"]) == 1
+
+@pytest.mark.parametrize("takes_s", [0.0, 3.0, 6.0])
+def test_a_slow_station_has_time_to_refuse_every_wording_but_one(takes_s: float) -> None:
+    async def scenario() -> None:
+        script = Script(takes_s, SetChargingProfile=takes(takes_watts_for_good), GetConfiguration=None)
+        async with linked(script) as (inbox, server):
+            server.perform(DECREASE)
+            assert isinstance(await outcome(inbox, DECREASE.seq), LimitConfirmed)
+            assert len(script.profiles()) == 4
+            assert inbox.all(CapabilitiesFound)[-1].capabilities.in_watts
+
+    run(scenario)
+
+
+def test_where_a_decrease_cuts_the_search_for_a_wording_short_the_next_limit_goes_on() -> None:
+    async def scenario() -> None:
+        script = Script(1.5, SetChargingProfile=takes(takes_watts_for_good), GetConfiguration=None)
+        async with linked(script) as (inbox, server):
+            server.perform(DECREASE)
+            await asyncio.sleep(3.2)  # two wordings are refused, the third is on its way
+            server.perform(attrs.evolve(DECREASE, seq=20, connector=1))
+            assert isinstance(await outcome(inbox, DECREASE.seq), LimitUnanswered)
+            assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+            assert len(script.profiles()) == 3 + 3  # the first wording once more, then those that were not refused
+
+    run(scenario)
+
+
+def test_a_wording_that_was_refused_once_and_is_taken_again_is_not_given_up() -> None:
+    """It refused for another reason: what does not keep a lease is not tried in its place."""
 
     async def scenario() -> None:
-        script = Script(takes_s, SetChargingProfile=takes(watts), GetConfiguration=None)
+        script = Script(1.5, SetChargingProfile={"status": "Rejected"}, GetConfiguration=None)
         async with linked(script) as (inbox, server):
-            kinds = []
-            for seq in range(20, 20 + limits):
-                server.perform(attrs.evolve(DECREASE, seq=seq))
-                kinds.append(type(await outcome(inbox, seq)))
-            assert kinds == [LimitUnanswered] * (limits - 1) + [LimitConfirmed]
-            assert watts(script.profiles()[-1])
-            assert inbox.all(CapabilitiesFound)[-1].capabilities.in_watts
+            server.perform(DECREASE)
+            await asyncio.sleep(3.2)
+            server.perform(attrs.evolve(DECREASE, seq=20, connector=1))
+            assert isinstance(await outcome(inbox, DECREASE.seq), LimitUnanswered)
+            script.answers["SetChargingProfile"] = {"status": "Accepted"}
+            assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+            assert not inbox.all(CapabilitiesFound)
 
     run(scenario)
 

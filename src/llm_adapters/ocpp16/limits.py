@@ -10,8 +10,8 @@ Theory of operation
     `LimitUnanswered` where nobody knows.
 
     Stations differ in what they take (`Dialect`). A limit that is refused is offered once, after each boot and for
-    each purpose, in every other wording; what is taken then is remembered, and the core told. Where a slow station
-    leaves no time for all of them, the next limit goes on where this one was.
+    each purpose, in every other wording; what is taken then is remembered, and the core told. Where a decrease
+    for another connector cuts that short at a slow station, the next limit goes on with those not refused yet.
 
     A raise that was decided in amps per phase is never given in watts over several phases, of which a car on one phase
     would get all: it is tried with nothing, and decided anew by who knows that it is watts.
@@ -56,7 +56,7 @@ LimitCommand: TypeAlias = SetLimit | ClearLimit
 Outcome: TypeAlias = LimitConfirmed | LimitRefused | LimitUnanswered
 
 DEADLINE_S = 10.0
-CLEARING_S = 60.0  # for others' profiles, at a first floor
+CLEARING_S = 60.0  # for others' profiles, at a first floor, and for other wordings of what was refused
 USUAL_MAX_LEVEL = 8
 HIGHEST_LEVEL_CLEARED = 20
 _WHOLE_AMPS_MA = 1_000
@@ -153,7 +153,7 @@ class LimitWriter:
                 async with asyncio.timeout(DEADLINE_S) as deadline:
                     match command:
                         case SetLimit():
-                            reason = await self._set(command, urgent)
+                            reason = await self._set(command, urgent, deadline)
                             taken = reason is None
                             if taken and self._may_be_covered(command):
                                 deadline.reschedule(asyncio.get_running_loop().time() + CLEARING_S)
@@ -172,24 +172,20 @@ class LimitWriter:
         finally:
             self._inbox.post(outcome)
 
-    async def _set(self, command: SetLimit, urgent: bool) -> str | None:
+    async def _set(self, command: SetLimit, urgent: bool, deadline: asyncio.Timeout) -> str | None:
         """Have the station take the limit, in one wording or another; returns why it did not."""
         memory = self._memory
         if command.purpose is Purpose.DEFAULT and memory.dialect.stacks:
             memory.covered.add(command.connector)
-        refused = memory.refused.setdefault(command.purpose, set())
-        looks_on = command.purpose not in memory.explored
-        reason = (
-            "refused in this wording"
-            if looks_on and memory.dialect in refused
-            else await self._offer(command, memory.dialect, urgent)
-        )
+        reason = await self._offer(command, memory.dialect, urgent)
         holds_one = reason is None  # of this purpose, be it of 0 A
-        if reason is not None and looks_on:
-            refused.add(memory.dialect)
+        if reason is None:
+            memory.refused.pop(command.purpose, None)  # what it refused before was not for its wording
+        elif command.purpose not in memory.explored:
             memory.explored.add(command.purpose)  # one command at a time looks for another wording…
+            deadline.reschedule(asyncio.get_running_loop().time() + CLEARING_S)
             try:
-                taken = await self._in_another_wording(command, refused, urgent)
+                taken = await self._in_another_wording(command, urgent)
             except BaseException:
                 memory.explored.discard(command.purpose)  # …and where it was cut short, the next one goes on
                 raise
@@ -200,9 +196,10 @@ class LimitWriter:
             memory.single[command.connector] = command.purpose
         return reason
 
-    async def _in_another_wording(self, command: SetLimit, refused: set[Dialect], urgent: bool) -> SetLimit | None:
+    async def _in_another_wording(self, command: SetLimit, urgent: bool) -> SetLimit | None:
         """What of the command the station takes in a wording that it has not refused yet; None where it takes none."""
         memory = self._memory
+        refused = memory.refused.setdefault(command.purpose, set())
         wordings = other_wordings(command, memory.dialect, unit_known=memory.unit_known)
         for dialect in (wording for wording in wordings if wording not in refused):
             offered = command if _gives_no_more(command, memory.dialect, dialect) else _nothing_of(command)
