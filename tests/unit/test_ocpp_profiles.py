@@ -20,6 +20,7 @@ from llm_adapters.ocpp16.profiles import (
     clear_foreign_profiles,
     set_charging_profile,
 )
+from llm_adapters.virtual.profiles import ProfileStore
 from llm_core import ClearLimit, Purpose, SetLimit
 
 IDEAL = Dialect()
@@ -166,6 +167,17 @@ def test_without_stacking_all_purposes_are_one_profile() -> None:
     assert len(places) == 1
     assert {level for _, level, _ in places} == {0}
     assert all("transactionId" not in profile for profile in profiles)
+
+
+@given(st.integers(-3_600, 3_600))
+def test_the_only_limit_of_a_station_outlasts_a_clock_that_falls_back_or_jumps_by_an_hour(wrong_s: int) -> None:
+    """By the plant's store of profiles: a schedule that has not begun would leave the station without any limit."""
+    store = ProfileStore()
+    assert store.install(2, profile_of(LIVE, Dialect(stacks=False)), None)
+    assert store.limit_a(2, STATION_UTC.timestamp(), None) == 13.8
+    assert store.limit_a(2, STATION_UTC.timestamp() + 119, None) == 13.8
+    assert store.limit_a(2, STATION_UTC.timestamp() + 121, None) == 6
+    assert store.limit_a(2, STATION_UTC.timestamp() + wrong_s, None) == (13.8 if wrong_s < 120 else 6)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ Theory of operation
     There is no `duration`: a schedule that ends leaves some stations without any limit. Its start lies 60 s back
     on the clock of the *station*, which decides when periods begin, so that a small error of it does no harm.
 
-    On a station that cannot stack, all three are one TxDefaultProfile at level 0, rewritten each time.
+    On a station that cannot stack, all three are one TxDefaultProfile at level 0, rewritten each time. A schedule that
+    has not begun would leave nothing there, so it starts two hours back: more than the hour of a wrong time zone or of
+    summer time, by which a clock may fall back while we do not hear it.
 
 Rounding only ever loses current: amps are cut to the station's step and to one decimal, watts to whole ones. Watts
 count with 230 V a phase and `numberPhases`, which is always told (OCPP 1.6 errata 3.68: 3 where it is missing).
@@ -29,6 +31,7 @@ Payload: TypeAlias = dict[str, Any]
 
 VOLTAGE_V = 230
 BEGUN_S = 60
+BEGUN_ALONE_S = 7_200
 FLOOR_LEVEL = 0
 LIVE_LEVEL = 1
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -69,7 +72,7 @@ def set_charging_profile(command: SetLimit, dialect: Dialect, station_utc: datet
     if command.lease_ms is None and dialect.takes_relative:
         profile["chargingProfileKind"] = "Relative"
     else:
-        start = _LONG_AGO if command.lease_ms is None else station_utc - timedelta(seconds=BEGUN_S)
+        start = _LONG_AGO if command.lease_ms is None else station_utc - timedelta(seconds=_begun_s(dialect))
         profile["chargingProfileKind"] = "Absolute"
         schedule["startSchedule"] = start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     profile["chargingSchedule"] = schedule
@@ -119,9 +122,14 @@ def _periods(command: SetLimit, dialect: Dialect) -> list[Payload]:
     now = {"startPeriod": 0, "limit": _limit(command.limit_ma, command.phases, dialect), "numberPhases": command.phases}
     if command.lease_ms is None or not dialect.takes_periods:
         return [now]
-    over_s = BEGUN_S + command.lease_ms // 1000
+    over_s = _begun_s(dialect) + command.lease_ms // 1000
     then_limit = _limit(command.then_ma, command.phases, dialect)
     return [now, {"startPeriod": over_s, "limit": then_limit, "numberPhases": command.phases}]
+
+
+def _begun_s(dialect: Dialect) -> int:
+    """How long ago a lease began on the clock of the station, s."""
+    return BEGUN_S if dialect.stacks else BEGUN_ALONE_S
 
 
 def _limit(limit_ma: int, phases: int, dialect: Dialect) -> int | float:
