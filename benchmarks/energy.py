@@ -38,7 +38,7 @@ from llm_adapters.virtual import clockwork
 from llm_adapters.virtual.demo import BADGES
 from llm_adapters.virtual.driver import COMMON_CARS, endless_visits
 from llm_app.garage import Garage, Stay, garage_of, jain, uncontrolled_peak_a
-from llm_app.planning import replay
+from llm_app.planning import Wishes, replay
 from llm_app.scenario import Scenario
 from llm_app.simulate import Outcome, _Run, made_up
 
@@ -46,6 +46,11 @@ STEP_S = 10
 PHASES = ("L1", "L2", "L3")
 OVERRUN = 6.0
 ENOUGH = 0.6
+TOLD = {
+    Wishes.NONE: "cars as they are",
+    Wishes.CLAIMED: "told what drivers claim",
+    Wishes.TRUE: "told when they leave",
+}
 AT_ONCE, AS_THEY_ARE = "round robin, obeyed at once", "round robin, cars as they are"
 
 
@@ -139,7 +144,7 @@ def _on_steps(stay: Stay) -> tuple[int, int]:
     return stay.arrive_s // STEP_S * STEP_S, -(-stay.leave_s // STEP_S) * STEP_S
 
 
-def compare(path: Path, days: float | None, tick_s: int | None, *, wishes: bool) -> list[str]:
+def compare(path: Path, days: float | None, tick_s: int | None, wishes: Wishes) -> list[str]:
     """One garage: the controller beside bounds and round robins; lines for people."""
     logging.disable(logging.CRITICAL)
     garage = recorded(path, days)
@@ -148,7 +153,7 @@ def compare(path: Path, days: float | None, tick_s: int | None, *, wishes: bool)
     run = replay(garage, limit_a, tick_s=tick_s, wishes=wishes)
     ours = Figures(run.delivered_kwh, run.jain, run.served_less_than_half)
     gaps = [_gaps(best, ours, others[name]) for name in (AT_ONCE, AS_THEY_ARE)]
-    shown = "controller, told of departures" if wishes else "controller, cars as they are"
+    shown = f"controller, {TOLD[wishes]}"
     return [
         *_table(path, garage, limit_a, best, {**others, shown: ours}),
         f"  bound for currents of 0 or at least 6 A: {ceiling_kwh:.1f} kWh, of which the controller"
@@ -260,7 +265,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--supply", type=float, default=63.0, help="amps per phase of the demo's supply")
     parser.add_argument("--phases", type=int, choices=(1, 2, 3), help="only cars of so many phases in the demo")
-    parser.add_argument("--wishes", action="store_true", help="drivers say when they leave and how much they want")
+    parser.add_argument(
+        "--wishes",
+        type=Wishes,
+        choices=tuple(Wishes),
+        default=Wishes.NONE,
+        help="what drivers say on arrival: nothing, what they claimed in the recording, or what will be",
+    )
     parser.add_argument("--reach", action="store_true", help="of the recordings only what rules can reach, no replay")
     parser.add_argument("--losses", action="store_true", help="where the current of the demo went, cause by cause")
     asked = parser.parse_args()
@@ -272,8 +283,8 @@ def main() -> int:
         if asked.reach:
             tasks += [pool.submit(reach, path, days) for path in asked.sessions]
         else:
-            tasks += [pool.submit(compare, path, days, asked.tick, wishes=asked.wishes) for path in asked.sessions]
-            tapering = [] if asked.wishes else asked.sessions
+            tasks += [pool.submit(compare, path, days, asked.tick, asked.wishes) for path in asked.sessions]
+            tapering = asked.sessions if asked.wishes is Wishes.NONE else []
             tasks += [pool.submit(taper, path, min(days or 28.0, 28.0), asked.tick) for path in tapering]
         for task in tasks:
             print("\n".join(task.result()), flush=True)

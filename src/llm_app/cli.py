@@ -243,6 +243,9 @@ def simulate(
     ] = None,
     tick: Annotated[int | None, typer.Option(min=1, max=60, help="Most seconds between ticks of --sessions.")] = None,
     energy: Annotated[str, typer.Option(help="What a recorded car wants: requested or delivered.")] = "requested",
+    wishes: Annotated[
+        str, typer.Option(help="What drivers say on arrival: none, claimed (as recorded) or true (as it will be).")
+    ] = "none",
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw a picture: FILE.svg or FILE.png.")] = None,
 ) -> None:
@@ -251,8 +254,10 @@ def simulate(
 
     if energy not in ("requested", "delivered"):
         raise WrongInput("--energy must be requested or delivered")
+    if wishes not in ("none", "claimed", "true"):
+        raise WrongInput("--wishes must be none, claimed or true")
     _log("error")
-    asked = Asked(scenario, sessions, stations, hours, seed, supply_a or (), tick, energy, plot, json_output)
+    asked = Asked(scenario, sessions, stations, hours, seed, supply_a or (), tick, energy, wishes, plot, json_output)
     text, held = run_simulation(asked)
     sys.stdout.write(text + "\n")
     if not held:

@@ -28,8 +28,16 @@ Amps3 = tuple[float, float, float]
 
 
 @attrs.frozen
+class Claim:
+    """What a driver said on arrival: the car leaves at `leave_s`, and wants `wh`."""
+
+    leave_s: int
+    wh: int
+
+
+@attrs.frozen
 class Stay:
-    """One car at one outlet, seconds from the garage's `began_at`."""
+    """One car at one outlet, seconds from the garage's `began_at`; `claim` None where the driver said nothing."""
 
     outlet: int
     arrive_s: int
@@ -37,6 +45,7 @@ class Stay:
     wanted_wh: float
     phases: int = 1
     max_a: float = OUTLET_A
+    claim: Claim | None = None
 
 
 @attrs.frozen
@@ -98,7 +107,14 @@ def _stay(session: Recorded, outlet: int, began_at: datetime, energy: str, volta
         phases = 3
         max_a = OUTLET_A if took_w > 3 * _THREE_PHASE_A * voltage_v * _METERED else _THREE_PHASE_A
     asked_wh = session.requested_wh if energy == "requested" else session.delivered_wh
-    return Stay(outlet, arrive_s, leave_s, min(asked_wh, phases * max_a * voltage_v * hours), phases, max_a)
+    wanted_wh = min(asked_wh, phases * max_a * voltage_v * hours)
+    return Stay(outlet, arrive_s, leave_s, wanted_wh, phases, max_a, _claim(session, began_at))
+
+
+def _claim(session: Recorded, began_at: datetime) -> Claim | None:
+    if session.claimed_until is None:
+        return None
+    return Claim(round((session.claimed_until - began_at).total_seconds()), session.requested_wh)
 
 
 def uncontrolled_peak_a(garage: Garage) -> Amps3:

@@ -21,6 +21,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -28,7 +29,7 @@ import attrs
 from llm_adapters.virtual.car import PILOT_MIN_A, Car, CarModel
 from llm_adapters.virtual.config import SITE_PHASES, StationConfig
 from llm_adapters.virtual.connector import Connector, Session
-from llm_app.garage import Amps3, Calendar, Garage, Stay, jain
+from llm_app.garage import Amps3, Calendar, Claim, Garage, Stay, jain
 from llm_core import (
     OLDEST_STAMP,
     AccessRule,
@@ -125,6 +126,14 @@ def site_of(garage: Garage, limit_a: float) -> Site:
     )
 
 
+class Wishes(StrEnum):
+    """What is known of a car when it comes: nothing; what its driver claimed, right or wrong; or how it will be."""
+
+    NONE = "none"
+    CLAIMED = "claimed"
+    TRUE = "true"
+
+
 def replay(
     garage: Garage,
     limit_a: float,
@@ -132,20 +141,29 @@ def replay(
     tick_s: int | None = None,
     site: Site | None = None,
     progress: Callable[[float], None] | None = None,
-    wishes: bool = False,
+    wishes: Wishes = Wishes.NONE,
 ) -> Replayed:
     """Replay the garage under `limit_a` per phase (`site` may set it up differently); `progress` hears a share.
 
     `tick_s`: tick at least so often while a car is there, beside the ticks that are needed; 1 is second by second.
-    `wishes`: every driver says on arrival how much the car wants and when it leaves. Else nobody says anything.
     """
-    return _Replay(garage, site or site_of(garage, limit_a), tick_s, wishes=wishes).run(progress or (lambda _: None))
+    return _Replay(garage, site or site_of(garage, limit_a), tick_s, wishes).run(progress or (lambda _: None))
 
 
 def _believable(began_at: datetime) -> datetime:
     """The same weekday and time of day when a clock that is set may say so: the core trusts none from before."""
     weeks = max(0, -((began_at - OLDEST_STAMP) // timedelta(weeks=1)))
     return began_at + timedelta(weeks=weeks)
+
+
+def _said(stay: Stay, wishes: Wishes) -> Claim | None:
+    match wishes:
+        case Wishes.NONE:
+            return None
+        case Wishes.CLAIMED:
+            return stay.claim
+        case Wishes.TRUE:
+            return Claim(stay.leave_s, round(stay.wanted_wh))
 
 
 class _Bay:
@@ -208,7 +226,7 @@ class _Bay:
 class _Replay:
     """One run."""
 
-    def __init__(self, garage: Garage, site: Site, tick_s: int | None, *, wishes: bool) -> None:
+    def __init__(self, garage: Garage, site: Site, tick_s: int | None, wishes: Wishes) -> None:
         self._garage = garage
         self._wishes = wishes
         self._began_at = _believable(garage.began_at)
@@ -331,9 +349,10 @@ class _Replay:
         self._post(StartRequested(bay.name, 1, "driver", round(bay.outlet.energy_wh), request=1), t)
         (started,) = (answer for answer in self._answers if isinstance(answer, Started))
         bay.outlet.session = Session("driver", None, t, started.transaction_id)
-        if self._wishes:
-            departs_at = self._began_at + timedelta(seconds=stay.leave_s)
-            self._post(WishPut("driver", started.transaction_id, Wish(departs_at, max(round(stay.wanted_wh), 1))), t)
+        claim = _said(stay, self._wishes)
+        if claim is not None and claim.leave_s > t:
+            wish = Wish(self._began_at + timedelta(seconds=claim.leave_s), max(claim.wh, 1))
+            self._post(WishPut("driver", started.transaction_id, wish), t)
         bay.settle(t)
         self._post(StatusChanged(bay.name, 1, Status.CHARGING), t)
         self._busy[bay.name] = bay

@@ -16,7 +16,7 @@ import attrs
 from llm_adapters.files.recorded import RecordingError, read_sessions
 from llm_app.faults import WrongInput
 from llm_app.garage import ACN_VOLTAGE_V, Garage, garage_of, uncontrolled_peak_a
-from llm_app.planning import DERATED, Replayed, replay
+from llm_app.planning import DERATED, Replayed, Wishes, replay
 from llm_app.plot import check_plot, plot_run, plot_sessions
 from llm_app.report import report, report_sessions
 from llm_app.scenario import ZONE, Scenario, ScenarioError, load_scenario
@@ -37,6 +37,7 @@ class Asked:
     supplies_a: Sequence[float] = ()
     tick_s: int | None = None
     energy: str = "requested"
+    wishes: str = "none"
     plot: Path | None = None
     as_json: bool = False
 
@@ -68,6 +69,8 @@ def _refuse_nonsense(asked: Asked) -> None:
         raise WrongInput("several --supply-a are compared with --sessions only")
     if asked.sessions is None and asked.tick_s is not None:
         raise WrongInput("--tick goes with --sessions only: everything else is played second by second")
+    if asked.sessions is None and asked.wishes != "none":
+        raise WrongInput("--wishes goes with --sessions only: drivers that are made up say nothing")
     if asked.sessions is not None and asked.seed is not None:
         raise WrongInput("--seed does not go with --sessions: nothing there is left to chance")
 
@@ -89,8 +92,10 @@ def _story(asked: Asked) -> Scenario:
 
 
 def _plan(asked: Asked, path: Path) -> str:
-    garage = _garage(path, asked.energy)
-    results = compared(garage, asked.supplies_a or (SUPPLY_A,), asked.tick_s)
+    garage, wishes = _garage(path, asked.energy), Wishes(asked.wishes)
+    if wishes is Wishes.CLAIMED and not any(stay.claim for stay in garage.stays):
+        raise WrongInput(f"--wishes claimed: no driver of {path} said when the car would leave")
+    results = compared(garage, asked.supplies_a or (SUPPLY_A,), asked.tick_s, wishes)
     if asked.plot is not None:
         plot_sessions(results, asked.plot)
     peak_a = uncontrolled_peak_a(garage)
@@ -110,13 +115,14 @@ def _garage(path: Path, energy: str) -> Garage:
         raise WrongInput("\n".join(f"{path}: {fault}" for fault in error.faults)) from error
 
 
-def compared(garage: Garage, supplies_a: Sequence[float], tick_s: int | None) -> dict[float, Replayed]:
+def compared(garage: Garage, supplies_a: Sequence[float], tick_s: int | None, wishes: Wishes) -> dict[float, Replayed]:
     """The same sessions under each supply, at 80 % of it; several at once where there are cores."""
     wanted = list(dict.fromkeys(supplies_a))
     if len(wanted) == 1:
-        return {wanted[0]: replay(garage, wanted[0] * DERATED, tick_s=tick_s, progress=_Progress())}
+        limit_a = wanted[0] * DERATED
+        return {wanted[0]: replay(garage, limit_a, tick_s=tick_s, wishes=wishes, progress=_Progress())}
     with ProcessPoolExecutor(min(len(wanted), os.cpu_count() or 1)) as pool:
-        runs = {a: pool.submit(replay, garage, a * DERATED, tick_s=tick_s) for a in wanted}
+        runs = {a: pool.submit(replay, garage, a * DERATED, tick_s=tick_s, wishes=wishes) for a in wanted}
         return {supply_a: run.result() for supply_a, run in runs.items()}
 
 

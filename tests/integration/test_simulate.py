@@ -17,10 +17,11 @@ SCENARIOS = Path(__file__).parents[1] / "unit" / "scenarios"
 HEAD = "arrival,departure,requested_energy,delivered_energy,station_id,session_id,estimated_departure,claimed"
 
 
-def recording(folder: Path) -> Path:
+def recording(folder: Path, claimed: str = "True") -> Path:
     """Six cars, two on each phase, that want 12 kWh each in two hours."""
+    day = "2026-03-02"
     rows = [
-        f"2026-03-02 08:0{i}:00+01:00,2026-03-02 10:0{i}:00+01:00,12.0,12.0,ST{i},{i},2026-03-02 10:00:00+01:00,True"
+        f"{day} 08:0{i}:00+01:00,{day} 10:0{i}:00+01:00,12.0,12.0,ST{i},{i},{day} 10:00:00+01:00,{claimed}"
         for i in range(6)
     ]
     path = folder / "garage.csv.gz"
@@ -98,6 +99,10 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     refused("--supply-a", "40", "--supply-a", "63", says="compared with --sessions only")
     refused("--plot", "picture.pdf", says="must end in .svg or .png")
     refused("--sessions", sessions, "--energy", "free", says="--energy must be requested or delivered")
+    refused("--sessions", sessions, "--wishes", "all", says="--wishes must be none, claimed or true")
+    silent = str(recording(tmp_path, claimed="False"))
+    refused("--sessions", silent, "--wishes", "claimed", says="no driver of")
+    refused("--wishes", "true", says="--wishes goes with --sessions only")
 
 
 def test_wrong_files_are_refused_with_the_place_of_the_fault(tmp_path: Path) -> None:

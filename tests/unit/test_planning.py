@@ -8,10 +8,11 @@ import attrs
 import pytest
 
 from llm_adapters.files.recorded import Recorded
-from llm_app.garage import Garage, garage_of, jain, uncontrolled_peak_a
-from llm_app.planning import replay
+from llm_app.garage import Claim, Garage, garage_of, jain, uncontrolled_peak_a
+from llm_app.planning import Wishes, replay
 
 BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
+EIGHT = timedelta(hours=8)
 
 
 def session(station: str, from_h: float, to_h: float, kwh: float, *, delivered_kwh: float | None = None) -> Recorded:
@@ -69,12 +70,24 @@ def test_a_small_supply_is_shared_evenly_and_never_exceeded() -> None:
 def test_who_says_when_it_leaves_and_can_wait_leaves_current_to_who_cannot() -> None:
     stays = [session("A", 0.0, 2.0, 7.0), session("B", 0.0, 8.0, 9.0)]
     garage = attrs.evolve(garage_of(stays), rotations=(("L1",),) * 2)
-    blind, told = replay(garage, 24.0), replay(garage, 24.0, wishes=True)
+    blind, told = replay(garage, 24.0), replay(garage, 24.0, wishes=Wishes.TRUE)
     assert blind.delivered_kwh == pytest.approx(5.0 + 9.0, abs=0.2)
     assert told.delivered_kwh == pytest.approx(7.0 + 9.0, abs=0.2)
     assert sum(told.violations.values()) == 0
     old = attrs.evolve(garage, began_at=garage.began_at - timedelta(weeks=400))
-    assert replay(old, 24.0, wishes=True) == told
+    assert replay(old, 24.0, wishes=Wishes.TRUE) == told
+
+
+def test_drivers_claim_what_they_claimed_and_no_claim_is_believed_beyond_its_time() -> None:
+    """B says that it stays for eight hours, and does; A said nothing, or says too early a time, and loses nothing."""
+    stays = [session("A", 0.0, 2.0, 7.0), attrs.evolve(session("B", 0.0, 8.0, 9.0), claimed_until=BEGAN + EIGHT)]
+    garage = attrs.evolve(garage_of(stays), rotations=(("L1",),) * 2)
+    assert [stay.claim for stay in garage.stays] == [None, Claim(8 * 3600, 9_000)]
+    silent, true = replay(garage, 24.0), replay(garage, 24.0, wishes=Wishes.TRUE)
+    claimed = replay(garage, 24.0, wishes=Wishes.CLAIMED)
+    assert silent.delivered_kwh < claimed.delivered_kwh == pytest.approx(true.delivered_kwh, abs=0.2)
+    past = attrs.evolve(garage, stays=tuple(attrs.evolve(stay, claim=Claim(-60, 9_000)) for stay in garage.stays))
+    assert replay(past, 24.0, wishes=Wishes.CLAIMED) == silent
 
 
 def test_more_supply_gives_more_energy() -> None:

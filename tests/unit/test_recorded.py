@@ -59,7 +59,13 @@ def test_sessions_of_the_open_data_set_are_read_by_arrival(tmp_path: Path, packe
         datetime(2019, 5, 1, 18, 50, 55, tzinfo=UTC),
         21_840,
         17_666,
+        claimed_until=datetime(2019, 5, 1, 18, 27, 14, tzinfo=UTC),
     )
+
+
+def test_an_estimate_that_no_driver_made_is_no_claim(tmp_path: Path) -> None:
+    silent = ACN.replace("-07:00,True", "-07:00,False", 1)
+    assert [s.claimed_until is None for s in read_sessions(written(tmp_path, silent), ZONE)] == [False, True]
 
 
 def test_our_own_export_is_read_in_the_sites_time_without_what_is_still_open(tmp_path: Path) -> None:
@@ -76,6 +82,7 @@ def test_our_own_export_is_read_in_the_sites_time_without_what_is_still_open(tmp
         ("44.069", "-1", "line 3: delivered_energy: -1 kWh does not lie between 0 and 1000"),
         ("2019-05-01 11:50:55-07:00", "noon", "line 2: “noon” is no time; write it as 2019-05-01 07:08:58-07:00"),
         ("2019-05-01 15:52:36", "2019-04-01 15:52:36", "line 3: it ends before it begins"),
+        ("2019-05-01 09:20:45-07:00", "", "line 3: “” is no time; write it as 2019-05-01 07:08:58-07:00"),
         ("CA-314", "", "line 2: the station has no id"),
         (",CA-314", "", "line 2: 7 fields instead of 8"),
     ],

@@ -33,7 +33,10 @@ class RecordingError(ValueError):
 
 @attrs.frozen
 class Recorded:
-    """One session as it was recorded. `requested_wh` is what the driver asked for, `delivered_wh` what was metered."""
+    """One session as it was recorded. `requested_wh` is what the driver asked for, `delivered_wh` what was metered.
+
+    `claimed_until`: when the driver said that the car would leave; None where nobody said.
+    """
 
     station_id: str
     connector: int
@@ -41,6 +44,7 @@ class Recorded:
     left_at: datetime
     requested_wh: int
     delivered_wh: int
+    claimed_until: datetime | None = None
 
 
 def read_sessions(path: Path, zone: tzinfo) -> tuple[Recorded, ...]:
@@ -125,7 +129,15 @@ def _acn(row: _Row, zone: tzinfo) -> Recorded:
         left_at=_stamp(row["departure"], zone),
         requested_wh=_wh(row["requested_energy"], "requested_energy"),
         delivered_wh=_wh(row["delivered_energy"], "delivered_energy"),
+        claimed_until=_claimed(row, zone),
     )
+
+
+def _claimed(row: _Row, zone: tzinfo) -> datetime | None:
+    """ACN-Data tell an estimate of their own where the driver claimed nothing."""
+    if row.get("claimed", "").strip().lower() != "true":
+        return None
+    return _stamp(row.get("estimated_departure", ""), zone)
 
 
 def _own(row: _Row, zone: tzinfo) -> Recorded | None:
