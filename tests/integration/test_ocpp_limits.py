@@ -283,7 +283,6 @@ def takes(wanted: Callable[[Payload], bool]) -> Callable[[Payload], Answer]:
     ("command", "wants", "found"),
     [
         (DECREASE, lambda p: p["chargingSchedule"]["chargingRateUnit"] == "W", {"in_watts": True}),
-        (RAISE, lambda p: len(p["chargingSchedule"]["chargingSchedulePeriod"]) == 1, {"decays": False}),
         (
             attrs.evolve(RAISE, limit_ma=13_500),
             lambda p: now_limit(p) == 13,
@@ -332,6 +331,28 @@ def test_a_raise_is_never_found_out_to_be_watts_by_giving_them() -> None:
     run(scenario)
 
 
+def test_a_raise_is_never_found_out_to_have_no_end_by_giving_it() -> None:
+    """What follows a lease was fitted in with all others; a limit without an end would stay if we were gone."""
+
+    def one_period(p: Payload) -> bool:
+        return len(p["chargingSchedule"]["chargingSchedulePeriod"]) == 1
+
+    async def scenario() -> None:
+        for lowers, kinds, given_a in ((False, LimitRefused, 0), (True, LimitConfirmed, 16)):
+            script = Script(SetChargingProfile=takes(one_period))
+            async with linked(script) as (inbox, server):
+                server.perform(attrs.evolve(RAISE, lowers=lowers))
+                assert isinstance(await outcome(inbox, RAISE.seq), kinds)
+                accepted = [profile for profile in script.profiles() if one_period(profile)]
+                assert [now_limit(profile) for profile in accepted] == [given_a]
+                assert not inbox.all(CapabilitiesFound)[-1].capabilities.decays
+                server.perform(attrs.evolve(RAISE, seq=20))
+                assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+                assert now_limit(script.profiles()[-1]) == 16
+
+    run(scenario)
+
+
 def test_other_wordings_are_tried_once_until_the_next_boot() -> None:
     async def scenario() -> None:
         script = Script(SetChargingProfile={"status": "Rejected"})
@@ -355,6 +376,12 @@ def takes_watts_for_good(p: Payload) -> bool:
     """The last of the four wordings of a limit with a lease."""
     schedule = p["chargingSchedule"]
     return schedule["chargingRateUnit"] == "W" and len(schedule["chargingSchedulePeriod"]) == 1
+
+
+def in_amps_for_good(p: Payload) -> bool:
+    """The second of the four."""
+    schedule = p["chargingSchedule"]
+    return schedule["chargingRateUnit"] == "A" and len(schedule["chargingSchedulePeriod"]) == 1
 
 
 @pytest.mark.parametrize("takes_s", [0.0, 3.0, 6.0])
@@ -397,6 +424,9 @@ def test_a_wording_that_was_refused_once_and_is_taken_again_is_not_given_up() ->
             script.answers["SetChargingProfile"] = {"status": "Accepted"}
             assert isinstance(await outcome(inbox, 20), LimitConfirmed)
             assert not inbox.all(CapabilitiesFound)
+            script.answers["SetChargingProfile"] = takes(in_amps_for_good)  # refused before, but not for its wording
+            server.perform(attrs.evolve(DECREASE, seq=21))
+            assert isinstance(await outcome(inbox, 21), LimitConfirmed)
 
     run(scenario)
 

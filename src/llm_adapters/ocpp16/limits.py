@@ -14,7 +14,8 @@ Theory of operation
     for another connector cuts that short at a slow station, the next limit goes on with those not refused yet.
 
     A raise that was decided in amps per phase is never given in watts over several phases, of which a car on one phase
-    would get all: it is tried with nothing, and decided anew by who knows that it is watts.
+    would get all; nor is one that was to end with its lease given without an end. It is tried with nothing, and decided
+    anew by who knows what the station takes.
 
     A first floor is confirmed only when others' profiles above it are gone as well, since it limits nothing beneath
     them. They go one place at a time, so that a charging car is never without a limit.
@@ -190,7 +191,7 @@ class LimitWriter:
                 memory.explored.discard(command.purpose)  # …and where it was cut short, the next one goes on
                 raise
             if taken is not None:
-                reason = None if taken is command else "takes watts: nothing was given"
+                reason = None if taken is command else "taken in another wording: nothing was given"
                 holds_one = True
         if holds_one and not memory.dialect.stacks:
             memory.single[command.connector] = command.purpose
@@ -323,8 +324,11 @@ def other_wordings(command: SetLimit, dialect: Dialect, *, unit_known: bool) -> 
 
 
 def _gives_no_more(command: SetLimit, meant: Dialect, wording: Dialect) -> bool:
-    """Whether in this wording no phase gets more than was decided when `meant` was thought to be spoken."""
-    return command.lowers or command.phases == 1 or meant.in_watts or not wording.in_watts
+    """Whether in this wording no phase gets more, nor for longer, than was decided when `meant` was thought to be
+    spoken."""
+    shares_watts = wording.in_watts and not meant.in_watts and command.phases > 1
+    has_no_end = command.lease_ms is not None and meant.takes_periods and not wording.takes_periods
+    return command.lowers or not (shares_watts or has_no_end)
 
 
 def _nothing_of(command: SetLimit) -> SetLimit:
