@@ -116,7 +116,7 @@ def with_odd_hardware(scenario: Scenario) -> Scenario:
     draw = random.Random(f"odd/{scenario.seed}")
     plant = scenario.plant
     period_s = draw.choice((1.0, 2.0, 3.0, 5.0, 10.0))
-    meter = attrs.evolve(plant.meter, period_s=period_s, lag_s=draw.choice((0.5, 1.0, 3.0)), begins_s=0.5 - period_s)
+    meter = attrs.evolve(plant.meter, period_s=period_s, lag_s=draw.choice((0.5, 1.0, 3.0)))
     stations = tuple(attrs.evolve(station, quirks=_odd(draw, station.quirks)) for station in plant.stations)
     return attrs.evolve(scenario, plant=attrs.evolve(plant, meter=meter, stations=stations))
 

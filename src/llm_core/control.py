@@ -48,6 +48,7 @@ from llm_core.yielding import needs
 STOP_AFTER_MS = 30_000  # a station that still draws so long after it was told 0 A is asked to stop
 STILL_DRAWS_MA = 1_000
 ASK_AFTER_MS = 500
+SELDOM_MS = 20_000  # of the 35 s after which a station that says nothing counts with all it may draw
 CLOCK_EVERY_MS = 5_000
 NOTE_EVERY_MS = 60_000
 MOST_CHANGES = 200  # of limits, kept in sight
@@ -215,17 +216,32 @@ def _draws(connector: ConnectorState) -> bool:
 
 
 def _asked(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
-    """Once a change has settled, its reading is asked for: until it is in, what it frees is free for nobody."""
+    """Readings that are asked for: once a change has settled, since until it is seen what it frees is free for nobody;
+    and while a car may draw at a station that reports seldom, so that what it does by itself is known in time."""
     connectors: dict[Key, ConnectorState] = {}
     asks = []
     for key, connector in state.connectors.items():
-        settled_ms = connector.settled_from_ms
-        if connector.session is None or connector.asked_ms == settled_ms or now_ms < settled_ms + ASK_AFTER_MS:
-            continue
-        connectors[key] = changed(connector, asked_ms=settled_ms)
-        if not connector.readings or connector.readings[-1].at_ms < settled_ms:
+        if connector.session is not None and _is_reading_due(connector, now_ms) and _is_online(state, key[0]):
+            connectors[key] = changed(connector, asked_ms=now_ms)
             asks.append(AskReading(*key))
     return _with_connectors(state, connectors), tuple(asks)
+
+
+def _is_reading_due(connector: ConnectorState, now_ms: int) -> bool:
+    heard_ms, draws = 0, connector.offered_ma > 0
+    if connector.readings:
+        last = connector.readings[-1]
+        heard_ms, draws = last.at_ms, draws or max(last.current_ma) > 0
+    asked_ms = connector.asked_ms if connector.asked_ms is not None else 0
+    settled_ms = connector.settled_from_ms + ASK_AFTER_MS
+    if heard_ms < connector.settled_from_ms and asked_ms < settled_ms <= now_ms:
+        return True
+    return draws and now_ms - max(heard_ms, asked_ms, settled_ms) >= SELDOM_MS
+
+
+def _is_online(state: State, station_id: str) -> bool:
+    known = state.stations.get(station_id)
+    return known is not None and known.online
 
 
 def _stopped(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:

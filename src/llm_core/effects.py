@@ -75,7 +75,8 @@ class StopRemotely:
 
 @attrs.frozen
 class AskReading:
-    """Ask a connector for its readings now: what it draws after a change decides how much is left for the others."""
+    """Ask a connector for its readings now: what it draws decides how much is left for the others, after a change of
+    its limit, and where a station reports seldom."""
 
     station_id: str
     connector: int

@@ -54,7 +54,7 @@ class ConnectorState:
     available_ms: int | None = None  # since when it says Available although a session is open
     settled_from_ms: int = 0  # readings from here on show the effect of the last command
     least_told_ma: int = 0  # the least it was told since the last reading that showed the effect of a command
-    asked_ms: int | None = None  # the settling for which its reading was asked
+    asked_ms: int | None = None  # when its reading was last asked for
     changed_ms: int | None = None  # when its limit was last changed (renewals aside)
     raised_ms: int | None = None  # when it was last told more than before
     lowering_ms: int | None = None  # since when a lower limit waits for its acknowledgement

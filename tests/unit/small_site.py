@@ -98,6 +98,8 @@ class Outlet:
     transaction_id: int | None = None
     linked: bool = True
     charged_s: int = 0
+    reads_s: int = READS_S
+    tells_on_demand: bool = True
     takes: Callable[[SetLimit], bool] | None = None  # None: every limit; without any it gives its maximum
 
     def keep(self, command: Command, second: int) -> None:
@@ -262,7 +264,7 @@ class SmallSite:
         """Every station reads in turn, and when it was asked."""
         asked, self._asked = self._asked, set()
         for index, (name, outlet) in enumerate(self.outlets.items()):
-            due = (self.second + index) // READS_S > (self.second + index - seconds) // READS_S
-            if outlet.linked and outlet.car is not None and (due or name in asked):
+            due = (self.second + index) // outlet.reads_s > (self.second + index - seconds) // outlet.reads_s
+            if outlet.linked and outlet.car is not None and (due or (name in asked and outlet.tells_on_demand)):
                 drawn = outlet.draws_ma(self.second)
                 self.post(MeterValuesReceived(name, 1, outlet.transaction_id, drawn))

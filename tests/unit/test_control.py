@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import attrs
 import pytest
 
@@ -24,6 +26,7 @@ from llm_core import (
     MeterValuesReceived,
     Note,
     PerPhase,
+    Phase,
     Purpose,
     PutStation,
     RaiseAlarm,
@@ -240,9 +243,52 @@ def test_a_reading_that_came_by_itself_is_not_asked_for() -> None:
     small.run(8)
     transaction_id = small.outlets["A"].transaction_id
     small.post(MeterValuesReceived("A", 1, transaction_id, (16 * A, 16 * A, 16 * A)))
-    small.run(2)
-    assert small.state.connectors[KEY].asked_ms == small.state.connectors[KEY].settled_from_ms
-    assert AskReading(*KEY) not in small.effects
+    for _ in range(60):
+        small.run(1)
+        assert AskReading(*KEY) not in small.effects
+
+
+@pytest.mark.parametrize("tells_on_demand", [True, False])
+def test_a_station_that_reports_seldom_is_asked_in_between_while_its_car_may_draw(tells_on_demand: bool) -> None:
+    """20 s after it told or was asked last, whether it tells or not, and never while it is away."""
+    small = charging(seconds=10)
+    small.outlets["A"].reads_s, small.outlets["A"].tells_on_demand = 6_000, tells_on_demand
+    small.run(30)
+    asked = []
+    for _ in range(300):
+        small.run(1)
+        asked += [small.second for effect in small.effects if effect == AskReading(*KEY)]
+    gaps = [after - before for before, after in pairwise(asked)]
+    assert set(gaps) == {21 if tells_on_demand else 20}  # the reading is in a second after it was asked for
+    small.cut("A")
+    for _ in range(60):
+        small.run(1)
+        assert AskReading(*KEY) not in small.effects
+
+
+def test_nobody_asks_what_a_car_draws_that_may_draw_nothing_and_does_not() -> None:
+    small = charging(static(8, Station("A"), Station("B")), seconds=60)
+    waits = next(name for name in small.outlets if small.offered(name) == [0])
+    for outlet in small.outlets.values():
+        outlet.reads_s = 6_000
+    small.run(5)
+    asked = set[str]()
+    for _ in range(60):
+        small.run(1)
+        asked |= {effect.station_id for effect in small.effects if isinstance(effect, AskReading)}
+    assert asked == set(small.outlets) - {waits}
+
+
+def test_a_car_that_adds_a_phase_at_a_station_that_reports_seldom_is_seen_before_it_is_taken_for_silent() -> None:
+    small = charging(static(32, Station("A"), Station("B")), seconds=10)
+    for outlet in small.outlets.values():
+        outlet.reads_s = 600
+    small.outlets["A"].car = Car(phases=1)
+    small.run(120)
+    assert small.state.connectors[KEY].phases == (Phase.L1,)
+    small.outlets["A"].car = Car(phases=3)
+    small.run(25)
+    assert small.state.connectors[KEY].phases != (Phase.L1,)
 
 
 def disobedient(seconds: int) -> tuple[SmallSite, list[int]]:

@@ -270,6 +270,14 @@ def test_the_sum_at_the_meter_is_building_plus_cars_on_their_phases() -> None:
     )
 
 
+def test_a_meter_shows_what_flows_from_the_beginning() -> None:
+    """Not nothing until its first measurement: a slow one would hide a whole building for so long."""
+    config = PlantConfig((StationConfig("S"),), building=BuildingConfig(shape="flat", noise=0.0, steps_per_hour=0.0))
+    reading = Plant(config).meter.reading()
+    assert reading is not None
+    assert reading.current_a == pytest.approx((20.0, 20.0, 20.0))
+
+
 def test_one_seed_is_one_run() -> None:
     def run() -> tuple[tuple[float, float, float], list[str], dict[str, object]]:
         plant = Plant(demo_site(8, seed=4), seed=4)

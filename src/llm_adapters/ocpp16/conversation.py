@@ -33,7 +33,7 @@ from llm_adapters.ocpp16.memory import Memory, tell_capabilities
 from llm_adapters.ocpp16.notices import NOTICES, configuration_fact, parse_configuration, parse_notice
 from llm_adapters.ocpp16.profiles import Payload
 from llm_adapters.ocpp16.readings import latest_stamp, meter_events
-from llm_adapters.ocpp16.rpc import Bounds, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
+from llm_adapters.ocpp16.rpc import Bounds, CallAbandoned, CallFailed, CallRefused, Link, LinkLost, Refuse, Session
 from llm_adapters.ocpp16.signing import Signed, Signing
 from llm_adapters.ocpp16.thinning import Thinning
 from llm_adapters.ocpp16.upstream import Nobody, Upstream
@@ -68,6 +68,7 @@ _log = logging.getLogger("llm.ocpp")
 
 BOOT_WITHIN_S = 10.0
 CALL_S = 10.0
+TWICE = 2  # once may have been about something else
 CLOCK_STEP_MS = 1_000
 AT_ONCE = frozenset({"MeterValues"})  # taken, and answered, without waiting for anybody
 _Act: TypeAlias = Callable[[Payload], Awaitable[Payload]]
@@ -413,14 +414,23 @@ class Conversation:
         _log.info("%s: asked to stop transaction %d: %s", self.station_id, command.transaction_id, outcome)
 
     async def _ask_reading(self, command: AskReading) -> None:
-        """A station that cannot be triggered reports at its own pace: nothing depends on this."""
+        """A station that cannot be triggered, or is the worse for it, is left alone until it boots, and reports at its
+        own pace: nothing depends on this."""
+        memory = self._memory
+        if memory.not_on_demand >= TWICE:
+            return
         wish = {"requestedMessage": "MeterValues", "connectorId": command.connector}
+        memory.not_on_demand += 1
         try:
             answer = await self._call("TriggerMessage", wish)
+        except CallAbandoned:  # for something more urgent
+            memory.not_on_demand -= 1
         except CallFailed as failure:
             _log.debug("%s: no reading on demand: %s", self.station_id, failure)
-            return
-        _log.debug("%s: reading on demand: %s", self.station_id, messages.text(answer.get("status")))
+        else:
+            status = messages.text(answer.get("status"))
+            memory.not_on_demand = 0 if status.lower() == "accepted" else memory.not_on_demand
+            _log.debug("%s: reading on demand: %s", self.station_id, status)
 
     @property
     def _known(self) -> StationState:

@@ -39,6 +39,7 @@ class Memory:
     covered: set[int] = attrs.field(factory=set)  # connectors where a live default was laid over the floor
     single: dict[int, Purpose] = attrs.field(factory=dict)  # without stacking: whose limit lies in the one place
     foreign: dict[int, list[Payload]] = attrs.field(factory=dict)  # places still to clear of others' profiles
+    not_on_demand: int = 0  # how often in a row it gave no reading when it was asked for one
     changed: set[Change] = attrs.field(factory=set)  # configuration changes tried
     useless: set[Change] = attrs.field(factory=set)  # those that its model refuses, or takes and forgets
     models: ModelMemory | None = None
@@ -64,6 +65,7 @@ class Memory:
         self.explored.clear()
         self.refused.clear()
         self.single.clear()
+        self.not_on_demand = 0
 
     def speaks(self, dialect: Dialect) -> None:
         """Remember how it wants limits worded; where places changed, others' profiles are looked for again."""

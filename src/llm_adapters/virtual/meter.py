@@ -40,9 +40,9 @@ class Reading:
 
 
 class Meter:
-    """The meter at the supply. Set `silent`, `frozen` or `nan` to make it fail."""
+    """The meter at the supply, where `flow_a` flows at first. Set `silent`, `frozen` or `nan` to make it fail."""
 
-    def __init__(self, config: MeterConfig, *, seed: int = 0, t: float = 0.0) -> None:
+    def __init__(self, config: MeterConfig, *, flow_a: Amps3 = NO_AMPS, seed: int = 0, t: float = 0.0) -> None:
         self.config = config
         self.silent = False
         self.frozen = False
@@ -51,7 +51,7 @@ class Meter:
         self._random = random.Random(f"meter/{seed}")
         self._energy_wh = 0.0
         self._t = t
-        self._flow = NO_AMPS
+        self._flow = flow_a
         self._next = t + config.begins_s + config.period_s
         self._pending: deque[Reading] = deque()
         self._shown = self._measure(t)

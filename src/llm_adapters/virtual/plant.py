@@ -51,7 +51,7 @@ class Plant:
         self.t = 0.0
         self.stations = {s.station_id: Station(s, epoch=config.epoch, seed=seed) for s in config.stations}
         self.building = Building(config.building, epoch=config.epoch, seed=seed)
-        self.meter = Meter(config.meter, seed=seed)
+        self.meter = Meter(config.meter, flow_a=self.building.load_a, seed=seed)
         self.drivers = Drivers(config.visits)
         self.breakers = [Breaker(config.fuse_a, config.breaker_curve) for _ in SITE_PHASES]
         self.observers: list[Observer] = []
