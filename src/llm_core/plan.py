@@ -69,10 +69,11 @@ def plan(
         refusal = {entry.key: _none(entry, GrantReason.NOT_AUTHORISED) for entry in wanting}
         return Plan(refusal, state.allowances)
     shared = [entry for entry in wanting if not is_apart(entry, now_ms) and not _is_denied(state, entry)]
-    taken = _reserved(tree, seen, shared)
+    behind = _left_behind(tree, seen, now_ms)
+    taken = _plus(_reserved(tree, seen, shared), behind, -1)
     told = _with_told(tree, taken, shared)
     pressure = pressures(tree, rooms, told)
-    allowances = _allowances(state, tree, rooms, told, now_ms)
+    allowances = _allowances(state, tree, rooms, _plus(told, behind), now_ms)
     limits = _limits(state, tree, allowances, taken, seen, shared, now_ms)
     over = small_excesses(tree, rooms, told)
     done = {entry.key for place, entry in enumerate(seen) if _is_done(entry, needs, place, now_ms)}
@@ -110,10 +111,37 @@ def _reserved(tree: Tree, seen: tuple[Seen, ...], shared: list[Seen]) -> dict[st
     return sum_per_node(tree, (load for load in loads if load[1] is not ZERO))
 
 
+def _left_behind(tree: Tree, seen: tuple[Seen, ...], now_ms: int) -> dict[str, list[int]]:
+    """What cars have left behind and is being taken back. It was charging's and stays so: raises wait until it is gone,
+    shares do not, so that nobody is paused for a car that leaves."""
+    loads = [(e.station.node, ma) for e in seen if (ma := _behind_ma(e, now_ms)) is not ZERO]
+    return sum_per_node(tree, loads) if loads else {}
+
+
+def _behind_ma(entry: Seen, now_ms: int) -> PerPhase:
+    connector, ledger = entry.connector, entry.connector.ledger
+    floor = ledger.floor.acknowledged
+    if wants(connector, now_ms) or not entry.online or any(entry.lo_ma):
+        return ZERO
+    if ledger.inherited is not None or floor is None:
+        return ZERO
+    floor_ma = max(floor.limit_ma or 0, entry.station.start_alone_ma)
+    if entry.held_ma <= floor_ma:
+        return ZERO
+    stays = ledger.live() if connector.lowering_ms is None else now_ms - connector.lowering_ms > LATE_MS
+    return ZERO if stays else entry.worst_ma - on_phases(floor_ma, entry.station.phase_rotation)
+
+
+def _plus(sums: Mapping[str, list[int]], more: Mapping[str, list[int]], sign: int = 1) -> dict[str, list[int]]:
+    if not more:
+        return dict(sums)
+    return {node_id: [a + sign * b for a, b in zip(own, more[node_id], strict=True)] for node_id, own in sums.items()}
+
+
 def _with_told(tree: Tree, taken: Mapping[str, list[int]], shared: list[Seen]) -> dict[str, list[int]]:
     """What charging takes already: what is reserved, and what the sharers were told last."""
     told = sum_per_node(tree, ((e.station.node, on_phases(e.connector.offered_ma, e.phases)) for e in shared))
-    return {node_id: [a + b for a, b in zip(sums, taken[node_id], strict=True)] for node_id, sums in told.items()}
+    return _plus(told, taken)
 
 
 def _allowances(

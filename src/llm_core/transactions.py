@@ -372,6 +372,6 @@ def concluded(state: State, key: Key | None, session: Session, now: Now) -> Stat
             offered_ma=0,
             settled_from_ms=now.monotonic_ms,
             changed_ms=None,
-            lowering_ms=None,
+            lowering_ms=now.monotonic_ms if connectors[key].ledger.live() else None,
         )
     return attrs.evolve(state, recent=recent, connectors=connectors)

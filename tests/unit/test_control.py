@@ -279,6 +279,20 @@ def test_nobody_asks_what_a_car_draws_that_may_draw_nothing_and_does_not() -> No
     assert asked == set(small.outlets) - {waits}
 
 
+def test_nobody_is_paused_because_a_car_on_other_phases_leaves() -> None:
+    """What it leaves behind counts on all its station's phases until it is cleared, but is on its way to go."""
+    turned = Station("B", phase_rotation=(Phase.L2, Phase.L3, Phase.L1))
+    small = charging(static(20, Station("A"), turned), seconds=10)
+    small.outlets["A"].car, small.outlets["B"].car = Car(phases=1), Car(phases=2)
+    small.run(100)
+    assert small.offered("A", "B") == [16, 16]
+    small.unplug("B")
+    left_s = small.second
+    small.run(60)
+    assert small.sent_since(left_s, "A") == []
+    assert small.offered("A") == [16]
+
+
 def test_a_car_that_adds_a_phase_at_a_station_that_reports_seldom_is_seen_before_it_is_taken_for_silent() -> None:
     small = charging(static(32, Station("A"), Station("B")), seconds=10)
     for outlet in small.outlets.values():

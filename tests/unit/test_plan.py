@@ -34,7 +34,7 @@ from llm_core import (
 )
 from llm_core.budget import Room, survey
 from llm_core.demand import observed
-from llm_core.ledger import Held, Inherited, Slot
+from llm_core.ledger import Held, Inherited, Slot, Trail
 from llm_core.plan import is_apart, plan
 from unit.strategies import NOON, now
 
@@ -349,6 +349,66 @@ def test_a_late_decrease_is_taken_from_others_down_to_their_minimum() -> None:
 def test_after_ten_seconds_a_late_decrease_pauses_others() -> None:
     state = scene(20_000, late(6_000, 16_000), car(14_000))
     assert [limits(state, second)[1] for second in (10, 11)] == [6_000, 0]
+
+
+def left(held_ma: int, **known: object) -> ConnectorState:
+    """A connector whose car has left, and whose limit is being cleared since the beginning unless said."""
+    return car(held_ma=held_ma, **{"session": None, "lowering_ms": at(0)} | known)
+
+
+def test_nobody_is_lowered_for_what_a_car_leaves_behind_unless_clearing_it_is_late() -> None:
+    """As with any decrease: taken from others after two seconds, who are paused for it only after ten."""
+    state = scene(20_000, left(16_000), car(14_000))
+    assert [limits(state, second) for second in (0, 2, 3, 10, 11)] == [[16_000], [16_000], [6_000], [6_000], [0]]
+
+
+def test_what_was_cleared_and_may_still_be_followed_is_given_on_already() -> None:
+    """Raises wait for it (I2); shares do not."""
+    gone = left(0, lowering_ms=None)
+    followed = attrs.evolve(gone.ledger, trails=(Trail(16_000, at(6)),))
+    state = scene(20_000, attrs.evolve(gone, ledger=followed), car(14_000))
+    assert survey(state, at(2))[0].held_ma == 16_000
+    assert limits(state, 2) == [16_000]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"lowering_ms": None},
+        {"ledger": Ledger(Inherited(16_000, 16_000, None), floor=CLEARED, default=CLEARED, transaction=CLEARED)},
+        {"ledger": attrs.evolve(left(16_000).ledger, floor=Slot())},
+        {"readings": (Reading(at(1), PerPhase.same(16_000), 16_000),), "settled_from_ms": at(0)},
+    ],
+    ids=["nobody clears it", "it is from before", "no floor is known to lie below", "somebody draws"],
+)
+def test_what_may_stay_counts_at_its_worst(known: dict[str, object]) -> None:
+    assert limits(scene(20_000, left(16_000, **known), car(14_000)), 2) == [0]
+
+
+def test_what_a_car_is_lowered_by_that_is_about_to_start_is_left_behind_by_nobody() -> None:
+    about_to = left(0, preparing_ms=at(0), lowering_ms=at(0))
+    lies = attrs.evolve(about_to.ledger, default=Slot(Held(3, 16_000, 0, at(0), None)))
+    assert limits(scene(20_000, attrs.evolve(about_to, ledger=lies), car(14_000)), 2) == [10_000, 10_000]
+
+
+def test_what_a_lost_station_was_left_with_counts_at_its_worst() -> None:
+    state = scene(20_000, left(16_000), car(14_000))
+    assert limits(station_changed(state, "A", online=False), 2) == [0]
+
+
+def test_a_floor_stays_when_a_car_has_left() -> None:
+    started = (Station("A", start_alone_ma=6_000), Station("B"))
+    assert limits(scene(20_000, left(16_000), car(14_000), stations=started), 2) == [14_000]
+    higher = attrs.evolve(left(16_000).ledger, floor=Slot(Held(2, 8_000, 8_000, 0, None)))
+    assert limits(scene(20_000, left(16_000, ledger=higher), car(14_000)), 2) == [12_000]
+
+
+def test_what_a_car_leaves_behind_stays_with_charging_and_need_not_be_watched_again() -> None:
+    state = scene(20_000, left(10_000), car(6_000), mode=Mode.DYNAMIC)
+    state = attrs.evolve(state, allowances={(SITE, phase): Allowance(16_000) for phase in PHASES})
+    room = Room(PerPhase.same(9_000), PerPhase.same(20_000))
+    planned = plan(state, survey(state, at(2)), {SITE: room, "default": Room(LARGE, LARGE)}, at(2))
+    assert {planned.allowances[SITE, phase].limit_ma for phase in PHASES} == {16_000}
 
 
 def test_the_minimum_of_watts_is_what_any_one_phase_might_get() -> None:
