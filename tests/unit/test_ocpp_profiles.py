@@ -169,8 +169,8 @@ def test_without_stacking_all_purposes_are_one_profile() -> None:
     assert all("transactionId" not in profile for profile in profiles)
 
 
-@given(st.integers(-3_600, 3_600))
-def test_the_only_limit_of_a_station_outlasts_a_clock_that_falls_back_or_jumps_by_an_hour(wrong_s: int) -> None:
+@given(st.integers(-86_400, 86_400))
+def test_the_only_limit_of_a_station_outlasts_a_clock_that_falls_back_or_jumps_by_a_day(wrong_s: int) -> None:
     """By the plant's store of profiles: a schedule that has not begun would leave the station without any limit."""
     store = ProfileStore()
     assert store.install(2, profile_of(LIVE, Dialect(stacks=False)), None)

@@ -8,8 +8,8 @@ Theory of operation
     on the clock of the *station*, which decides when periods begin, so that a small error of it does no harm.
 
     On a station that cannot stack, all three are one TxDefaultProfile at level 0, rewritten each time. A schedule that
-    has not begun would leave nothing there, so it starts two hours back: more than the hour of a wrong time zone or of
-    summer time, by which a clock may fall back while we do not hear it.
+    has not begun would leave nothing there, so it starts more than a day back: by so much a clock may fall back while
+    we do not hear it, or with ours, which it is set by.
 
 Rounding only ever loses current: amps are cut to the station's step and to one decimal, watts to whole ones. Watts
 count with 230 V a phase and `numberPhases`, which is always told (OCPP 1.6 errata 3.68: 3 where it is missing).
@@ -31,7 +31,7 @@ Payload: TypeAlias = dict[str, Any]
 
 VOLTAGE_V = 230
 BEGUN_S = 60
-BEGUN_ALONE_S = 7_200
+BEGUN_ALONE_S = 90_000
 FLOOR_LEVEL = 0
 LIVE_LEVEL = 1
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
