@@ -101,6 +101,7 @@ class Outlet:
     reads_s: int = READS_S
     tells_on_demand: bool = True
     takes: Callable[[SetLimit], bool] | None = None  # None: every limit; without any it gives its maximum
+    clears: bool = True
 
     def keep(self, command: Command, second: int) -> None:
         if isinstance(command, SetLimit):
@@ -175,10 +176,11 @@ class SmallSite:
         self._under_way = [(due, command) for due, command in self._under_way if command.station_id != name]
         self.post(StationDisconnected(name))
 
-    def plug(self, name: str, car: Car | None = None) -> None:
+    def plug(self, name: str, car: Car | None = None, *, prepares: bool = True) -> None:
         outlet = self.outlets[name]
         outlet.car = car if car is not None else Car()
-        self.post(StatusChanged(name, 1, Status.PREPARING))
+        if prepares:
+            self.post(StatusChanged(name, 1, Status.PREPARING))
         effects = self.post(StartRequested(name, 1, name, 0))
         (answer,) = (e.answer for e in effects if isinstance(e, Reply))
         assert isinstance(answer, Started)
@@ -243,7 +245,8 @@ class SmallSite:
         for due, command in [(due, c) for due, c in self._under_way if due <= self.second]:
             self._under_way.remove((due, command))
             outlet = self.outlets[command.station_id]
-            if isinstance(command, SetLimit) and outlet.takes is not None and not outlet.takes(command):
+            takes = outlet.takes is None or outlet.takes(command) if isinstance(command, SetLimit) else outlet.clears
+            if not takes:
                 self.post(LimitRefused(command.station_id, command.connector, command.seq))
                 continue
             outlet.keep(command, self.second)

@@ -293,6 +293,18 @@ def test_nobody_is_paused_because_a_car_on_other_phases_leaves() -> None:
     assert small.offered("A") == [16]
 
 
+@pytest.mark.parametrize("prepares", [True, False])
+def test_the_next_car_is_given_its_share_where_what_the_last_one_left_is_never_cleared(prepares: bool) -> None:
+    small = charging()
+    small.outlets["A"].clears = False
+    small.unplug("A")
+    small.run(5)
+    small.plug("A", prepares=prepares)
+    small.run(30)
+    assert small.sent_since(small.second - 30, "A")[-1:] == [16]
+    assert small.state.connectors[KEY].lowering_ms is None
+
+
 def test_a_car_that_adds_a_phase_at_a_station_that_reports_seldom_is_seen_before_it_is_taken_for_silent() -> None:
     small = charging(static(32, Station("A"), Station("B")), seconds=10)
     for outlet in small.outlets.values():
