@@ -8,6 +8,7 @@ import attrs
 
 from llm_core.authorisation import LONGEST_TAG, Badge, BadgeState, normalise
 from llm_core.curtailment import limits_lost
+from llm_core.demand import unread
 from llm_core.effects import (
     AuditEntry,
     BadgeRecord,
@@ -57,11 +58,11 @@ def site_edited(state: State, event: SiteEdited, now: Now) -> Result:
         return state, (Reply(event.request, NotSaved(lost)),)
     old, new = _shown(state.site, event.edit), _shown(site, event.edit)
     audit = AuditEntry(now.utc, event.by, type(event.edit).__name__, old, new)
-    state = attrs.evolve(state, site=site)
+    before, state = state.site, attrs.evolve(state, site=site)
     followed: tuple[Effect, ...] = ()
     if isinstance(event.edit, PutStation | PutStations):
         for station in _stations_of(event.edit):
-            state, more = station_put(state, station, now)
+            state, more = station_put(state, station, before.station(station.id), now)
             followed = (*followed, *more)
     elif isinstance(event.edit, RemoveStation):
         state, followed = station_removed(state, event.edit.station_id, now)
@@ -149,10 +150,11 @@ def _text(value: Badge | Station | None) -> str:
     return "" if value is None else repr(value)
 
 
-def station_put(state: State, station: Station, now: Now) -> Result:
+def station_put(state: State, station: Station, before: Station | None, now: Now) -> Result:
     """A waiting station is adopted: from now on its maximum counts, and it is asked to boot so that it is accepted.
 
-    Of a station that we know already, a larger maximum counts at once wherever nobody knows what it holds.
+    Of a station that we know already, a larger maximum counts at once wherever nobody knows what it holds; and what was
+    read of its phases while it was thought to hang on others is forgotten, so that it counts on all of them.
     """
     known = state.stations.get(station.id)
     if known is None or not known.met:  # created ahead: counts nothing until it connects, and is missed after a while
@@ -165,6 +167,8 @@ def station_put(state: State, station: Station, now: Now) -> Result:
             until_ms = inherited.until_ms if inherited is not None else None
             ledger = attrs.evolve(connector.ledger, inherited=Inherited(station.max_ma, station.max_ma, until_ms))
             connectors[key] = attrs.evolve(connector, ledger=ledger)
+        if key[0] == station.id and before is not None and before.phase_rotation != station.phase_rotation:
+            connectors[key] = unread(connectors[key])
     state = attrs.evolve(state, strangers=strangers, connectors=connectors)
     state, saves = introduced(state, station)
     state, more = promised_maximum(state, station)

@@ -41,16 +41,17 @@ def observed(connector: ConnectorState, reading: Reading, wired: tuple[Phase, ..
     return _with_obedience(after, reading)
 
 
+def unread(connector: ConnectorState) -> ConnectorState:
+    """The connector as if nothing had been read of what its car draws on which phase."""
+    return changed(
+        connector, readings=(), mean_ma=None, over_ma=ZERO, phases=None, phases_pending=None, below_since_ms=None
+    )
+
+
 def forgotten(connector: ConnectorState) -> ConnectorState:
     """The connector after its car left: the next one is a stranger."""
     return changed(
-        connector,
-        readings=(),
-        mean_ma=None,
-        over_ma=ZERO,
-        phases=None,
-        phases_pending=None,
-        below_since_ms=None,
+        unread(connector),
         cap_ma=None,
         idle_since_ms=None,
         cut_short=False,

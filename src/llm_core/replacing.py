@@ -57,7 +57,7 @@ def _stations_follow(state: State, before: Site, now: Now) -> Result:
             effects = (*effects, *more)
     for station in state.site.stations:
         if before.station(station.id) != station:
-            state, more = station_put(state, station, now)
+            state, more = station_put(state, station, before.station(station.id), now)
             effects = (*effects, *more)
     return state, effects
 

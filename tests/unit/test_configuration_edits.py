@@ -7,6 +7,7 @@ import pytest
 
 from llm_core import (
     DEFAULT_CLUSTER,
+    PHASES,
     SITE,
     AccessRule,
     AuditEntry,
@@ -65,6 +66,7 @@ from llm_core import (
     step,
 )
 from llm_core.ledger import Held, Inherited, Slot
+from unit.small_site import A, Car, SmallSite, static
 from unit.strategies import NOON, now
 
 ROOMY = Supply(static_max_ma=PerPhase.same(63_000))
@@ -403,3 +405,33 @@ def test_a_cluster_that_is_limited_from_outside_stays_with_all_else() -> None:
     ]
     assert after.site == state.site
     assert len(effects) == 1
+
+
+def test_what_was_read_on_other_phases_is_forgotten_when_a_station_is_said_to_hang_elsewhere() -> None:
+    """A's car was seen on one phase, now said to be L2: until the next reading it counts on all, and nobody is given
+    what it has there."""
+    phases = PHASES[1:] + PHASES[:1]
+    small = SmallSite(static(16, Station("A"), Station("X", phase_rotation=(PHASES[1],))))
+    small.run(12)
+    small.plug("A", Car(phases=1))
+    small.run(100)
+    assert small.state.connectors["A", 1].phases == PHASES[:1]
+    small.outlets["A"].reads_s = 6_000
+    small.outlets["A"].tells_on_demand = False
+    small.outlets["A"].station = turned = Station("A", phase_rotation=phases)
+    small.post(SiteEdited("ann", PutStation(turned)))
+    small.plug("X")
+    for _ in range(60):
+        small.run(1)
+        assert sum(small.offered("A", "X")) <= 16
+    assert small.offered("X") != [0]
+
+
+def test_another_name_forgets_nothing_of_what_a_car_draws() -> None:
+    small = SmallSite(static(16, Station("A")))
+    small.run(12)
+    small.plug("A", Car(phases=1))
+    small.run(100)
+    small.post(SiteEdited("ann", PutStation(Station("A", name="Left bay"))))
+    assert small.state.connectors["A", 1].phases == PHASES[:1]
+    assert small.load_ma == PerPhase(16 * A)
