@@ -247,9 +247,7 @@ def _wanted_floor_ma(state: State, entry: Seen) -> int:
     if capabilities.in_watts and len(station.phase_rotation) > 1:
         return 0
     cap_ma = entry.connector.caps_ma.get(CapSource.CPO, station.start_alone_ma)
-    if cap_ma >= station.start_alone_ma:
-        return station.start_alone_ma
-    floor_ma = cap_ma // capabilities.step_ma * capabilities.step_ma
+    floor_ma = min(cap_ma, station.start_alone_ma) // capabilities.step_ma * capabilities.step_ma
     return floor_ma if floor_ma >= least_of(station, capabilities.step_ma, 1) else 0
 
 
@@ -432,11 +430,10 @@ class _Books:
         if not decays(state, entry.key[0]):
             lease_ms = None
             limit_ma = then_ma = _at_least(min(limit_ma, self.in_steps(entry, alone_ma)), self.least(entry))
-        elif entry.station.fallback_ma is not None:
-            then_ma = _at_least(min(limit_ma, entry.station.fallback_ma), self.least(entry))
         else:
-            then_ma = min(limit_ma, self.least(entry))
-            then_ma = then_ma if then_ma <= alone_ma else 0
+            fixed_ma, least_ma = entry.station.fallback_ma, self.least(entry)
+            then_ma = _at_least(min(limit_ma, least_ma if fixed_ma is None else fixed_ma), least_ma)
+            then_ma = then_ma if then_ma <= alone_ma else 0  # a fixed one, too: somebody may hold more than was checked
         self._promise(entry, then_ma)
         return SetLimit(
             0,

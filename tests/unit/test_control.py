@@ -305,6 +305,32 @@ def test_the_next_car_is_given_its_share_where_what_the_last_one_left_is_never_c
     assert small.state.connectors[KEY].lowering_ms is None
 
 
+def test_a_station_lost_before_its_floor_lay_stops_nobody_with_a_fixed_fallback_nor_others() -> None:
+    """X may hold 16 A for ever, so F's fixed 8 A do not fit beside it: F falls to 0 A without us, and charges."""
+    fixed = Station("F", fallback_ma=8 * A)
+    small = SmallSite(dynamic(60, Station("X"), fixed, Station("Y"), fallback_a=20), links=False)
+    small.building(5)
+    small.link("X")
+    small.cut("X")
+    small.link("F")
+    small.link("Y")
+    small.run(60)
+    small.plug("F")
+    small.plug("Y")
+    small.run(120)
+    assert small.offered("F", "Y") == [16, 16]
+    assert {(c.station_id, c.then_ma) for _, c in small.sent if c.limit_ma == 16 * A} == {("F", 0), ("Y", 0)}
+
+
+def test_a_floor_is_told_in_whole_steps_and_never_below_the_minimum() -> None:
+    small = SmallSite(static(32, Station("A", min_ma=6_500, start_alone_ma=6_500)), step_ma=1_000)
+    small.run(12)
+    assert small.outlets["A"].limits[Purpose.FLOOR][1].limit_ma == 0
+    small = SmallSite(static(32, Station("A", start_alone_ma=6_500)), step_ma=1_000)
+    small.run(12)
+    assert small.outlets["A"].limits[Purpose.FLOOR][1].limit_ma == 6_000
+
+
 def test_a_car_that_adds_a_phase_at_a_station_that_reports_seldom_is_seen_before_it_is_taken_for_silent() -> None:
     small = charging(static(32, Station("A"), Station("B")), seconds=10)
     for outlet in small.outlets.values():
