@@ -155,17 +155,19 @@ def _let_go(connector: ConnectorState, lo: PerPhase) -> PerPhase:
     return gone if any(gone) else ZERO
 
 
-def _if_it_obeys(entry: Seen, now_ms: int) -> PerPhase:
-    """The most that it draws if it obeys and takes all its time to follow a raise."""
+def _if_it_obeys(entry: Seen, now_ms: int, under_way_ma: int) -> PerPhase:
+    """The most that it draws if it obeys and takes all its time to follow a raise, and a decrease where all that are
+    under way are of more than may be cut twice."""
     connector = entry.connector
     if not entry.online or connector.disobeys_ms is not None:
         return entry.hi_ma
-    if connector.raised_ms is not None and now_ms < connector.raised_ms + RISES_MS:
+    rises = connector.raised_ms is not None and now_ms < connector.raised_ms + RISES_MS
+    if rises or connector.session is None:  # the share that is kept for a car that has not started covers no overload
         said = ZERO
         for reading in connector.readings:
             said = said.larger(reading.current_ma)
         return entry.hi_ma.smaller(said)
-    if entry.held_ma > connector.offered_ma + SURPRISE_MA:  # a decrease is under way, of more than may be cut twice
+    if entry.held_ma > connector.offered_ma and under_way_ma > SURPRISE_MA:
         return entry.hi_ma
     told_ma = min(entry.held_ma, connector.offered_ma)
     return entry.hi_ma.smaller(on_phases(told_ma, entry.phases) + connector.over_ma)
@@ -369,13 +371,14 @@ def rooms(
     """
     tree = site.limit_tree()
     highs = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
+    under_way_ma = sum(max(e.held_ma - e.connector.offered_ma, 0) for e in seen if e.connector.session is not None)
     result: dict[str, Room] = {}
     for node in tree:
         cap = caps.get(node.id)
         drawn = highs[node.id]
         most = node.limit_ma if cap is None else node.limit_ma.smaller(cap.total_ma)
         if node.id in meters and _is_surprised(most, meters[node.id]):
-            drawn = sum_per_node(tree, ((e.station.node, _if_it_obeys(e, now_ms)) for e in seen))[node.id]
+            drawn = sum_per_node(tree, ((e.station.node, _if_it_obeys(e, now_ms, under_way_ma)) for e in seen))[node.id]
         strange = strangers if node.id == SITE else ZERO
         result[node.id] = room = _room(site, node, ZERO, meters, drawn, strange, now_ms)
         if cap is not None:

@@ -27,6 +27,7 @@ from llm_core import (
     PerPhase,
     Phase,
     Reading,
+    Session,
     Site,
     State,
     Station,
@@ -51,7 +52,7 @@ from llm_core.budget import (
     survey,
 )
 from llm_core.ledger import Held, Inherited, Slot, Trail
-from unit.strategies import now
+from unit.strategies import NOON, now
 
 L1, L2, L3 = PHASES
 A, B = ("A", 1), ("B", 1)
@@ -79,6 +80,11 @@ def held(limit_ma: int, then_ma: int = 0, floor_ma: int = 0, lease_ms: int | Non
 def drawing(limit_ma: int, draw_ma: PerPhase = ZERO, second: int = 0) -> ConnectorState:
     """A connector that holds a limit and reported what it draws."""
     return ConnectorState(held(limit_ma), readings=(Reading(at(second), draw_ma),))
+
+
+def charging(limit_ma: int, draw_ma: PerPhase) -> ConnectorState:
+    """The same with a session."""
+    return attrs.evolve(drawing(limit_ma, draw_ma), session=Session(1, "A", 1, "04A1B2C3", NOON, 0, 0))
 
 
 def scene(
@@ -358,7 +364,7 @@ def kept_under(connector: ConnectorState, second: int, over_ma: int = OVER_MA, *
 
 def test_in_an_overload_a_car_that_may_still_follow_a_raise_draws_what_it_said() -> None:
     raised = attrs.evolve(
-        drawing(16_000, PerPhase.same(8_000)), settled_from_ms=at(10), offered_ma=16_000, raised_ms=at(4)
+        charging(16_000, PerPhase.same(8_000)), settled_from_ms=at(10), offered_ma=16_000, raised_ms=at(4)
     )
     assert kept_under(raised, 5) == 8_000
     assert kept_under(raised, 5, OVER_MA - 1) == 16_000, "so much may be noise"
@@ -369,7 +375,7 @@ def test_in_an_overload_a_car_that_may_still_follow_a_raise_draws_what_it_said()
 
 
 def test_in_an_overload_a_car_draws_what_it_was_told_once_it_must_have_followed() -> None:
-    lowered = attrs.evolve(drawing(6_000, PerPhase.same(16_000)), settled_from_ms=at(10), offered_ma=6_000)
+    lowered = attrs.evolve(charging(6_000, PerPhase.same(16_000)), settled_from_ms=at(10), offered_ma=6_000)
     assert kept_under(lowered, 9) == 6_000
     assert kept_under(attrs.evolve(lowered, over_ma=PerPhase.same(500)), 9) == 6_500
     on_its_way = attrs.evolve(lowered, ledger=attrs.evolve(lowered.ledger, trails=(Trail(16_000, at(10)),)))
@@ -378,6 +384,29 @@ def test_in_an_overload_a_car_draws_what_it_was_told_once_it_must_have_followed(
         on_its_way, offered_ma=15_000, ledger=attrs.evolve(held(15_000), trails=(Trail(16_000, at(10)),))
     )
     assert kept_under(a_little, 9) == 15_000, "so little may be cut twice"
+
+
+def test_in_an_overload_a_little_of_each_car_is_not_cut_twice_where_it_is_much_together() -> None:
+    """Ten cars were cut from 10 to 9 A and follow: no more is to be cut while that is under way."""
+    keys = [(f"S{i:02}", 1) for i in range(10)]
+    on_its_way = attrs.evolve(held(9_000), trails=(Trail(10_000, at(10)),))
+    cut = attrs.evolve(
+        charging(9_000, PerPhase.same(10_000)), settled_from_ms=at(10), offered_ma=9_000, ledger=on_its_way
+    )
+    state = scene(dict.fromkeys(keys, cut), stations=tuple(Station(key[0]) for key in keys))
+    supply = attrs.evolve(state.site.supply, derated_ma=PerPhase.same(100_000))
+    state = shows(attrs.evolve(state, site=attrs.evolve(state.site, supply=supply)), 9, 110_000)
+    assert room(state, 9).keep_ma == PerPhase.same(90_000)
+    assert room(state, 10).keep_ma == PerPhase.same(80_000), "who must have followed by now has"
+
+
+def test_in_an_overload_the_share_of_a_car_that_has_not_started_covers_nothing() -> None:
+    """It draws nothing, so cutting it helps nobody; one that tells that it draws counts with that."""
+    about_to = attrs.evolve(drawing(10_000), offered_ma=10_000, preparing_ms=at(0), readings=(), settled_from_ms=at(9))
+    assert kept_under(about_to, 9) == 0
+    assert kept_under(about_to, 8, OVER_MA - 1) == 10_000, "so much may be noise"
+    telling = Reading(at(8), PerPhase.same(7_000), 10_000)
+    assert kept_under(attrs.evolve(about_to, readings=(telling,)), 9) == 7_000
 
 
 def test_a_meter_of_the_other_consumers_is_the_building_itself() -> None:
