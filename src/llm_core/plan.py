@@ -77,7 +77,8 @@ def plan(
     limits = _limits(state, tree, allowances, taken, seen, shared, now_ms)
     over = small_excesses(tree, rooms, told)
     done = {entry.key for place, entry in enumerate(seen) if _is_done(entry, needs, place, now_ms)}
-    grants = _share(state, tree, limits, pressure, over, shared, needs, done)
+    unbalance = _Unbalance.of(state.site, seen, shared)
+    grants = _share(state, tree, limits, pressure, over, shared, needs, done, unbalance)
     apart = [entry for entry in wanting if entry.key not in grants]
     if apart:
         over_ma = _overdrawn(tree, allowances, taken, shared, grants)
@@ -256,11 +257,11 @@ def _share(
     shared: list[Seen],
     needs: Mapping[Key, Need],
     done: set[Key],
+    unbalance: _Unbalance | None,
 ) -> dict[Key, Grant]:
     """Cars that may charge on first, then those that were paused, then the minimum of those that have finished."""
     chains = _chains(tree)
     asking = _asking(state, chains, pressure, shared, done)
-    unbalance = _Unbalance.of(state.site, shared)
     demands, cut = cut_few(asking.first, over, chains) if over else (asking.first, {})
     grants = _allocated(state.site, limits, demands, unbalance)
     rates_ma = {key: need.rate_ma for key, need in needs.items() if need.rate_ma is not None}
@@ -351,17 +352,21 @@ def _chains(tree: Tree) -> dict[str, tuple[str, ...]]:
 @attrs.frozen
 class _Unbalance:
     """Where the unbalance is limited: who may load fewer than three phases, as far as anyone has measured, and what
-    they may draw together."""
+    they may draw together, beside those who take no part in sharing: lost, late or disobedient."""
 
     uneven: frozenset[str]
     limit_ma: PerPhase
 
     @classmethod
-    def of(cls, site: Site, shared: list[Seen]) -> _Unbalance | None:
+    def of(cls, site: Site, seen: tuple[Seen, ...], shared: list[Seen]) -> _Unbalance | None:
         if site.sharing.unbalance_ma is None or site.supply.phases < len(PHASES):
             return None
-        uneven = frozenset(demand_id(entry.key) for entry in shared if len(entry.connector.phases or ()) < len(PHASES))
-        return cls(uneven, PerPhase.same(site.sharing.unbalance_ma)) if uneven else None
+        uneven = frozenset(demand_id(entry.key) for entry in shared if _is_uneven(entry))
+        limit_ma, sharing = PerPhase.same(site.sharing.unbalance_ma), {entry.key for entry in shared}
+        for entry in seen:
+            if entry.connector.session is not None and entry.key not in sharing and _is_uneven(entry):
+                limit_ma -= entry.worst_ma
+        return cls(uneven, limit_ma.larger(ZERO)) if uneven else None
 
     def left(self, given: Given) -> _Unbalance:
         limit_ma = self.limit_ma
@@ -373,6 +378,10 @@ class _Unbalance:
     def among(self, demands: Iterable[Demand]) -> tuple[Group, ...]:
         members = self.uneven.intersection(demand.id for demand in demands)
         return (Group(UNBALANCE, members, self.limit_ma),) if members else ()
+
+
+def _is_uneven(entry: Seen) -> bool:
+    return len(entry.connector.phases or ()) < len(PHASES)
 
 
 def _allocated(

@@ -466,6 +466,21 @@ def test_who_is_served_later_gets_of_the_unbalance_limit_only_what_is_left_on_it
         assert other_phase >= 6_000
 
 
+def test_the_unbalance_limit_counts_those_who_take_no_part_in_sharing() -> None:
+    """One is lost with a lease, one ignores its limit, one has not answered to a lower one for 3 s."""
+    stations = tuple(Station(name, max_ma=32_000) for name in "AB")
+    lost, free = car(16_000, phases=(L1,)), car(4_000, phases=(L1,))
+    state = station_changed(scene(100_000, lost, free, stations=stations, unbalance_ma=25_000), "A", online=False)
+    assert limits(state) == [9_000], "a lost one counts on all phases"
+    ignores = attrs.evolve(disobeying(16_000), phases=(L1,), mean_ma=PerPhase(16_000))
+    assert limits(scene(100_000, ignores, free, stations=stations, unbalance_ma=25_000))[1] == 9_000
+    slow = attrs.evolve(late(6_000, 16_000), phases=(L1,))
+    assert limits(scene(100_000, slow, free, stations=stations, unbalance_ma=25_000), 3)[1] == 9_000
+    assert limits(scene(100_000, slow, free, stations=stations, unbalance_ma=20_000), 3)[1] == 0
+    even = attrs.evolve(slow, phases=PHASES)
+    assert limits(scene(100_000, even, free, stations=stations, unbalance_ma=25_000), 3)[1] == 25_000
+
+
 def test_there_is_no_unbalance_among_three_phase_cars_without_a_limit_or_on_one_phase() -> None:
     big = (Station("A", max_ma=32_000),)
     assert limits(scene(100_000, car(phases=PHASES), stations=big, unbalance_ma=20_000)) == [32_000]
