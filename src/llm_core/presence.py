@@ -34,7 +34,7 @@ from llm_core.sessions import UJ_PER_WH, Session, believed, drawn_uj, integrate_
 from llm_core.site import Station, on_phases
 from llm_core.state import ConnectorState, Key, Reading, State, StationState, TurnedAway
 
-HEARTBEAT_S = 60
+HEARTBEAT_S = 30  # well below the 40 s after which a silent station that answers no ping is hung up on
 PENDING_S = 30
 FORGOTTEN_MS = 600_000
 CLOCK_DUE_MS = 30_000  # a station says something with a stamp within so long, if it is asked
