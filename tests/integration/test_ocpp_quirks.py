@@ -664,6 +664,10 @@ ROWS: dict[str, Row] = {
     ),
     "values that are no numbers": says(entry(amps("NaN"), amps(""), amps("-"), amps("9 A"), amps(None), amps([]))),
     "the default measurand": says(entry({"value": "2500"}), None, 2_500),
+    "a frequency without a measurand beside the register": says(
+        entry({"value": "50.0", "unit": "Hz"}, energy("2500"), {"value": "231", "unit": "V"}), None, 2_500
+    ),
+    "a frequency without a measurand": says(entry({"value": "50.0", "unit": "Hz"})),
     "Transaction.Begin among periodic values": says(
         entry(energy("900", context="Transaction.Begin"), energy("1700")), None, 1_700
     ),

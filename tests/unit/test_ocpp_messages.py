@@ -146,6 +146,9 @@ def test_what_cannot_be_is_no_reading(sample: Payload) -> None:
         ([energy("1", phase="L1"), energy("2", phase="L2"), energy("3", phase="L3")], 6),
         ([energy("9"), energy("1", phase="L1")], 9),
         ([energy("100", context="Transaction.Begin"), energy("250")], 250),
+        ([{"value": "12.345", "unit": "kWh"}], 12_345),
+        ([{"value": "12345", "unit": "wh", "measurand": ""}], 12_345),
+        ([energy("12345", "Hz")], 12_345),  # it says that it is an energy
         ([current("6", "L1")], None),
     ],
 )
@@ -153,6 +156,17 @@ def test_the_register_is_read_in_watt_hours(samples: list[Payload], register_wh:
     found = reading(*samples)
     assert found is not None
     assert found.register_wh == register_wh
+
+
+@pytest.mark.parametrize("unit", ["Hz", "V", "Percent", "A", "W", "kW", "varh", "Celsius", "K", "made up"])
+@pytest.mark.parametrize("more", [{}, {"measurand": ""}, {"measurand": None}, {"phase": "L1"}])
+def test_a_value_without_a_measurand_in_a_unit_of_no_energy_is_no_register(unit: str, more: Payload) -> None:
+    other = {"value": "50.0", "unit": unit, **more}
+    assert reading(other) is None
+    for samples in ([other, energy("12345")], [energy("12345"), other], [{"value": "12345"}, other]):
+        assert reading(*samples) == Reading(AT, None, 12_345)
+    amps = [current("1", phase) for phase in ("L1", "L2", "L3")]
+    assert usually([*amps, energy("5"), other]) == ((1_000, 1_000, 1_000), 5, False)
 
 
 def test_a_single_phase_station_gets_its_one_current_once() -> None:

@@ -4,6 +4,7 @@ A reading is taken from the best that is offered: Current.Import per phase, one 
 of which phases nobody knows), Power.Active.Import per phase at 230 V, total power spread over the phases. Offered
 currents are no readings: what a car may draw is not what it draws. `Transaction.Begin` values count only where nothing
 newer stands beside them. Currents round up, and lose their sign: a transformer put on backwards is a load all the same.
+A value without a measurand is the energy register, unless its unit is none of an energy: then nobody guesses.
 Source: OCPP 1.6 §6.31, §7.24 (default measurand), §7.31 to §7.36.
 """
 
@@ -206,7 +207,10 @@ def _meaning(
     scales = _SCALE.get(named)
     if scales is None or form == "SignedData" or wire in _LINE_TO_LINE:
         return None
-    scale = scales.get(text(unit).lower())
+    told = text(unit).lower()
+    scale = scales.get(told)
+    if scale is None and told and not text(measurand):
+        return None  # neither its name nor its unit says that it is an energy: a voltage, a frequency, who knows
     if scale is None:
         scale = next(iter(scales.values()))  # no unit, or one that cannot be: the default of the measurand
     elsewhere = location in ("Inlet", "Body")
