@@ -321,7 +321,7 @@ def metered(state: State, event: MeterValuesReceived, now: Now) -> State:
         connector = observed(connector, attrs.evolve(reading, held_ma=held_ma), station.phase_rotation)
     session = connector.session
     if session is not None and event.register_wh is not None and event.transaction_id in (None, session.transaction_id):
-        session = meter_session(session, event.register_wh, believed(event.at, now))
+        session = meter_session(session, event.register_wh, believed(event.at, now), station.max_ma)
         connector = changed(connector, session=session)
     elif reading is not None and session is not None:
         connector = _integrated(connector, session, before, reading)

@@ -2,8 +2,10 @@
 
 Energy is the sum of the register's increases. A reading that falls or leaps is doubted, and the next one decides: it
 goes on from the last believed reading (the doubted one was a slip), or from the doubted one (the register restarted
-there). So no register gives a negative or an invented kWh; the session is flagged instead. Readings count in the order
-of their stamps: one that comes out of a queue behind a newer one is no fall.
+there). From there it may come back to what it would show had it never fallen: a step that no station can deliver in the
+time is that, where the whole session can be, and only what lies beyond counts. So no register gives a negative or an
+invented kWh; the session is flagged instead. Readings count in the order of their stamps: one that comes out of a queue
+behind a newer one is no fall.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ NOMINAL_V = 230
 UJ_PER_WH = 3_600_000_000
 LONGEST_GAP_MS = 120_000  # between two readings: what happened in a longer one, nobody knows
 IMPLAUSIBLE_STEP_WH = 200_000  # more than any car takes between two readings: not believed
+STRONGEST_MA = 63_000  # per phase, where nobody tells what a station can deliver
+COARSE = timedelta(minutes=1)  # of stamps
+COARSE_WH = 1_000  # of registers: some count in whole kilowatt-hours
 
 
 class SessionState(StrEnum):
@@ -75,24 +80,70 @@ def open_session(
     return Session(transaction_id, station_id, connector, id_tag, started_at, meter_start_wh, meter_start_wh)
 
 
-def meter_session(session: Session, register_wh: int, at: datetime | None = None) -> Session:
-    """Count the register as read at `at` (None: just now).
+def meter_session(
+    session: Session, register_wh: int, at: datetime | None = None, most_ma: int = STRONGEST_MA
+) -> Session:
+    """Count the register as read at `at` (None: just now) at a station that delivers `most_ma` per phase at most.
 
     A reading older than the last one, or from before the session, tells nothing new and changes nothing.
     """
     if at is not None and at < (session.register_at or session.started_at):
         return session
-    for base_wh in (session.register_wh, session.doubted_wh):
-        if base_wh is not None and 0 <= register_wh - base_wh <= IMPLAUSIBLE_STEP_WH:
-            return attrs.evolve(
-                session,
-                register_wh=register_wh,
-                energy_wh=(0 if session.integrated else session.energy_wh) + register_wh - base_wh,
-                integrated=False,
-                register_at=at or session.register_at,
-                doubted_wh=None,
-            )
-    return attrs.evolve(session, register_at=at or session.register_at, doubted_wh=register_wh, flagged=True)
+    return attrs.evolve(_read(session, register_wh, at, most_ma), register_at=at or session.register_at)
+
+
+def _read(session: Session, register_wh: int, at: datetime | None, most_ma: int) -> Session:
+    """The session after a reading that is newer than all others, whatever its stamp."""
+    if _came_back(session, register_wh, at, most_ma):
+        session = attrs.evolve(session, register_wh=_unbroken_wh(session), doubted_wh=None)
+    base_wh = _base_wh(session, register_wh)
+    if base_wh is None:
+        return attrs.evolve(session, doubted_wh=register_wh, flagged=True)
+    return attrs.evolve(
+        session,
+        register_wh=register_wh,
+        energy_wh=_counted_wh(session) + register_wh - base_wh,
+        integrated=False,
+        doubted_wh=None,
+    )
+
+
+def _base_wh(session: Session, register_wh: int) -> int | None:
+    """The reading that this one goes on from; None: it falls or leaps."""
+    bases_wh = (session.register_wh, session.doubted_wh)
+    return next((wh for wh in bases_wh if wh is not None and 0 <= register_wh - wh <= IMPLAUSIBLE_STEP_WH), None)
+
+
+def _counted_wh(session: Session) -> int:
+    return 0 if session.integrated else session.energy_wh
+
+
+def _unbroken_wh(session: Session) -> int:
+    """What the register would show had it never restarted."""
+    return session.meter_start_wh + _counted_wh(session)
+
+
+def _came_back(session: Session, register_wh: int, at: datetime | None, most_ma: int) -> bool:
+    """Whether a register that had restarted shows again what start and increases add up to.
+
+    Only where nothing else can be: a register that grows that far from where it restarted is believed.
+    """
+    base_wh, unbroken_wh = _base_wh(session, register_wh), _unbroken_wh(session)
+    if not -COARSE_WH <= register_wh - unbroken_wh <= IMPLAUSIBLE_STEP_WH:
+        return False
+    if base_wh is None:  # it falls or it leaps
+        return register_wh - session.register_wh > IMPLAUSIBLE_STEP_WH
+    if base_wh >= unbroken_wh or at is None:
+        return False
+    step_wh, whole_wh = register_wh - base_wh, register_wh - session.meter_start_wh
+    since = session.register_at or session.started_at
+    return step_wh > _most_wh(since, at, most_ma) and whole_wh <= _most_wh(session.started_at, at, most_ma)
+
+
+def _most_wh(since: datetime, until: datetime, most_ma: int) -> int:
+    """What a station can have delivered on three phases, with a margin for coarse stamps and registers."""
+    ms = (max(until - since, timedelta()) + COARSE) // timedelta(milliseconds=1)
+    return 3 * most_ma * NOMINAL_V * ms // UJ_PER_WH + COARSE_WH
 
 
 def integrate_session(session: Session, energy_wh: int) -> Session:
@@ -114,9 +165,11 @@ def clock_session(session: Session, elapsed_ms: int, *, charging: bool) -> Sessi
     return attrs.evolve(session, idle_ms=session.idle_ms + elapsed_ms)
 
 
-def close_session(session: Session, stopped_at: datetime, meter_stop_wh: int | None, reason: str) -> Session:
+def close_session(
+    session: Session, stopped_at: datetime, meter_stop_wh: int | None, reason: str, most_ma: int = STRONGEST_MA
+) -> Session:
     """Close with the station's own stop reading; also completes a session that was interrupted before."""
-    metered = session if meter_stop_wh is None else _settled(session, meter_stop_wh, stopped_at)
+    metered = session if meter_stop_wh is None else _settled(session, meter_stop_wh, stopped_at, most_ma)
     return attrs.evolve(
         metered,
         stopped_at=max(stopped_at, session.started_at),
@@ -126,20 +179,31 @@ def close_session(session: Session, stopped_at: datetime, meter_stop_wh: int | N
     )
 
 
-def _settled(session: Session, meter_stop_wh: int, stopped_at: datetime) -> Session:
+def _settled(session: Session, meter_stop_wh: int, stopped_at: datetime, most_ma: int) -> Session:
     """The stop reading counts whatever its stamp, unless the register was seen to restart since."""
     if meter_stop_wh < 0:
         return attrs.evolve(session, flagged=True)  # no register shows less than nothing
     if session.integrated and meter_stop_wh <= session.meter_start_wh:
         return session  # a register that has not moved is none
     if _told_thousandths(session, meter_stop_wh):
-        energy_wh = meter_stop_wh - session.meter_start_wh
-        return attrs.evolve(session, register_wh=meter_stop_wh, energy_wh=energy_wh, doubted_wh=None)
+        return _between_start_and_stop(session, meter_stop_wh)
     own = _up_to(session, meter_stop_wh, stopped_at)
     if own is not None:
         return own
     restarted = session.flagged and session.doubted_wh is None and _is_read_since(session, stopped_at)
-    return session if restarted else meter_session(session, meter_stop_wh)
+    if restarted:
+        return session
+    read = _read(session, meter_stop_wh, stopped_at, most_ma)
+    most_wh = _most_wh(session.started_at, stopped_at, most_ma)
+    invented = read.energy_wh > most_wh or _came_back(session, meter_stop_wh, stopped_at, most_ma)
+    believable = 0 <= meter_stop_wh - session.meter_start_wh <= most_wh
+    return _between_start_and_stop(read, meter_stop_wh) if invented and believable else read
+
+
+def _between_start_and_stop(session: Session, meter_stop_wh: int) -> Session:
+    """What start and stop tell of one register, whatever the readings between them told."""
+    energy_wh = meter_stop_wh - session.meter_start_wh
+    return attrs.evolve(session, register_wh=meter_stop_wh, energy_wh=energy_wh, doubted_wh=None)
 
 
 def _told_thousandths(session: Session, meter_stop_wh: int) -> bool:

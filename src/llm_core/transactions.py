@@ -34,6 +34,7 @@ from llm_core.quantities import Now
 from llm_core.reservations import reserved_for_another, used_reservation
 from llm_core.sessions import (
     AHEAD,
+    STRONGEST_MA,
     Session,
     SessionState,
     believed,
@@ -108,7 +109,9 @@ def stopped(state: State, event: StopRequested, now: Now) -> Result:
         return state, (reply,)
     if session.state is not SessionState.CLOSED:
         stopped_at = believed(event.at, now)
-        session = close_session(session, stopped_at, event.meter_stop_wh, event.reason)
+        station = state.site.station(event.station_id)
+        most_ma = STRONGEST_MA if station is None else station.max_ma
+        session = close_session(session, stopped_at, event.meter_stop_wh, event.reason, most_ma)
         session = attrs.evolve(session, flagged=session.flagged or stopped_at != event.at)
     return concluded(state, key, session, now), (Save(session), reply)
 

@@ -315,6 +315,25 @@ def test_a_stop_closes_the_session_with_the_registers_difference() -> None:
     assert state.recent[1] == session
 
 
+@pytest.mark.parametrize(("max_ma", "energy_wh"), [(16_000, 20_160), (32_000, 20_000 + 21_160)])
+@pytest.mark.parametrize("by_stop", [True, False])
+def test_what_the_station_can_deliver_tells_whether_a_register_grew_or_came_back(
+    max_ma: int, energy_wh: int, by_stop: bool
+) -> None:
+    """From 0 to 21 160 Wh within an hour and a half: no station of 16 A."""
+    state, _ = after(scene(attrs.evolve(SITE, stations=(Station("A", max_ma=max_ma),))), start(wh=1_000))
+    for hours, register_wh in ((5, 21_000), (6, 0), (8.5, 0)):
+        at = NOON + timedelta(hours=hours)
+        state, _ = after(state, MeterValuesReceived("A", 1, 1, register_wh=register_wh, at=at), int(hours * 3_600))
+    at = NOON + timedelta(hours=10)
+    if by_stop:
+        state, effects = after(state, stop(1, at, 21_160), 36_000)
+        assert saved(effects)[0].energy_wh == energy_wh
+    else:
+        state, _ = after(state, MeterValuesReceived("A", 1, 1, register_wh=21_160, at=at), 36_000)
+        assert open_at(state).energy_wh == energy_wh
+
+
 def test_a_repeated_stop_changes_nothing_and_is_stored_again() -> None:
     state, _ = after(scene(), start())
     state, first = after(state, stop(1, NOON + timedelta(hours=1), 9_000), 3_600)
