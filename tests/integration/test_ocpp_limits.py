@@ -16,10 +16,13 @@ from memory_inbox import EPOCH, LoopClock, MemoryInbox
 from websockets.exceptions import ConnectionClosedError
 
 from llm_adapters.ocpp16.stations import StationServer
+from llm_adapters.virtual.profiles import ProfileStore, StoreRules, Transaction
 from llm_core import (
     CapabilitiesFound,
     ClearLimit,
+    ConnectorState,
     InviteBoot,
+    Ledger,
     LimitConfirmed,
     LimitRefused,
     LimitUnanswered,
@@ -35,6 +38,7 @@ from llm_core import (
 
 Payload = dict[str, Any]
 Answer = Payload | None  # None: no answer
+LEVEL = "ChargeProfileMaxStackLevel"
 FLOOR = SetLimit(1, "CP", 1, Purpose.FLOOR, 0, 0, None, None, 3, lowers=False)
 RAISE = SetLimit(2, "CP", 1, Purpose.TRANSACTION, 16_000, 6_000, 120_000, 17, 3, lowers=False)
 DECREASE = SetLimit(3, "CP", 2, Purpose.TRANSACTION, 6_000, 6_000, 120_000, 18, 3, lowers=True)
@@ -367,7 +371,23 @@ def test_other_wordings_are_tried_once_until_the_next_boot() -> None:
             server.perform(attrs.evolve(RAISE, seq=22))
             await outcome(inbox, 22)
             tries.append(len(script.profiles()))
-            assert tries == [4, 5, 9]
+            assert tries == [8, 9, 17]  # four that stack, four in one place
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("command", "level"), [(RAISE, "2"), (FLOOR, "1")])
+def test_what_may_be_told_above_level_1_or_lies_on_the_lowest_anyway_is_not_tried_in_one_place(
+    command: SetLimit, level: str
+) -> None:
+    async def scenario() -> None:
+        told = {"configurationKey": [{"key": LEVEL, "value": level}]}
+        script = Script(SetChargingProfile={"status": "Rejected"}, GetConfiguration=told)
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            server.perform(command)
+            assert isinstance(await outcome(inbox, command.seq), LimitRefused)
+            assert len(script.profiles()) == 4
 
     run(scenario)
 
@@ -595,6 +615,242 @@ def test_two_floors_on_their_way_at_once_clear_each_place_and_both_are_confirmed
             for seq in (FLOOR.seq, second.seq):
                 assert isinstance(await outcome(inbox, seq), LimitConfirmed)
             assert not script.is_closed
+
+    run(scenario)
+
+
+class Stored(Script):
+    """A station that keeps profiles by `rules`; what it tells of its configuration is `told`.
+
+    `clears_all`: it reads no filter but the connector's.
+    """
+
+    def __init__(self, rules: StoreRules, *, clears_all: bool = False, **told: str) -> None:
+        listed = [{"key": key, "value": value} for key, value in told.items()]
+        super().__init__(
+            SetChargingProfile=self.set_profile,
+            ClearChargingProfile=self.clear_profile,
+            GetConfiguration={"configurationKey": listed},
+        )
+        self.store = ProfileStore(rules)
+        self.running: Transaction | None = Transaction(17, 0.0)
+        self._clears_all = clears_all
+
+    def set_profile(self, payload: Payload) -> Answer:
+        taken = self.store.install(payload["connectorId"], payload["csChargingProfiles"], self.running)
+        return {"status": "Accepted" if taken else "Rejected"}
+
+    def clear_profile(self, payload: Payload) -> Answer:
+        purpose, level = payload.get("chargingProfilePurpose"), payload.get("stackLevel")
+        filters = {} if self._clears_all else {"purpose": purpose, "stack_level": level}
+        gone = self.store.clear(connector=payload["connectorId"], **filters)
+        return {"status": "Accepted" if gone else "Unknown"}
+
+    def gives_a(self, connector: int = 1) -> float:
+        """What a car may draw now, in a transaction or at the beginning of one."""
+        return self.store.limit_a(connector, LoopClock().utc().timestamp(), self.running)
+
+
+LEVEL_0_ONLY = StoreRules(max_stack_level=0)
+DEFAULT = attrs.evolve(RAISE, seq=20, purpose=Purpose.DEFAULT, transaction_id=None)
+
+
+@pytest.mark.parametrize("told", [{}, {"ChargeProfileMaxStackLevel": "1"}])
+@pytest.mark.parametrize("live", [RAISE, DEFAULT])
+def test_a_station_with_one_level_that_does_not_say_so_gets_its_limits_in_that_place(
+    live: SetLimit, told: dict[str, str]
+) -> None:
+    async def scenario() -> None:
+        script = Stored(LEVEL_0_ONLY, **told)
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            for command, given_a in ((FLOOR, 0), (live, 16), (ClearLimit(4, "CP", 1), 0)):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+                assert script.gives_a() == given_a
+            assert not inbox.all(CapabilitiesFound)[-1].capabilities.stacks
+            levels = [profile["stackLevel"] for profile in script.profiles()]
+            assert levels == [0, 1, 1, 1, 1, 0, 0]  # what stacks first, in every wording; the floor is back
+
+    run(scenario)
+
+
+def test_that_it_has_one_level_is_known_after_its_next_boot() -> None:
+    async def scenario() -> None:
+        script = Stored(LEVEL_0_ONLY)
+        async with linked(script) as (inbox, server):
+            for command in (FLOOR, RAISE):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            found = await inbox.until(CapabilitiesFound, count=len(inbox.all(CapabilitiesFound)) + 1)
+            assert not found.capabilities.stacks
+            written = len(script.profiles())
+            server.perform(attrs.evolve(RAISE, seq=20, limit_ma=10_000))
+            assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+            assert len(script.profiles()) == written + 1
+            assert script.gives_a() == 10
+
+    run(scenario)
+
+
+def test_a_raise_that_would_give_more_in_one_place_gives_nothing_there() -> None:
+    """A car on one phase would get the watts of all three."""
+
+    async def scenario() -> None:
+        script = Stored(attrs.evolve(LEVEL_0_ONLY, units=("W",)))
+        async with linked(script) as (inbox, server):
+            server.perform(RAISE)
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitRefused)
+            assert script.gives_a() == 0
+            found = inbox.all(CapabilitiesFound)[-1].capabilities
+            assert (found.stacks, found.in_watts) == (False, True)
+            server.perform(attrs.evolve(RAISE, seq=20))
+            assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+            assert script.gives_a() == 16
+
+    run(scenario)
+
+
+def test_a_limit_refused_since_its_transaction_is_over_is_written_to_no_other_place() -> None:
+    """Else the share of a car that has left would be given to the next one, and the station be thought to have one
+    place for good."""
+
+    async def scenario() -> None:
+        script = Stored(StoreRules())
+        async with linked(script) as (inbox, server):
+            server.perform(FLOOR)
+            assert isinstance(await outcome(inbox, FLOOR.seq), LimitConfirmed)
+            inbox.state = attrs.evolve(inbox.state, connectors={("CP", 1): ConnectorState(Ledger(None))})
+            script.running = None
+            server.perform(RAISE)
+            assert isinstance(await outcome(inbox, RAISE.seq), LimitRefused)
+            assert script.gives_a() == 0
+            assert all(found.capabilities.stacks for found in inbox.all(CapabilitiesFound))
+            inbox.state = attrs.evolve(inbox.state, connectors={})
+            script.store.rules, script.running = LEVEL_0_ONLY, Transaction(17, 0.0)
+            server.perform(attrs.evolve(RAISE, seq=20))  # a search that ended so goes on with the next
+            assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+            assert script.gives_a() == 16
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("purpose", [None, Purpose.TRANSACTION])
+def test_the_floor_is_laid_before_a_clear_where_a_limit_took_its_place_before_levels_were_told(
+    purpose: Purpose | None,
+) -> None:
+    async def scenario() -> None:
+        script = Stored(LEVEL_0_ONLY)
+        async with linked(script) as (inbox, server):
+            for command in (FLOOR, RAISE):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            script.store.rules = StoreRules()
+            script.answers["GetConfiguration"] = {"configurationKey": [{"key": LEVEL, "value": "8"}]}
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(StationBooted)
+            server.perform(attrs.evolve(RAISE, seq=20))  # before it told its levels
+            await inbox.until(CapabilitiesFound, lambda found: found.capabilities.stacks, count=1)
+            assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+            script.running = None
+            assert script.gives_a() == 16
+            server.perform(ClearLimit(21, "CP", 1, purpose))
+            assert isinstance(await outcome(inbox, 21), LimitConfirmed)
+            assert script.gives_a() == 0
+            written = len(script.profiles())
+            server.perform(ClearLimit(22, "CP", 1, Purpose.TRANSACTION))
+            assert isinstance(await outcome(inbox, 22), LimitConfirmed)
+            assert len(script.profiles()) == written  # once
+
+    run(scenario)
+
+
+def test_a_floor_that_the_core_writes_over_a_limit_in_its_place_needs_no_other() -> None:
+    async def scenario() -> None:
+        script = Stored(LEVEL_0_ONLY)
+        async with linked(script) as (inbox, server):
+            for command in (FLOOR, RAISE):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            script.answers["GetConfiguration"] = {"configurationKey": [{"key": LEVEL, "value": "8"}]}
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
+            await inbox.until(StationBooted)
+            server.perform(attrs.evolve(RAISE, seq=20))
+            assert isinstance(await outcome(inbox, 20), LimitConfirmed)
+            await asyncio.sleep(1)
+            assert inbox.all(CapabilitiesFound)[-1].capabilities.stacks
+            server.perform(attrs.evolve(FLOOR, seq=21))
+            assert isinstance(await outcome(inbox, 21), LimitConfirmed)
+            written = len(script.profiles())
+            server.perform(ClearLimit(22, "CP", 1))
+            assert isinstance(await outcome(inbox, 22), LimitConfirmed)
+            assert script.gives_a() == 0
+            assert len(script.profiles()) == written
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("purpose", [None, Purpose.TRANSACTION])
+def test_a_station_that_clears_more_than_it_is_asked_to_has_its_floor_laid_again(purpose: Purpose | None) -> None:
+    async def scenario() -> None:
+        script = Stored(StoreRules(), clears_all=True, ChargeProfileMaxStackLevel="8")
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            for command in (FLOOR, RAISE):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            assert script.gives_a() == 16
+            script.say("BootNotification", chargePointVendor="V", chargePointModel="M")  # its firmware is the same
+            await inbox.until(CapabilitiesFound, count=2)
+            server.perform(ClearLimit(21, "CP", 1, purpose))
+            assert isinstance(await outcome(inbox, 21), LimitConfirmed)
+            assert script.gives_a() == 0
+            script.answers["SetChargingProfile"] = {"status": "Rejected"}
+            server.perform(ClearLimit(22, "CP", 1, purpose))
+            assert isinstance(await outcome(inbox, 22), LimitRefused)  # nothing limits the next car there…
+            script.answers["SetChargingProfile"] = script.set_profile
+            server.perform(ClearLimit(23, "CP", 1, purpose))
+            assert isinstance(await outcome(inbox, 23), LimitConfirmed)
+            assert script.gives_a() == 0  # …until the floor lies, although there was nothing left to clear
+
+    run(scenario)
+
+
+def test_the_floor_is_laid_again_where_nobody_knows_what_a_broad_clear_took_along() -> None:
+    async def scenario() -> None:
+        script = Stored(StoreRules(), clears_all=True, ChargeProfileMaxStackLevel="8")
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            for command in (FLOOR, RAISE):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            script.answers["ClearChargingProfile"] = lambda payload: script.clear_profile(payload) and None
+            server.perform(ClearLimit(21, "CP", 1))
+            assert isinstance(await outcome(inbox, 21), LimitUnanswered)
+            script.answers["ClearChargingProfile"] = script.clear_profile
+            server.perform(ClearLimit(22, "CP", 1))
+            assert isinstance(await outcome(inbox, 22), LimitConfirmed)
+            assert script.gives_a() == 0
+            script.answers["ClearChargingProfile"] = {"status": "Unknown"}
+            written = len(script.profiles())
+            server.perform(ClearLimit(23, "CP", 1))
+            assert isinstance(await outcome(inbox, 23), LimitConfirmed)
+            assert len(script.profiles()) == written  # nothing was cleared: it still lies there
+
+    run(scenario)
+
+
+def test_a_station_that_clears_what_it_is_asked_to_is_not_written_to_by_a_clear() -> None:
+    async def scenario() -> None:
+        script = Stored(StoreRules(), ChargeProfileMaxStackLevel="8")
+        async with linked(script) as (inbox, server):
+            await inbox.until(CapabilitiesFound)
+            for command in (FLOOR, RAISE, ClearLimit(4, "CP", 1, Purpose.TRANSACTION)):
+                server.perform(command)
+                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            assert script.gives_a() == 0
+            assert len(script.profiles()) == 2
 
     run(scenario)
 

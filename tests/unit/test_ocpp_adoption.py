@@ -60,6 +60,12 @@ def test_a_station_stacks_where_it_has_a_level_and_room(values: dict[str, str], 
     assert dialect_of(configured(**values), Dialect()).stacks is stacks
 
 
+@pytest.mark.parametrize(("level", "stacks"), [(None, False), ("0", False), ("1", False), ("2", True)])
+def test_a_station_found_to_have_one_level_stacks_once_it_tells_of_more(level: str | None, stacks: bool) -> None:
+    told = configured() if level is None else configured(ChargeProfileMaxStackLevel=level)
+    assert dialect_of(told, Dialect(), one_level=True).stacks is stacks
+
+
 def test_a_station_with_one_period_cannot_fall_back() -> None:
     assert not dialect_of(configured(ChargingScheduleMaxPeriods="1"), Dialect()).takes_periods
     assert dialect_of(configured(ChargingScheduleMaxPeriods="2"), Dialect()).takes_periods

@@ -92,15 +92,17 @@ def _value(value: object) -> str:
             return str(value)
 
 
-def dialect_of(configuration: Configuration, known: Dialect) -> Dialect:
+def dialect_of(configuration: Configuration, known: Dialect, *, one_level: bool = False) -> Dialect:
     """How to word limits for a station with this configuration, beginning from what is known of it.
 
     Stacking needs level 1 and, for each connector, room for the floor and a live limit, for one more while a
-    transaction begins, and one to spare: some refuse even a replacement when full.
+    transaction begins, and one to spare: some refuse even a replacement when full. `one_level`: the station was found
+    to take the lowest only, which holds until it tells of more than level 1.
     """
     room = configuration.number("MaxChargingProfilesInstalled")
     needed = 2 * max(1, configuration.number("NumberOfConnectors") or 1) + 2
-    stacks = configuration.max_level is None or configuration.max_level >= LIVE_LEVEL
+    least_told = LIVE_LEVEL + 1 if one_level else LIVE_LEVEL
+    stacks = not one_level if configuration.max_level is None else configuration.max_level >= least_told
     units = configuration.units
     return attrs.evolve(
         known,

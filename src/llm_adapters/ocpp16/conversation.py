@@ -386,7 +386,7 @@ class Conversation:
             told = configuration_fact(self.station_id, configuration)
             if told is not None:
                 self._inbox.post(told)
-            memory.speaks(dialect_of(configuration, memory.dialect))
+            memory.speaks(dialect_of(configuration, memory.dialect, one_level=memory.one_level))
             memory.unit_known = bool(configuration.units)
             memory.max_level = configuration.max_level
             tell_capabilities(memory, self._inbox)

@@ -11,7 +11,8 @@ Theory of operation
 
     Stations differ in what they take (`Dialect`). A limit that is refused is offered once, after each boot and for
     each purpose, in every other wording; what is taken then is remembered, and the core told. Where a decrease
-    for another connector cuts that short at a slow station, the next limit goes on with those not refused yet.
+    for another connector cuts that short at a slow station, the next limit goes on with those not refused yet. A
+    station that may have one level only, without saying so, is offered everything in that one place last.
 
     A raise that was decided in amps per phase is never given in watts over several phases, of which a car on one phase
     would get all; nor is one that was to end with its lease given without an end. It is tried with nothing, and decided
@@ -195,6 +196,8 @@ class LimitWriter:
                 holds_one = True
         if holds_one and not memory.dialect.stacks:
             memory.single[command.connector] = command.purpose
+        elif reason is None and command.purpose is Purpose.FLOOR:
+            memory.floor_lies(command.connector)
         return reason
 
     async def _in_another_wording(self, command: SetLimit, urgent: bool) -> SetLimit | None:
@@ -203,13 +206,27 @@ class LimitWriter:
         refused = memory.refused.setdefault(command.purpose, set())
         wordings = other_wordings(command, memory.dialect, unit_known=memory.unit_known)
         for dialect in (wording for wording in wordings if wording not in refused):
+            one_level = memory.dialect.stacks and not dialect.stacks
+            if one_level and not memory.may_have_one_level:
+                return None
+            if one_level and self._is_over(command):
+                memory.explored.discard(command.purpose)  # that says nothing of levels: the next one goes on here
+                return None
             offered = command if _gives_no_more(command, memory.dialect, dialect) else _nothing_of(command)
             if await self._offer(offered, dialect, urgent) is None:
+                memory.one_level |= one_level
                 memory.speaks(dialect)
                 tell_capabilities(memory, self._inbox)
                 return offered
             refused.add(dialect)
         return None
+
+    def _is_over(self, command: SetLimit) -> bool:
+        """Whether the transaction that a limit was for is known to have ended."""
+        connector = self._inbox.state.connectors.get((command.station_id, command.connector))
+        if command.transaction_id is None or connector is None:
+            return False
+        return connector.session is None or connector.session.transaction_id != command.transaction_id
 
     def _may_be_covered(self, command: SetLimit) -> bool:
         """Whether a profile may lie above this one: where all limits share one place, also one that we wrote before we
@@ -229,7 +246,9 @@ class LimitWriter:
         cleared = False
         while places:
             place = places[0]
-            cleared |= await self._ask(command, "ClearChargingProfile", place) is None
+            if await self._ask(command, "ClearChargingProfile", place) is None:
+                cleared = True
+                memory.clears_broadly.add(connector)
             if place in places:  # a second floor, on its way at the same time, may have been here as well
                 places.remove(place)
         if not cleared:
@@ -241,16 +260,20 @@ class LimitWriter:
         """Have the live limits cleared; where the floor shared its place with one, or may have lost it, it is written
         again."""
         memory = self._memory
-        may_cover = memory.dialect.stacks and command.connector in memory.covered
-        if may_cover and command.purpose is not Purpose.TRANSACTION:
-            reason = await self._uncover(command.connector)
+        if memory.dialect.stacks and self._has_no_floor_beneath(command):
+            reason = await self._lay_floor(command.connector)
             if reason is not None:
                 return reason
+        was_lost = command.connector in memory.floor_lost
+        if command.connector in memory.clears_broadly:
+            memory.floor_lost.add(command.connector)  # also where no answer comes
         reason = await self._ask(command, "ClearChargingProfile", clear_charging_profile(command, memory.dialect))
+        if reason is not None and not was_lost:
+            memory.floor_lost.discard(command.connector)  # nothing was cleared
         if reason not in (None, "unknown"):  # "Unknown": there was nothing to clear
             return reason
         if memory.dialect.stacks:
-            return None
+            return await self._lay_floor(command.connector) if command.connector in memory.floor_lost else None
         lies = memory.single.get(command.connector)
         if lies is Purpose.FLOOR or (lies is not None and command.purpose not in (None, lies)):
             return None
@@ -262,9 +285,16 @@ class LimitWriter:
             memory.single[command.connector] = Purpose.FLOOR
         return reason
 
-    async def _uncover(self, connector: int) -> str | None:
+    def _has_no_floor_beneath(self, command: ClearLimit) -> bool:
         """Some stations keep one profile of a purpose whatever they say of levels: there the live default has taken the
-        floor's place, and once it is cleared nothing would limit the next car. So the floor is laid first."""
+        floor's place, and once it is cleared nothing would limit the next car. So the floor is laid first. So it is
+        where a live limit was written into its place while the station was thought to have one only."""
+        memory = self._memory
+        covered = command.connector in memory.covered and command.purpose is not Purpose.TRANSACTION
+        return covered or memory.single.get(command.connector) in _LIVE
+
+    async def _lay_floor(self, connector: int) -> str | None:
+        """Write the floor again where limits stack; returns why it does not lie there."""
         memory = self._memory
         floor = memory.floors.get(connector)
         if floor is None:
@@ -272,6 +302,7 @@ class LimitWriter:
         reason = await self._offer(floor, memory.dialect, urgent=False)
         if reason is None:
             memory.covered.discard(connector)
+            memory.floor_lies(connector)
         return reason
 
     async def _offer(self, command: SetLimit, dialect: Dialect, urgent: bool) -> str | None:
@@ -307,7 +338,8 @@ def untold(command: LimitCommand, reason: str) -> LimitRefused:
 
 
 def other_wordings(command: SetLimit, dialect: Dialect, *, unit_known: bool) -> Iterator[Dialect]:
-    """The dialects in which a refused `command` may still be taken, those nearest to `dialect` first."""
+    """The dialects in which a refused `command` may still be taken, those nearest to `dialect` first; those that do not
+    stack come after all that do. A floor is the same in both."""
     permanent = command.lease_ms is None
     whole = command.limit_ma % _WHOLE_AMPS_MA == command.then_ma % _WHOLE_AMPS_MA == 0
     choices = product(
@@ -315,12 +347,14 @@ def other_wordings(command: SetLimit, dialect: Dialect, *, unit_known: bool) -> 
         (True, False) if permanent and dialect.takes_relative else (dialect.takes_relative,),
         (True, False) if not permanent and dialect.takes_periods else (dialect.takes_periods,),
         (dialect.step_ma,) if whole else (dialect.step_ma, _WHOLE_AMPS_MA),
+        (True, False) if dialect.stacks and command.purpose is not Purpose.FLOOR else (dialect.stacks,),
     )
     wordings = {
-        attrs.evolve(dialect, in_watts=in_watts, takes_relative=relative, takes_periods=periods, step_ma=step_ma)
-        for in_watts, relative, periods, step_ma in choices
+        Dialect(in_watts=in_watts, takes_relative=relative, takes_periods=periods, step_ma=step_ma, stacks=stacks)
+        for in_watts, relative, periods, step_ma, stacks in choices
     }
-    yield from sorted(wordings - {dialect}, key=lambda other: (_changes(other, dialect), str(other)))
+    nearest_first = sorted(wordings - {dialect}, key=lambda other: (_changes(other, dialect), str(other)))
+    yield from sorted(nearest_first, key=lambda other: other.stacks != dialect.stacks)
 
 
 def _gives_no_more(command: SetLimit, meant: Dialect, wording: Dialect) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from llm_adapters.ocpp16.calls import LongTags
-from llm_adapters.ocpp16.profiles import Dialect, Payload
+from llm_adapters.ocpp16.profiles import LIVE_LEVEL, Dialect, Payload
 from llm_adapters.ocpp16.station_time import StationTime
 from llm_core import CapabilitiesFound, Clock, Inbox, ModelMemory, Purpose, SetLimit, StationBooted, StationState
 
@@ -33,12 +33,15 @@ class Memory:
     dialect: Dialect = Dialect()
     unit_known: bool = False
     max_level: int | None = None
+    one_level: bool = False  # found by trial: it takes the lowest level only, without saying so
     explored: set[Purpose] = attrs.field(factory=set)  # other wordings were tried since its boot…
     refused: dict[Purpose, set[Dialect]] = attrs.field(factory=dict)  # …and these it did not take
     floors: dict[int, SetLimit] = attrs.field(factory=dict)  # the last one accepted, by connector
     covered: set[int] = attrs.field(factory=set)  # connectors where a live default was laid over the floor
     single: dict[int, Purpose] = attrs.field(factory=dict)  # without stacking: whose limit lies in the one place
     foreign: dict[int, list[Payload]] = attrs.field(factory=dict)  # places still to clear of others' profiles
+    clears_broadly: set[int] = attrs.field(factory=set)  # connectors where it claims to have cleared what was not ours
+    floor_lost: set[int] = attrs.field(factory=set)  # connectors where such a clear may have taken the floor along
     not_on_demand: int = 0  # how often in a row it gave no reading when it was asked for one
     changed: set[Change] = attrs.field(factory=set)  # configuration changes tried
     useless: set[Change] = attrs.field(factory=set)  # those that its model refuses, or takes and forgets
@@ -53,6 +56,11 @@ class Memory:
         """The kind of station; None before it told."""
         told = (self.boot.vendor, self.boot.model, self.boot.firmware)
         return " / ".join(told) if self.boot.model else None
+
+    @property
+    def may_have_one_level(self) -> bool:
+        """Whether it may take level 0 only: it tells no level, or tells 1 and may mean how many there are."""
+        return self.max_level is None or self.max_level <= LIVE_LEVEL
 
     def booted(self, boot: StationBooted) -> None:
         """It restarted: its clock is unknown again, and what it refused before it may take now."""
@@ -73,6 +81,11 @@ class Memory:
             self.foreign.clear()
         self.dialect = dialect
         self._remember()
+
+    def floor_lies(self, connector: int) -> None:
+        """The floor was taken in a place of its own: nothing else lies there."""
+        self.single.pop(connector, None)
+        self.floor_lost.discard(connector)
 
     def found_useless(self, change: Change) -> None:
         """This change of the configuration is not worth trying again with this model."""
