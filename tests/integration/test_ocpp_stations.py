@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import AsyncMock
 
 import attrs
 import pytest
@@ -392,7 +393,8 @@ def test_of_two_stations_with_one_id_behind_one_address_the_first_stays_as_long_
             assert (await first.boot()).status == "Accepted"
             assert len(b.inbox.all(StationConnected)) == 1
             assert b.inbox.all(StationDisconnected) == []
-            first._connection.transport.pause_reading()  # without power, the link is dead and nobody is told
+            first._connection.send = AsyncMock()  # without power, the link is dead and nobody is told
+            first._connection.transport.pause_reading()
             third = await b.station()
             await b.inbox.until(StationConnected, count=2)
             assert (await third.boot()).status == "Accepted"
