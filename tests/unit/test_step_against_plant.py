@@ -421,7 +421,7 @@ class StepAgainstPlant(RuleBasedStateMachine):
         self.bench.settle()
 
 
-EXAMPLES = int(os.environ.get("PLANT_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("PLANT_EXAMPLES", "180"))
 
 
 def test_nothing_breaks_whatever_the_field_does() -> None:
