@@ -173,6 +173,11 @@ def _if_it_obeys(entry: Seen, now_ms: int, under_way_ma: int) -> PerPhase:
     return entry.hi_ma.smaller(on_phases(told_ma, entry.phases) + connector.over_ma)
 
 
+def _drawn_if_all_obey(tree: Sequence[LimitNode], seen: tuple[Seen, ...], now_ms: int) -> dict[str, list[int]]:
+    under_way_ma = sum(max(e.held_ma - e.connector.offered_ma, 0) for e in seen if e.connector.session is not None)
+    return sum_per_node(tree, ((e.station.node, _if_it_obeys(e, now_ms, under_way_ma)) for e in seen))
+
+
 def sum_per_node(tree: Sequence[LimitNode], loads: Iterable[tuple[str, PerPhase]]) -> dict[str, list[int]]:
     """Per node and phase, the loads under it: each is counted at its node and at every node above."""
     sums = {node.id: [0, 0, 0] for node in tree}
@@ -371,14 +376,13 @@ def rooms(
     """
     tree = site.limit_tree()
     highs = sum_per_node(tree, ((entry.station.node, entry.hi_ma) for entry in seen))
-    under_way_ma = sum(max(e.held_ma - e.connector.offered_ma, 0) for e in seen if e.connector.session is not None)
     result: dict[str, Room] = {}
     for node in tree:
         cap = caps.get(node.id)
         drawn = highs[node.id]
         most = node.limit_ma if cap is None else node.limit_ma.smaller(cap.total_ma)
         if node.id in meters and _is_surprised(most, meters[node.id]):
-            drawn = sum_per_node(tree, ((e.station.node, _if_it_obeys(e, now_ms, under_way_ma)) for e in seen))[node.id]
+            drawn = _drawn_if_all_obey(tree, seen, now_ms)[node.id]
         strange = strangers if node.id == SITE else ZERO
         result[node.id] = room = _room(site, node, ZERO, meters, drawn, strange, now_ms)
         if cap is not None:

@@ -221,21 +221,24 @@ def _asked(state: State, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
     connectors: dict[Key, ConnectorState] = {}
     asks = []
     for key, connector in state.connectors.items():
-        if connector.session is not None and _is_reading_due(connector, now_ms) and _is_online(state, key[0]):
+        if connector.session is None:
+            continue
+        if _is_reading_due(connector, now_ms) and _is_online(state, key[0]):
             connectors[key] = changed(connector, asked_ms=now_ms)
             asks.append(AskReading(*key))
     return _with_connectors(state, connectors), tuple(asks)
 
 
 def _is_reading_due(connector: ConnectorState, now_ms: int) -> bool:
-    heard_ms, draws = 0, connector.offered_ma > 0
-    if connector.readings:
-        last = connector.readings[-1]
-        heard_ms, draws = last.at_ms, draws or max(last.current_ma) > 0
+    last = connector.readings[-1] if connector.readings else None
+    heard_ms = last.at_ms if last is not None else 0
+    if now_ms - heard_ms < SELDOM_MS and heard_ms >= connector.settled_from_ms:
+        return False  # most connectors, most of the time
     asked_ms = connector.asked_ms if connector.asked_ms is not None else 0
     settled_ms = connector.settled_from_ms + ASK_AFTER_MS
     if heard_ms < connector.settled_from_ms and asked_ms < settled_ms <= now_ms:
         return True
+    draws = connector.offered_ma > 0 or (last is not None and any(last.current_ma))
     return draws and now_ms - max(heard_ms, asked_ms, settled_ms) >= SELDOM_MS
 
 

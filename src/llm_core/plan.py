@@ -115,7 +115,8 @@ def _reserved(tree: Tree, seen: tuple[Seen, ...], shared: list[Seen]) -> dict[st
 def _left_behind(tree: Tree, seen: tuple[Seen, ...], now_ms: int) -> dict[str, list[int]]:
     """What cars have left behind and is being taken back. It was charging's and stays so: raises wait until it is gone,
     shares do not, so that nobody is paused for a car that leaves."""
-    loads = [(e.station.node, ma) for e in seen if (ma := _behind_ma(e, now_ms)) is not ZERO]
+    empty = [entry for entry in seen if entry.connector.session is None]
+    loads = [(e.station.node, ma) for e in empty if (ma := _behind_ma(e, now_ms)) is not ZERO]
     return sum_per_node(tree, loads) if loads else {}
 
 
