@@ -399,6 +399,8 @@ def test_what_a_lost_station_was_left_with_counts_at_its_worst() -> None:
 def test_a_floor_stays_when_a_car_has_left() -> None:
     started = (Station("A", start_alone_ma=6_000), Station("B"))
     assert limits(scene(20_000, left(16_000), car(14_000), stations=started), 2) == [14_000]
+    lies = attrs.evolve(left(0).ledger, floor=Slot(Held(2, 6_000, 6_000, 0, None)))
+    assert limits(scene(20_000, left(0, ledger=lies, lowering_ms=None), car(14_000), stations=started)) == [14_000]
     higher = attrs.evolve(left(16_000).ledger, floor=Slot(Held(2, 8_000, 8_000, 0, None)))
     assert limits(scene(20_000, left(16_000, ledger=higher), car(14_000)), 2) == [12_000]
 
