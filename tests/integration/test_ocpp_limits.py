@@ -651,6 +651,13 @@ class Stored(Script):
         return self.store.limit_a(connector, LoopClock().utc().timestamp(), self.running)
 
 
+async def hold(inbox: MemoryInbox, server: StationServer, *commands: SetLimit) -> None:
+    """One after the other; each is confirmed."""
+    for command in commands:
+        server.perform(command)
+        assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+
+
 LEVEL_0_ONLY = StoreRules(max_stack_level=0)
 DEFAULT = attrs.evolve(RAISE, seq=20, purpose=Purpose.DEFAULT, transaction_id=None)
 
@@ -679,9 +686,7 @@ def test_that_it_has_one_level_is_known_after_its_next_boot() -> None:
     async def scenario() -> None:
         script = Stored(LEVEL_0_ONLY)
         async with linked(script) as (inbox, server):
-            for command in (FLOOR, RAISE):
-                server.perform(command)
-                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            await hold(inbox, server, FLOOR, RAISE)
             script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
             found = await inbox.until(CapabilitiesFound, count=len(inbox.all(CapabilitiesFound)) + 1)
             assert not found.capabilities.stacks
@@ -743,9 +748,7 @@ def test_the_floor_is_laid_before_a_clear_where_a_limit_took_its_place_before_le
     async def scenario() -> None:
         script = Stored(LEVEL_0_ONLY)
         async with linked(script) as (inbox, server):
-            for command in (FLOOR, RAISE):
-                server.perform(command)
-                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            await hold(inbox, server, FLOOR, RAISE)
             script.store.rules = StoreRules()
             script.answers["GetConfiguration"] = {"configurationKey": [{"key": LEVEL, "value": "8"}]}
             script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
@@ -770,9 +773,7 @@ def test_a_floor_that_the_core_writes_over_a_limit_in_its_place_needs_no_other()
     async def scenario() -> None:
         script = Stored(LEVEL_0_ONLY)
         async with linked(script) as (inbox, server):
-            for command in (FLOOR, RAISE):
-                server.perform(command)
-                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            await hold(inbox, server, FLOOR, RAISE)
             script.answers["GetConfiguration"] = {"configurationKey": [{"key": LEVEL, "value": "8"}]}
             script.say("BootNotification", chargePointVendor="V", chargePointModel="M")
             await inbox.until(StationBooted)
@@ -797,9 +798,7 @@ def test_a_station_that_clears_more_than_it_is_asked_to_has_its_floor_laid_again
         script = Stored(StoreRules(), clears_all=True, ChargeProfileMaxStackLevel="8")
         async with linked(script) as (inbox, server):
             await inbox.until(CapabilitiesFound)
-            for command in (FLOOR, RAISE):
-                server.perform(command)
-                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            await hold(inbox, server, FLOOR, RAISE)
             assert script.gives_a() == 16
             script.say("BootNotification", chargePointVendor="V", chargePointModel="M")  # its firmware is the same
             await inbox.until(CapabilitiesFound, count=2)
@@ -822,9 +821,7 @@ def test_the_floor_is_laid_again_where_nobody_knows_what_a_broad_clear_took_alon
         script = Stored(StoreRules(), clears_all=True, ChargeProfileMaxStackLevel="8")
         async with linked(script) as (inbox, server):
             await inbox.until(CapabilitiesFound)
-            for command in (FLOOR, RAISE):
-                server.perform(command)
-                assert isinstance(await outcome(inbox, command.seq), LimitConfirmed)
+            await hold(inbox, server, FLOOR, RAISE)
             script.answers["ClearChargingProfile"] = lambda payload: script.clear_profile(payload) and None
             server.perform(ClearLimit(21, "CP", 1))
             assert isinstance(await outcome(inbox, 21), LimitUnanswered)

@@ -424,12 +424,13 @@ class Conversation:
         try:
             answer = await self._call("TriggerMessage", wish)
         except CallAbandoned:  # for something more urgent
-            memory.not_on_demand -= 1
+            memory.not_on_demand = max(memory.not_on_demand - 1, 0)
         except CallFailed as failure:
             _log.debug("%s: no reading on demand: %s", self.station_id, failure)
         else:
             status = messages.text(answer.get("status"))
-            memory.not_on_demand = 0 if status.lower() == "accepted" else memory.not_on_demand
+            if status.lower() == "accepted":
+                memory.not_on_demand = 0
             _log.debug("%s: reading on demand: %s", self.station_id, status)
 
     @property
